@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A growing run of bytes. `data` is always NUL-terminated behind `len`, so that
+   text can be used in place. */
+#ifndef LEEWAY_BASE_BUF_H
+#define LEEWAY_BASE_BUF_H
+
+#include <stddef.h>
+#include <talloc.h>
+
+struct buf {
+    char *data; /* owned by the buf's talloc parent; moves when it grows */
+    size_t len;
+    size_t size;
+    TALLOC_CTX *owner;
+};
+
+/* Nothing is allocated until something is appended beyond `reserve` bytes. */
+void buf_init(struct buf *buf, TALLOC_CTX *owner, size_t reserve);
+void buf_append(struct buf *buf, const void *bytes, size_t len);
+void buf_append_str(struct buf *buf, const char *str);
+void buf_append_char(struct buf *buf, char c);
+void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Drops the first `len` bytes. */
+void buf_consume(struct buf *buf, size_t len);
+void buf_clear(struct buf *buf);
+
+#endif

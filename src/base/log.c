@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Formats logfmt lines and hands them to standard error or syslog. */
+#include "config.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#define LINE_BYTES 2048
+
+static const char *const level_names[] = {
+    [LOG_LEVEL_DEBUG] = "debug",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_WARN] = "warn",
+    [LOG_LEVEL_ERROR] = "error",
+};
+
+static const int syslog_levels[] = {
+    [LOG_LEVEL_DEBUG] = LOG_DEBUG,
+    [LOG_LEVEL_INFO] = LOG_INFO,
+    [LOG_LEVEL_WARN] = LOG_WARNING,
+    [LOG_LEVEL_ERROR] = LOG_ERR,
+};
+
+static enum log_target current_target = LOG_TO_STDERR;
+
+struct line {
+    char text[LINE_BYTES];
+    size_t len;
+};
+
+void log_open(const char *program, enum log_target target)
+{
+    if (target == LOG_TO_SYSLOG)
+        openlog(program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    current_target = target;
+}
+
+static void put_char(struct line *line, char c)
+{
+    if (line->len < sizeof line->text - 1)
+        line->text[line->len++] = c;
+}
+
+static void put_text(struct line *line, const char *text)
+{
+    while (*text != '\0')
+        put_char(line, *text++);
+}
+
+static bool is_plain(const char *text)
+{
+    if (*text == '\0')
+        return false;
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static void put_value(struct line *line, const char *text)
+{
+    if (is_plain(text)) {
+        put_text(line, text);
+        return;
+    }
+    put_char(line, '"');
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') {
+            put_char(line, '\\');
+            put_char(line, (char)c);
+        } else if (c == '\n') {
+            put_text(line, "\\n");
+        } else if (c < ' ' || c == 0x7f) {
+            put_char(line, ' ');
+        } else {
+            put_char(line, (char)c);
+        }
+    }
+    put_char(line, '"');
+}
+
+static void put_fields(struct line *line, const char *message, const struct log_field *fields)
+{
+    put_text(line, "msg=");
+    put_value(line, message);
+    for (; fields->key != NULL; fields++) {
+        char number[24];
+        put_char(line, ' ');
+        put_text(line, fields->key);
+        put_char(line, '=');
+        if (fields->text != NULL) {
+            put_value(line, fields->text);
+        } else {
+            snprintf(number, sizeof number, "%" PRId64, fields->number);
+            put_text(line, number);
+        }
+    }
+}
+
+void log_fields(enum log_level level, const char *message, const struct log_field *fields)
+{
+    struct line line = {.len = 0};
+    char pid[24];
+
+    if (current_target == LOG_TO_SYSLOG) {
+        put_fields(&line, message, fields);
+        line.text[line.len] = '\0';
+        syslog(syslog_levels[level], "%s", line.text);
+        return;
+    }
+    snprintf(pid, sizeof pid, " pid=%ld ", (long)getpid());
+    put_text(&line, level_names[level]);
+    put_text(&line, pid);
+    put_fields(&line, message, fields);
+    line.text[line.len++] = '\n';
+    /* nothing can be done about a log that cannot be written */
+    ssize_t ignored = write(STDERR_FILENO, line.text, line.len);
+    (void)ignored;
+}
+
+void log_message(enum log_level level, const char *message)
+{
+    static const struct log_field none = {NULL, NULL, 0};
+
+    log_fields(level, message, &none);
+}

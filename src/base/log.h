@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Log lines in logfmt, one write(2) a line: "level pid=N msg=... key=value".
+   Never pass a parameter value, a key or a password. */
+#ifndef LEEWAY_BASE_LOG_H
+#define LEEWAY_BASE_LOG_H
+
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
+
+enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG };
+
+struct log_field {
+    const char *key;
+    const char *text; /* NULL: the number counts */
+    int64_t number;
+};
+
+#define LOG_TEXT(key_, text_) ((struct log_field){(key_), (text_) ? (text_) : "", 0})
+#define LOG_NUM(key_, number_) ((struct log_field){(key_), NULL, (int64_t)(number_)})
+
+/* Until it is called, lines go to standard error. `program` is borrowed for ever. */
+void log_open(const char *program, enum log_target target);
+
+/* `fields` ends with a field whose key is NULL. Text that is not a plain word
+   is quoted and escaped; a line is cut at 2 KiB. Safe in a forked child. */
+void log_fields(enum log_level level, const char *message, const struct log_field *fields);
+
+/* At least one field: log_event(LOG_LEVEL_INFO, "started", LOG_NUM("workers", 8)). */
+#define log_event(level, message, ...)                                                             \
+    log_fields((level), (message), (const struct log_field[]){__VA_ARGS__, {NULL, NULL, 0}})
+
+/* A line without fields. */
+void log_message(enum log_level level, const char *message);
+
+#endif

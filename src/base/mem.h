@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What happens when memory runs out: the process says so and aborts. Workers
+   and refreshers are replaced by their supervisor, which itself allocates only
+   while it starts or reloads. */
+#ifndef LEEWAY_BASE_MEM_H
+#define LEEWAY_BASE_MEM_H
+
+#include <stddef.h>
+
+/* Returns `pointer`, never NULL. Wrap every talloc call in it. */
+void *mem_check(void *pointer);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The scalar settings, typed. Their names, defaults, ranges and prose are one
+   row each in settings.def, which drives the parser, the sample file's check
+   and the manual page's. */
+#ifndef LEEWAY_CONFIG_SETTINGS_H
+#define LEEWAY_CONFIG_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+
+struct redis_settings {
+    const char *address; /* "unix:PATH" or "tcp:HOST:PORT" */
+    int64_t database;
+    const char *username; /* "": none */
+    const char *password; /* "": none */
+    const char *prefix;
+    int64_t connect_timeout_ms;
+    int64_t command_timeout_ms;
+    int64_t queue_limit; /* jobs */
+};
+
+struct postgres_settings {
+    const char *conninfo;
+    int64_t connect_timeout_ms;
+    int64_t statement_timeout_ms;
+    bool prepared;
+    int64_t slots;
+    int64_t slot_timeout_ms;
+};
+
+struct settings {
+    int64_t workers;    /* never 0: the default is filled in */
+    int64_t refreshers; /* at least 1 */
+    const char *mount;  /* begins with '/', no trailing '/'; "" for the root */
+    const char *runtime_dir;
+    int64_t max_object_bytes;
+    int64_t max_waiting;
+    int64_t client_timeout_ms;
+    int64_t drain_timeout_ms;
+    int64_t socket_mode; /* permission bits */
+    enum log_target log;
+    int64_t slow_query_ms;    /* 0: never logged */
+    const char *metrics_path; /* "": off */
+    const char *health_path;  /* "": off */
+    const char *const *metrics_allow; /* NULL-terminated; addresses as REMOTE_ADDR has them */
+    struct redis_settings redis;
+    struct postgres_settings postgres;
+};
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Percent-encoding (RFC 3986, section 2.1) and the parts of a request target. */
+#ifndef LEEWAY_HTTP_URI_H
+#define LEEWAY_HTTP_URI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <talloc.h>
+
+#include "base/buf.h"
+
+/* A borrowed piece of a request target, not NUL-terminated. */
+struct slice {
+    const char *data;
+    size_t len;
+};
+
+enum uri_decode {
+    URI_DECODE_PATH, /* '+' is itself */
+    URI_DECODE_QUERY /* '+' is a space */
+};
+
+/* Decodes to NUL-terminated valid UTF-8 without NUL, a child of `ctx`.
+   NULL: broken escape, NUL or invalid UTF-8. *len, if not NULL: bytes. */
+char *uri_decode(TALLOC_CTX *ctx, struct slice raw, enum uri_decode how, size_t *len)
+    __attribute__((warn_unused_result));
+
+/* Appends `text` with all but RFC 3986's unreserved characters encoded, in
+   upper-case hexadecimal. */
+void uri_encode(struct buf *out, const char *text, size_t len);
+
+/* The path of an origin-form or absolute-form target, and its query without
+   '?' (data NULL: there is none). A fragment is not expected and stays. */
+void uri_split(const char *target, struct slice *path, struct slice *query);
+
+/* The path below `mount` ("" or "/api/v1"), beginning with '/'; false if the
+   path is not `mount` followed by '/' (or by nothing, which is "/"). */
+bool uri_below_mount(struct slice path, const char *mount, struct slice *below);
+
+/* Iterates over the pairs of a query string separated by '&'. Start with
+   *rest = the query; false at the end. Empty pieces are skipped; a piece
+   without '=' has an empty value. */
+bool uri_next_pair(struct slice *rest, struct slice *name, struct slice *value);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Counters and histograms of one process in shared memory (a slot of
+   runtime_dir), and the Prometheus text made from all slots. */
+#ifndef LEEWAY_METRICS_METRICS_H
+#define LEEWAY_METRICS_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <talloc.h>
+
+#include "config/model.h"
+
+struct metrics;
+
+enum metrics_role { METRICS_WORKER, METRICS_REFRESHER };
+
+/* What a worker is doing, for leeway_workers{state}. */
+enum metrics_state { METRICS_STARTING, METRICS_SERVING, METRICS_DRAINING };
+
+enum stale_reason { STALE_BUDGET, STALE_ERROR };           /* reason="refresh" | "error" */
+enum query_origin { QUERY_MISS, QUERY_REFRESH, QUERY_BYPASS }; /* origin= */
+enum refresh_result { REFRESH_STORED, REFRESH_FAILED, REFRESH_DROPPED }; /* result= */
+enum collapse_result { COLLAPSE_SERVED, COLLAPSE_FAILED, COLLAPSE_TIMEOUT }; /* result= */
+
+/* Claims a free slot in `runtime_dir` (made if it is missing) by a lock that the
+   kernel frees when the process ends; what a dead process left in a slot is folded
+   into the totals first. To be called in the process that will count. NULL and a
+   sentence in `error` on failure. */
+struct metrics *metrics_open(TALLOC_CTX *ctx, const char *runtime_dir, enum metrics_role role,
+                             const struct config *config, char *error, size_t error_size)
+    __attribute__((warn_unused_result));
+
+void metrics_set_state(struct metrics *metrics, enum metrics_state state);
+void metrics_set_up(struct metrics *metrics, bool redis_up, bool postgres_up);
+
+/* On the hit path: no system call, no lock, no allocation after a series' first use. */
+void metrics_response(struct metrics *metrics, const struct route *route, bool cached, bool stale,
+                      int64_t micros);
+void metrics_served_age(struct metrics *metrics, const struct route *route, int64_t age_us);
+void metrics_budget_exceeded(struct metrics *metrics, const struct route *route);
+void metrics_stale_serve(struct metrics *metrics, const struct route *route,
+                         enum stale_reason reason);
+void metrics_query(struct metrics *metrics, const struct route *route, enum query_origin origin);
+void metrics_refresh(struct metrics *metrics, const struct route *route,
+                     enum refresh_result result);
+void metrics_collapsed(struct metrics *metrics, const struct route *route,
+                       enum collapse_result result);
+
+/* Gauges that whoever asks for the text has read from Redis; -1: not known. */
+struct metrics_gauges {
+    int64_t jobs_queued;
+    int64_t job_oldest_ms;
+    double redis_fragmentation_ratio;
+};
+
+/* Prometheus text exposition format 0.0.4 over all slots of `runtime_dir`, a child of `ctx`;
+   needs no slot of its own. NULL and a sentence in `error` on failure. */
+char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges,
+                   char *error, size_t error_size) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Names of what Redis holds about one response (docs/redis.md). */
+#ifndef LEEWAY_ROUTE_KEY_H
+#define LEEWAY_ROUTE_KEY_H
+
+#include <talloc.h>
+
+#include "config/model.h"
+#include "route/param.h"
+
+enum { FINGERPRINT_HEX = 16 };
+
+/* What must differ between two deployments for their entries to be kept apart. */
+struct key_scope {
+    const char *prefix;   /* redis.prefix */
+    const char *database; /* Postgres database name */
+    const char *user;     /* Postgres user */
+    int entry_version;
+};
+
+/* XXH3 over SQL, shape, parameter declarations and scope, in lower-case
+   hexadecimal. NUL-terminated. */
+void key_fingerprint(const struct route *route, const struct key_scope *scope,
+                     char out[FINGERPRINT_HEX + 1]);
+
+/* PREFIX:{NAME.FINGERPRINT:PARAMS}: the parameters joined with '&', each
+   "=" and the percent-encoded value, or nothing at all for NULL. A child of `ctx`.
+   Append ":entry" or ":lease". */
+char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
+               const char *fingerprint, const struct param_values *values);
+
+#endif
