@@ -12,7 +12,7 @@
 enum {
     ENTRY_VERSION = 1,
     ENTRY_ETAG_BYTES = 34, /* 32 hexadecimal digits in double quotes */
-    ENTRY_PREFIX_BYTES = 77,
+    ENTRY_PREFIX_BYTES = 76,
     ENTRY_SNAPSHOT_AT = 4, /* offset of the snapshot's 16 digits, which sort as text */
     ENTRY_SNAPSHOT_DIGITS = 16,
 };

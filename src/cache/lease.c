@@ -44,16 +44,6 @@ static const char end_script[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then 
                                  "redis.call('PUBLISH', ARGV[2], 'ended') "
                                  "return 1";
 
-struct number_text {
-    char text[24];
-};
-
-static struct redis_part number_part(struct number_text *room, int64_t number)
-{
-    snprintf(room->text, sizeof room->text, "%lld", (long long)number);
-    return redis_text(room->text);
-}
-
 static const char *lease_key(TALLOC_CTX *ctx, const char *base)
 {
     return mem_check(talloc_asprintf(ctx, "%s:lease", base));
@@ -102,7 +92,7 @@ void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct l
 {
     const char *key = lease_key(ctx, base);
     const char *entry_key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
-    struct number_text ms;
+    struct redis_digits ms;
 
     lease->base = base;
     make_token(lease->token);
@@ -110,7 +100,7 @@ void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct l
     redis_queue(redis,
                 (struct redis_part[]){redis_text("SET"), redis_text(key), redis_text(lease->token),
                                       redis_text("NX"), redis_text("GET"), redis_text("PX"),
-                                      number_part(&ms, LEASE_MS)},
+                                      redis_number(&ms, LEASE_MS)},
                 7);
     redis_queue(redis, (struct redis_part[]){redis_text("PTTL"), redis_text(key)}, 2);
     redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(entry_key)}, 2);
@@ -146,11 +136,11 @@ static int run_script(struct redis *redis, const struct redis_part *parts, size_
 
 int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
 {
-    struct number_text ms;
+    struct redis_digits ms;
     const struct redis_part parts[] = {
         redis_text("EVAL"), redis_text(renew_script), redis_text("1"),
         redis_text(lease_key(ctx, lease->base)), redis_text(lease->token),
-        number_part(&ms, LEASE_MS),
+        redis_number(&ms, LEASE_MS),
     };
 
     return run_script(redis, parts, 6);
@@ -159,7 +149,7 @@ int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
 int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
                 struct redis_part entry, int64_t expiry_ms)
 {
-    struct number_text expiry, from, to;
+    struct redis_digits expiry, from, to;
     const struct redis_part parts[] = {
         redis_text("EVAL"),
         redis_text(store_script),
@@ -168,10 +158,10 @@ int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
         redis_text(mem_check(talloc_asprintf(ctx, "%s:entry", lease->base))),
         redis_text(lease->token),
         entry,
-        number_part(&expiry, expiry_ms),
+        redis_number(&expiry, expiry_ms),
         redis_text(lease_channel(ctx, lease->base)),
-        number_part(&from, ENTRY_SNAPSHOT_AT),
-        number_part(&to, ENTRY_SNAPSHOT_AT + ENTRY_SNAPSHOT_DIGITS),
+        redis_number(&from, ENTRY_SNAPSHOT_AT),
+        redis_number(&to, ENTRY_SNAPSHOT_AT + ENTRY_SNAPSHOT_DIGITS),
     };
 
     return run_script(redis, parts, 11);
@@ -180,7 +170,7 @@ int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
 static int end_lease(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
                      const char *marker, int64_t marker_ms)
 {
-    struct number_text ms;
+    struct redis_digits ms;
     const struct redis_part parts[] = {
         redis_text("EVAL"),
         redis_text(end_script),
@@ -189,7 +179,7 @@ static int end_lease(TALLOC_CTX *ctx, struct redis *redis, const struct lease *l
         redis_text(lease->token),
         redis_text(lease_channel(ctx, lease->base)),
         redis_text(marker != NULL ? marker : ""),
-        number_part(&ms, marker_ms),
+        redis_number(&ms, marker_ms),
     };
 
     return run_script(redis, parts, marker != NULL ? 8 : 6);

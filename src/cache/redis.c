@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,12 @@ static void start_connecting(struct redis *redis);
 struct redis_part redis_text(const char *text)
 {
     return (struct redis_part){text, strlen(text)};
+}
+
+struct redis_part redis_number(struct redis_digits *room, int64_t number)
+{
+    snprintf(room->text, sizeof room->text, "%" PRId64, number);
+    return redis_text(room->text);
 }
 
 bool redis_is_up(const struct redis *redis)

@@ -50,6 +50,12 @@ struct redis_part {
 };
 struct redis_part redis_text(const char *text);
 
+/* A number as a part; `room` holds its digits. */
+struct redis_digits {
+    char text[24];
+};
+struct redis_part redis_number(struct redis_digits *room, int64_t number);
+
 enum { REDIS_MAX_PARTS = 16 };
 
 /* Sends `count` parts and awaits the reply. NULL: the connection is down (it is

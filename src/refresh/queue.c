@@ -57,16 +57,6 @@ static char *jobs_key(TALLOC_CTX *ctx, const char *prefix)
     return mem_check(talloc_asprintf(ctx, "%s:jobs", prefix));
 }
 
-struct number_text {
-    char text[24];
-};
-
-static struct redis_part number_part(struct number_text *room, int64_t number)
-{
-    snprintf(room->text, sizeof room->text, "%lld", (long long)number);
-    return redis_text(room->text);
-}
-
 /* A command that answers with an integer; -1 if it did not. */
 static int64_t run(struct redis *redis, const struct redis_part *parts, size_t count)
 {
@@ -84,7 +74,7 @@ enum queue_offer queue_offer(TALLOC_CTX *ctx, struct redis *redis,
                              const struct redis_settings *settings, const char *base,
                              struct redis_part job, int64_t mark_ms)
 {
-    struct number_text ms, limit;
+    struct redis_digits ms, limit;
     const struct redis_part parts[] = {
         redis_text("EVAL"),
         redis_text(offer_script),
@@ -92,8 +82,8 @@ enum queue_offer queue_offer(TALLOC_CTX *ctx, struct redis *redis,
         redis_text(jobs_key(ctx, settings->prefix)),
         redis_text(queue_key(ctx, settings->prefix, "mark", base)),
         job,
-        number_part(&ms, mark_ms > 0 ? mark_ms : 1),
-        number_part(&limit, settings->queue_limit),
+        redis_number(&ms, mark_ms > 0 ? mark_ms : 1),
+        redis_number(&limit, settings->queue_limit),
     };
 
     switch (run(redis, parts, 8)) {
@@ -178,7 +168,7 @@ int64_t queue_count_failure(struct queue *queue, struct redis_part job, const ch
                             int64_t forget_ms)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
-    struct number_text ms;
+    struct redis_digits ms;
     const struct redis_part parts[] = {
         redis_text("EVAL"),
         redis_text(failure_script),
@@ -186,7 +176,7 @@ int64_t queue_count_failure(struct queue *queue, struct redis_part job, const ch
         redis_text(queue->processing),
         redis_text(queue_key(ctx, queue->prefix, "failures", base)),
         job,
-        number_part(&ms, forget_ms),
+        redis_number(&ms, forget_ms),
     };
     int64_t result = run(queue->redis, parts, 7);
 
@@ -197,11 +187,11 @@ int64_t queue_count_failure(struct queue *queue, struct redis_part job, const ch
 int queue_back_off(struct queue *queue, const char *base, int64_t ms)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
-    struct number_text room;
+    struct redis_digits room;
     const struct redis_part parts[] = {
         redis_text("SET"), redis_text(queue_key(ctx, queue->prefix, "mark", base)),
         redis_text("1"),   redis_text("PX"),
-        number_part(&room, ms),
+        redis_number(&room, ms),
     };
     int64_t result = run(queue->redis, parts, 5);
 
@@ -211,10 +201,10 @@ int queue_back_off(struct queue *queue, const char *base, int64_t ms)
 
 int queue_beat(struct queue *queue)
 {
-    struct number_text ms;
+    struct redis_digits ms;
     const struct redis_part alive[] = {redis_text("SET"), redis_text(queue->alive),
                                        redis_text("1"), redis_text("PX"),
-                                       number_part(&ms, QUEUE_ALIVE_MS)};
+                                       redis_number(&ms, QUEUE_ALIVE_MS)};
     const struct redis_part enrol[] = {redis_text("SADD"), redis_text(queue->registry),
                                        redis_text(queue->name)};
 

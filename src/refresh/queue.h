@@ -52,7 +52,8 @@ int queue_beat(struct queue *queue);
 /* Puts back what dead refreshers had taken: how many jobs, or -1. */
 int queue_reap(struct queue *queue);
 
-/* Takes this refresher off the list of those that live, once it has nothing in hand. */
+/* Takes this refresher off the list of those that live and puts back what it has in hand. Also
+   for one that goes on, after Redis was away with a job unsettled; it then beats anew. */
 int queue_leave(struct queue *queue);
 
 #endif
