@@ -89,23 +89,26 @@ static struct config_block *add_block(struct parsing *p, struct config_block *pa
 }
 
 /* The parser of a hidden option's default, which libConfuse calls when it makes
-   a section: nothing else tells where one begins. */
+   a section: nothing else tells where one begins. It aborts the process if this
+   fails, so a mistake is only noted here. */
 static int on_open(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 {
     struct parsing *p = parsing;
 
     (void)opt;
     (void)value;
-    if (p->open[p->n_open - 1].section == cfg)
-        return fail_here(cfg, "unknown key ''");
-    if (p->n_open == MAX_OPEN)
-        return fail_here(cfg, "blocks are nested too deeply");
+    *(void **)result = NULL;
+    if (p->n_open == MAX_OPEN || p->open[p->n_open - 1].section == cfg) {
+        fail_here(cfg, "this block cannot be parsed");
+        return 0;
+    }
     p->open[p->n_open].block =
         add_block(p, p->open[p->n_open - 1].block, cfg->name, cfg->title, cfg->line);
-    p->open[p->n_open++].section = cfg;
+    p->open[p->n_open].section = cfg;
     if (cfg->title != NULL && utf8_length(cfg->title, strlen(cfg->title)) == -1)
-        return fail_here(cfg, "the title of this block is not UTF-8");
-    *(void **)result = NULL;
+        config_fail(p->error_ctx, p->error, p->open[p->n_open].block->place,
+                    "the title of this block is not UTF-8");
+    p->n_open++;
     return 0;
 }
 
@@ -114,7 +117,7 @@ static int on_close(cfg_t *cfg, cfg_opt_t *opt)
     (void)cfg;
     (void)opt;
     parsing->n_open--;
-    return 0;
+    return parsing->error->text == NULL ? 0 : -1;
 }
 
 static void add_text(struct config_block *block, struct config_entry *entry, const char *text)
@@ -173,6 +176,8 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
     struct config_block *block = block_for_value(p);
 
     *(void **)result = NULL;
+    if (p->error->text != NULL)
+        return -1;
     if (!has_option(cfg, opt))
         return fail_here(cfg, "a key must stand inside of its block");
     if ((opt->flags & CFGF_LIST) == 0 || opt->nvalues <= 1)

@@ -349,7 +349,7 @@ static int at_end(const struct scanner *s)
 
 static int run(struct scanner *s)
 {
-    int token, line, rc = 0;
+    int token = TOKEN_END, line = 0, rc = 0;
 
     while (rc == 0) {
         if (next_token(s, &token, &line) == -1)

@@ -24,24 +24,35 @@ static bool is_identifier(unsigned char c)
     return is_identifier_start(c) || is_digit((char)c);
 }
 
-/* Past the end of what begins with `quote`; a doubled quote stands for itself.
-   NULL: not closed. */
-static const char *skip_quoted(const char *at, char quote, bool backslashes)
+/* What begins at `at` goes on to the end of the text. */
+static const char *not_closed(const char *at, struct sql_facts *facts, const char *problem)
 {
+    facts->problem = problem;
+    return at + strlen(at);
+}
+
+/* A doubled quote stands for itself. */
+static const char *skip_quoted(const char *at, bool backslashes, struct sql_facts *facts)
+{
+    const char *start = at;
+
     for (at++; *at != '\0'; at++) {
         if (backslashes && *at == '\\' && at[1] != '\0')
             at++;
-        else if (*at == quote && at[1] == quote)
+        else if (*at == *start && at[1] == *start)
             at++;
-        else if (*at == quote)
+        else if (*at == *start)
             return at + 1;
     }
-    return NULL;
+    return not_closed(start, facts,
+                      *start == '"' ? "a quoted name in it is not closed"
+                                    : "a string in it is not closed");
 }
 
 /* Comments nest. */
-static const char *skip_block_comment(const char *at)
+static const char *skip_block_comment(const char *at, struct sql_facts *facts)
 {
+    const char *start = at;
     size_t depth = 0;
 
     while (*at != '\0') {
@@ -56,7 +67,7 @@ static const char *skip_block_comment(const char *at)
             at++;
         }
     }
-    return NULL;
+    return not_closed(start, facts, "a comment in it is not closed");
 }
 
 /* $n, a dollar quote, or a lone '$'. */
@@ -84,8 +95,7 @@ static const char *skip_dollar(const char *at, struct sql_facts *facts)
     for (const char *end = strchr(tag_end + 1, '$'); end != NULL; end = strchr(end + 1, '$'))
         if (strncmp(end, at, tag_len) == 0)
             return end + tag_len;
-    facts->problem = "a dollar quote in it is not closed";
-    return NULL;
+    return not_closed(at, facts, "a dollar quote in it is not closed");
 }
 
 /* An identifier, or E'...' with its backslashes. */
@@ -97,27 +107,30 @@ static const char *skip_identifier(const char *at, struct sql_facts *facts)
         at++;
     if (*at != '\'' || at - start != 1 || (*start | 0x20) != 'e')
         return at;
-    at = skip_quoted(at, '\'', true);
-    if (at == NULL)
-        facts->problem = "a string in it is not closed";
-    return at;
+    return skip_quoted(at, true, facts);
 }
 
 /* Past a string, quoted identifier or comment; `at` itself if there is none. */
 static const char *skip_opaque(const char *at, struct sql_facts *facts)
 {
-    const char *end = at;
+    if (*at == '\'' || *at == '"')
+        return skip_quoted(at, false, facts);
+    if (at[0] == '-' && at[1] == '-')
+        return at + strcspn(at, "\n");
+    if (at[0] == '/' && at[1] == '*')
+        return skip_block_comment(at, facts);
+    return at;
+}
 
-    if (*at == '\'' || *at == '"') {
-        end = skip_quoted(at, *at, false);
-        facts->problem = end == NULL ? "a string or a quoted name in it is not closed" : NULL;
-    } else if (at[0] == '-' && at[1] == '-') {
-        end = at + strcspn(at, "\n");
-    } else if (at[0] == '/' && at[1] == '*') {
-        end = skip_block_comment(at);
-        facts->problem = end == NULL ? "a comment in it is not closed" : NULL;
-    }
-    return end;
+static const char *skip_token(const char *at, struct sql_facts *facts)
+{
+    if (is_digit(*at))
+        return at + strspn(at, "0123456789");
+    if (is_identifier_start((unsigned char)*at))
+        return skip_identifier(at, facts);
+    if (*at == '$')
+        return skip_dollar(at, facts);
+    return at + 1;
 }
 
 struct sql_facts sql_inspect(const char *sql)
@@ -127,23 +140,12 @@ struct sql_facts sql_inspect(const char *sql)
 
     for (const char *at = sql; *at != '\0' && facts.problem == NULL;) {
         const char *end = skip_opaque(at, &facts);
-        bool comment = *at == '-' || *at == '/';
+        bool comment = end != at && (*at == '-' || *at == '/');
 
-        if (facts.problem != NULL)
-            break;
-        if (ended && *at != ';' && strchr(" \t\r\n\f\v", *at) == NULL && !(comment && end != at))
+        if (ended && !comment && strchr("; \t\r\n\f\v", *at) == NULL)
             facts.problem = "it is more than one statement";
         ended = ended || *at == ';';
-        if (end != at)
-            at = end;
-        else if (is_digit(*at))
-            at += strspn(at, "0123456789");
-        else if (is_identifier_start((unsigned char)*at))
-            at = skip_identifier(at, &facts);
-        else if (*at == '$')
-            at = skip_dollar(at, &facts);
-        else
-            at++;
+        at = end != at ? end : skip_token(at, &facts);
     }
     return facts;
 }
