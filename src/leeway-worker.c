@@ -40,7 +40,7 @@ static int restart(const struct program *program, int argc, char **argv)
         dup2(program->listen_fd, STDIN_FILENO);
     fcntl(STDIN_FILENO, F_SETFD, 0);
     execvp(again[0], again);
-    log_event(LOG_LEVEL_ERROR, "cannot start anew", LOG_TEXT("program", again[0]));
+    log_event(LOG_LEVEL_ERROR, "cannot start anew", log_text("program", again[0]));
     talloc_free(again);
     return 1;
 }

@@ -23,7 +23,7 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
         slots = slots_open(backend, settings->runtime_dir, (size_t)settings->postgres.slots, error,
                            sizeof error);
     if (backend->metrics == NULL || (role == METRICS_WORKER && slots == NULL)) {
-        log_event(LOG_LEVEL_ERROR, "runtime_dir cannot be used", LOG_TEXT("error", error));
+        log_event(LOG_LEVEL_ERROR, "runtime_dir cannot be used", log_text("error", error));
         talloc_free(backend);
         return NULL;
     }

@@ -18,7 +18,7 @@ enum fill_storing {
 struct fill_result {
     enum query_outcome outcome;
     int status;         /* 200 or 404, or the status of the failure */
-    struct entry entry; /* QUERY_DONE, QUERY_NO_ROW; snapshot_us 0 if Redis's clock is not known */
+    struct cache_entry entry; /* QUERY_DONE, QUERY_NO_ROW; snapshot_us 0 if Redis's clock is not known */
     void *bytes;        /* the talloc chunk that the entry points into */
     int64_t sent_us;    /* monotonic; the answer's age counts from here */
     enum fill_storing storing;

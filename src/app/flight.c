@@ -117,7 +117,7 @@ static bool within_budget(const struct flight *flight, const struct stored *stor
 }
 
 /* Answers everybody from an entry found in Redis. */
-static void end_with_stored(struct flight *flight, const struct entry *entry,
+static void end_with_stored(struct flight *flight, const struct cache_entry *entry,
                             struct freshness_verdict verdict)
 {
     const struct answer answer = {

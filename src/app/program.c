@@ -131,11 +131,11 @@ static int reload(void *data)
     TALLOC_CTX *failed;
 
     if (load(program, &error, &failed) == 0) {
-        log_event(LOG_LEVEL_INFO, "configuration reloaded", LOG_TEXT("file", program->file));
+        log_event(LOG_LEVEL_INFO, "configuration reloaded", log_text("file", program->file));
         return 0;
     }
-    log_event(LOG_LEVEL_ERROR, "configuration not reloaded", LOG_TEXT("file", error.file),
-              LOG_NUM("line", error.line), LOG_TEXT("error", error.text));
+    log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),
+              log_number("line", error.line), log_text("error", error.text));
     talloc_free(failed);
     return -1;
 }
@@ -151,9 +151,9 @@ int program_supervise(struct program *program)
         .data = program,
     };
 
-    log_event(LOG_LEVEL_INFO, "started", LOG_TEXT("program", program->name),
-              LOG_TEXT("version", PACKAGE_VERSION), LOG_TEXT("file", program->file),
-              LOG_NUM("routes", program->app->config->n_routes),
-              LOG_NUM("children", wanted_count(program)));
+    log_event(LOG_LEVEL_INFO, "started", log_text("program", program->name),
+              log_text("version", PACKAGE_VERSION), log_text("file", program->file),
+              log_number("routes", program->app->config->n_routes),
+              log_number("children", wanted_count(program)));
     return supervisor_run(&supervised);
 }

@@ -73,9 +73,9 @@ static void fail(struct task *task, enum query_outcome outcome, bool too_large)
         queue_count_failure(refresher->queue, task->bytes, task->base, 2 * budget_ms + 1000);
 
     count(task, REFRESH_FAILED);
-    log_event(LOG_LEVEL_WARN, "refresh failed", LOG_TEXT("route", task->route->pattern),
-              LOG_TEXT("outcome", too_large ? "too-large" : query_outcome_name(outcome)),
-              LOG_NUM("failures", failures));
+    log_event(LOG_LEVEL_WARN, "refresh failed", log_text("route", task->route->pattern),
+              log_text("outcome", too_large ? "too-large" : query_outcome_name(outcome)),
+              log_number("failures", failures));
     if (failures == -1 ||
         queue_back_off(refresher->queue, task->base, backoff_ms(failures, budget_ms)) == -1)
         refresher->unsettled = true;
@@ -184,7 +184,7 @@ static void on_beat(struct ev_loop *loop, ev_timer *timer, int events)
         return;
     int moved = queue_reap(refresher->queue);
     if (moved > 0)
-        log_event(LOG_LEVEL_WARN, "jobs of a dead refresher were put back", LOG_NUM("jobs", moved));
+        log_event(LOG_LEVEL_WARN, "jobs of a dead refresher were put back", log_number("jobs", moved));
 }
 
 static void on_stop(struct refresher *refresher)
@@ -204,7 +204,7 @@ static void on_parent_gone(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)events;
     ev_io_stop(loop, watcher);
-    log_event(LOG_LEVEL_WARN, "the parent process has died", LOG_TEXT("action", "stop"));
+    log_event(LOG_LEVEL_WARN, "the parent process has died", log_text("action", "stop"));
     on_stop(watcher->data);
 }
 

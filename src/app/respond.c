@@ -44,7 +44,7 @@ static void count_response(struct visit *visit, const struct answer *answer)
         metrics_collapsed(metrics, visit->route, COLLAPSE_SERVED);
 }
 
-static void send_not_modified(struct visit *visit, const struct entry *entry,
+static void send_not_modified(struct visit *visit, const struct cache_entry *entry,
                               const struct answer *answer)
 {
     char head[HEAD_BYTES];
@@ -62,7 +62,7 @@ static const char *status_line(int status)
 }
 
 /* The entry's header lines and body lie behind each other, and go out as they are. */
-static void send_entry(struct visit *visit, const struct entry *entry, const struct answer *answer,
+static void send_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
                        void *shared)
 {
     const char *line = status_line(entry->status);
@@ -81,7 +81,7 @@ static void send_entry(struct visit *visit, const struct entry *entry, const str
     request_answer(visit->request, &bytes);
 }
 
-void respond_entry(struct visit *visit, const struct entry *entry, const struct answer *answer,
+void respond_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
                    void *shared)
 {
     count_response(visit, answer);

@@ -10,7 +10,7 @@
 
 /* A response of a route: `row` and its fields choose the caching headers. 304 and HEAD are
    seen to. `shared` as in struct answer_bytes. */
-void respond_entry(struct visit *visit, const struct entry *entry, const struct answer *answer,
+void respond_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
                    void *shared);
 
 /* A problem document with no-store, for a failure on a known route. A 503, and what

@@ -213,7 +213,7 @@ static void ask_for_refresh(struct server *server, TALLOC_CTX *ctx,
 }
 
 /* Answers first; the refresh is asked for behind the client's back. */
-static void serve_hit(struct server *server, struct visit *visit, const struct entry *entry,
+static void serve_hit(struct server *server, struct visit *visit, const struct cache_entry *entry,
                       struct freshness_verdict verdict)
 {
     bool stale = verdict.state == FRESHNESS_STALE;

@@ -105,8 +105,8 @@ static void on_hangup(struct ev_loop *loop, ev_signal *signal, int events)
         worker->reload = true;
         drain(worker);
     } else {
-        log_event(LOG_LEVEL_ERROR, "configuration not reloaded", LOG_TEXT("file", error.file),
-                  LOG_NUM("line", error.line), LOG_TEXT("error", error.text));
+        log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),
+                  log_number("line", error.line), log_text("error", error.text));
     }
     talloc_free(ctx);
 }
@@ -117,7 +117,7 @@ static void on_parent_gone(struct ev_loop *loop, ev_io *watcher, int events)
 
     (void)events;
     ev_io_stop(loop, watcher);
-    log_event(LOG_LEVEL_WARN, "the parent process has died", LOG_TEXT("action", "drain"));
+    log_event(LOG_LEVEL_WARN, "the parent process has died", log_text("action", "drain"));
     drain(worker);
 }
 

@@ -90,7 +90,7 @@ static int read_tag(const char *bytes, char etag[ENTRY_ETAG_BYTES + 1])
     return 0;
 }
 
-int entry_decode(const char *bytes, size_t len, struct entry *entry)
+int entry_decode(const char *bytes, size_t len, struct cache_entry *entry)
 {
     if (len < ENTRY_PREFIX_BYTES || memcmp(bytes, "lw1 ", ENTRY_SNAPSHOT_AT) != 0 ||
         check_separators(bytes) == -1 || read_tag(bytes + TAG_AT, entry->etag) == -1)

@@ -98,7 +98,7 @@ static void go_down(struct redis *redis, const char *why)
 
     if (!redis->outage_logged)
         log_event(LOG_LEVEL_WARN, "redis is away",
-                  LOG_TEXT("address", redis->options.settings->address), LOG_TEXT("error", why));
+                  log_text("address", redis->options.settings->address), log_text("error", why));
     redis->outage_logged = true;
     drop_context(redis);
     redis->state = REDIS_DOWN;
@@ -186,7 +186,7 @@ static void go_up(struct redis *redis)
     ev_timer_again(redis->loop, &redis->measure);
     if (redis->outage_logged)
         log_event(LOG_LEVEL_INFO, "redis is back",
-                  LOG_TEXT("address", redis->options.settings->address));
+                  log_text("address", redis->options.settings->address));
     redis->outage_logged = false;
     if (redis->options.on_change != NULL)
         redis->options.on_change(redis->options.data, true);
@@ -462,8 +462,8 @@ bool redis_reply_failed(const redisReply *reply, const char *what)
         return false;
     if (logged_us == 0 || now_us - logged_us > 1000000) {
         logged_us = now_us;
-        log_event(LOG_LEVEL_WARN, "redis refused a command", LOG_TEXT("command", what),
-                  LOG_TEXT("error", reply->str));
+        log_event(LOG_LEVEL_WARN, "redis refused a command", log_text("command", what),
+                  log_text("error", reply->str));
     }
     return true;
 }

@@ -8,7 +8,7 @@
 
 /* An entry and the reply that its slices point into. */
 struct stored {
-    struct entry entry;
+    struct cache_entry entry;
     redisReply *reply; /* NULL: there is none */
 };
 

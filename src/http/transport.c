@@ -371,7 +371,7 @@ static void answer_management(struct connection *connection, const struct fcgi_v
 {
     unsigned char reply[FCGI_MANAGEMENT_REPLY_BYTES];
     size_t len = fcgi_management_reply((const unsigned char *)connection->input.data,
-                                       verdict->length, reply, sizeof reply);
+                                       verdict->length, reply);
 
     buf_consume(&connection->input, verdict->length);
     if (send(connection->fd, reply, len, MSG_NOSIGNAL) != (ssize_t)len)
@@ -580,7 +580,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
     if (fd != -1) {
         peek(new_connection(transport, fd));
     } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        log_event(LOG_LEVEL_ERROR, "cannot accept", LOG_TEXT("error", strerror(errno)));
+        log_event(LOG_LEVEL_ERROR, "cannot accept", log_text("error", strerror(errno)));
         pause_accepting(transport);
     }
 }

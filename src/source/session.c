@@ -101,7 +101,7 @@ static void log_connection(struct session *session, const char *message)
 
     while (len > 0 && error[len - 1] == '\n')
         error[--len] = '\0';
-    log_event(LOG_LEVEL_WARN, message, LOG_TEXT("error", error));
+    log_event(LOG_LEVEL_WARN, message, log_text("error", error));
     talloc_free(error);
 }
 
@@ -133,10 +133,10 @@ static void log_if_slow(const struct session *session, const struct query *query
 
     if (result->outcome == QUERY_TIMED_OUT)
         log_event(LOG_LEVEL_WARN, "query timed out",
-                  LOG_TEXT("route", query->request.route->pattern), LOG_NUM("ms", took_ms));
+                  log_text("route", query->request.route->pattern), log_number("ms", took_ms));
     else if (slow)
-        log_event(LOG_LEVEL_WARN, "slow query", LOG_TEXT("route", query->request.route->pattern),
-                  LOG_NUM("ms", took_ms));
+        log_event(LOG_LEVEL_WARN, "slow query", log_text("route", query->request.route->pattern),
+                  log_number("ms", took_ms));
 }
 
 static void go_idle(struct session *session)
@@ -167,8 +167,8 @@ static void end_query(struct session *session)
 static void log_broken(struct session *session, const char *error)
 {
     log_event(LOG_LEVEL_ERROR, "query failed",
-              LOG_TEXT("route", session->query->request.route->pattern),
-              LOG_TEXT("sqlstate", session->sqlstate), LOG_TEXT("error", error));
+              log_text("route", session->query->request.route->pattern),
+              log_text("sqlstate", session->sqlstate), log_text("error", error));
 }
 
 static void fail(struct session *session, const char *error)
@@ -571,7 +571,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
             log_connection(session, "cannot connect to postgres");
         else
             log_event(LOG_LEVEL_WARN, "cannot connect to postgres",
-                      LOG_TEXT("error", "no answer in time"));
+                      log_text("error", "no answer in time"));
         lose(session);
         return;
     }
