@@ -121,6 +121,7 @@ static void test_broken_syntax(void **state)
         {"route \"/a\" {\n sql = \"select\n\n 1\"\n cache = 3\n}\n", 5, "unknown key 'cache'"},
         {"route \"/a\" { sql = \"select 1\" }\n\"route|shape\" = value\n", 2, "inside"},
         {"workers = 2\n\"\" = 3\n", 2, "empty"},
+        {"workers = 2\n\"${LEEWAY_TEST_ABSENT}\" = 3\n", 2, "a name is empty"},
         {"redis { prefix = a }\n\"redis|address\" = \"unix:/x\"\n", 2, "inside"},
         {"workers = 2\n\nworkers\n= 2\n", 3, "twice"},
         {"redis {\n database = 1\n}\nredis {\n database = 1\n}\n", 5, "twice"},
@@ -467,16 +468,17 @@ static void test_defaults(void **state)
 static void test_settings(void **state)
 {
     TALLOC_CTX *ctx = talloc_new(NULL);
-    const struct config *config = load_good(
-        ctx, "workers = 010 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
-             "runtime_dir = /run/x // no comment inside: \n"
-             "socket_mode = 666 log = syslog slow_query = 0s metrics_path = \"\"\n"
-             "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
-             "drain_timeout = 1h\r\n"
-             "redis { address = \"tcp:[::1]:6379\" }\n"
-             "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = ${LEEWAY_TEST_VALUE} }\n"
-             "postgres { statement_timeout = 1h prepared = no\n"
-             "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
+    const struct config *config =
+        load_good(ctx, "workers = 010 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
+                       "runtime_dir = /run/x // no comment inside: \n"
+                       "socket_mode = 666 log = syslog slow_query = 0s metrics_path = \"\"\n"
+                       "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
+                       "drain_timeout = 1h\r\n"
+                       "redis { address = \"tcp:[::1]:6379\" }\n"
+                       "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
+                       "${LEEWAY_TEST_VALUE} }\n"
+                       "postgres { statement_timeout = 1h prepared = no\n"
+                       "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
     const struct settings *s = &config->settings;
 
     (void)state;
