@@ -13,15 +13,10 @@
 #include "config/keys.h"
 #include "config/tree.h"
 
-<<<<<<< HEAD
-static void set_error(TALLOC_CTX *ctx, struct config_error *error, struct config_place place,
-                      const char *format, va_list args)
-=======
 __attribute__((format(printf, 4, 0))) static void set_error(TALLOC_CTX *ctx,
                                                             struct config_error *error,
                                                             struct config_place place,
                                                             const char *format, va_list args)
->>>>>>> config
 {
     error->file = mem_check(talloc_strdup(ctx, place.file));
     error->line = place.line;

@@ -55,12 +55,8 @@ static const char *known_names(TALLOC_CTX *ctx, const cfg_t *cfg)
     return names;
 }
 
-<<<<<<< HEAD
-static void on_error(cfg_t *cfg, const char *format, va_list args)
-=======
 __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const char *format,
                                                            va_list args)
->>>>>>> config
 {
     char text[512];
 
@@ -257,14 +253,9 @@ static int parse_text(struct parsing *p, char *text, size_t len)
     p->open[0].section = cfg;
     parsing = p;
     int rc = cfg_parse_fp(cfg, stream);
-<<<<<<< HEAD
-    if (rc != CFG_SUCCESS && p->error->text == NULL)
-        fail_here(cfg, "this cannot be parsed");
-=======
     /* only a name that is an empty environment variable fails without a word */
     if (rc != CFG_SUCCESS && p->error->text == NULL)
         fail_here(cfg, "a key or block that begins here cannot be read: a name is empty");
->>>>>>> config
     parsing = NULL;
     fclose(stream);
     cfg_free(cfg);

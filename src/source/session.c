@@ -233,6 +233,10 @@ static bool take_columns(struct session *session, const PGresult *res)
         session->replan = true;
         return false;
     }
+    /* each row comes in a result of its own: the names must outlive the first */
+    for (size_t i = 0; i + 1 < count; i++)
+        session->columns[i].name =
+            mem_check(talloc_strdup(session->columns, session->columns[i].name));
     session->writer =
         json_writer_new(session, statement->route->shape, statement->plan == PLAN_RENDERED,
                         RESPONSE_MAX_BYTES);
