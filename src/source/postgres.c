@@ -105,14 +105,14 @@ static void on_session_up(void *data)
     postgres->breaker_until_us = 0;
 }
 
+/* Every session that reports is one of ours. */
 static struct pooled *find_pooled(struct postgres *postgres, const struct session *session)
 {
-    struct pooled *pooled;
+    struct pooled *pooled = TAILQ_FIRST(&postgres->sessions);
 
-    TAILQ_FOREACH(pooled, &postgres->sessions, link)
-        if (pooled->session == session)
-            return pooled;
-    return NULL;
+    while (pooled->session != session)
+        pooled = TAILQ_NEXT(pooled, link);
+    return pooled;
 }
 
 static void close_session(struct postgres *postgres, struct pooled *pooled)
