@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 struct freshness_policy {
-    int64_t budget_us;         /* B; 0: nothing is ever fresh */
-    int64_t refresh_after_us;  /* S <= B */
-    int64_t stale_if_error_us; /* beyond B */
+    int64_t budget_us;          /* B; 0: nothing is ever fresh */
+    int64_t refresh_after_us;   /* S <= B */
+    int64_t stale_if_error_us;  /* beyond B */
     int64_t negative_budget_us; /* <= B */
 };
 
@@ -37,7 +37,6 @@ struct freshness_verdict freshness_judge(const struct freshness_policy *policy, 
 
 /* Until when Redis keeps an entry: milliseconds, for PXAT, never later than the
    last instant at which freshness_judge lets it be served. */
-int64_t freshness_expiry_ms(const struct freshness_policy *policy, int status,
-                            int64_t snapshot_us);
+int64_t freshness_expiry_ms(const struct freshness_policy *policy, int status, int64_t snapshot_us);
 
 #endif

@@ -161,8 +161,8 @@ static void check_request(const unsigned char *bytes, size_t len, const struct r
     verdict->state = check_begin(begin, verdict);
     if (verdict->state != FCGI_CHECK_WHOLE)
         return;
-    verdict->state = check_stream(bytes, len, &at, TYPE_PARAMS, begin->id,
-                                  limits->max_params_bytes, &pairs);
+    verdict->state =
+        check_stream(bytes, len, &at, TYPE_PARAMS, begin->id, limits->max_params_bytes, &pairs);
     if (verdict->state != FCGI_CHECK_WHOLE)
         return;
     if (!is_between_pairs(&pairs)) {

@@ -42,9 +42,9 @@ static int fail_and_close(const struct complaint *complaint, const char *what, i
 static bool is_answered(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool answered = fd != -1 &&
-                    (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
-                     errno == EAGAIN);
+    bool answered =
+        fd != -1 &&
+        (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN);
 
     if (fd != -1)
         close(fd);
@@ -103,8 +103,8 @@ static int listen_at(const struct addrinfo *info, const char *name,
 /* "HOST:PORT", "[ADDRESS]:PORT" */
 static int listen_tcp(const char *name, const struct complaint *complaint)
 {
-    static const struct addrinfo hints = {
-        .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    static const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+                                          .ai_socktype = SOCK_STREAM};
     const char *colon = strrchr(name, ':');
     struct addrinfo *info;
     char host[256];

@@ -85,8 +85,8 @@ static void become_child(struct supervisor *supervisor, const struct child *chil
     const struct child *other;
 
     TAILQ_FOREACH(other, &supervisor->children, link)
-        if (other->ready_fd != -1)
-            close(other->ready_fd);
+    if (other->ready_fd != -1)
+        close(other->ready_fd);
     close(supervisor->parent_pipe[1]);
     close(supervisor->signal_fd);
     signal(SIGPIPE, SIG_IGN);
@@ -153,9 +153,9 @@ static struct child *find_child(const struct supervisor *supervisor, int index, 
     struct child *child;
 
     TAILQ_FOREACH(child, &supervisor->children, link)
-        if (child->index == index && child->state != CHILD_DRAINING &&
-            (child->generation == supervisor->generation) == current)
-            return child;
+    if (child->index == index && child->state != CHILD_DRAINING &&
+        (child->generation == supervisor->generation) == current)
+        return child;
     return NULL;
 }
 
@@ -164,8 +164,8 @@ static bool is_any_starting(const struct supervisor *supervisor)
     const struct child *child;
 
     TAILQ_FOREACH(child, &supervisor->children, link)
-        if (child->state == CHILD_STARTING)
-            return true;
+    if (child->state == CHILD_STARTING)
+        return true;
     return false;
 }
 
@@ -218,12 +218,12 @@ static void tend(struct supervisor *supervisor)
     kill_overdue(supervisor);
     if (supervisor->stopping) {
         TAILQ_FOREACH(child, &supervisor->children, link)
-            drain_child(supervisor, child);
+        drain_child(supervisor, child);
         return;
     }
     TAILQ_FOREACH(child, &supervisor->children, link)
-        if (child->index >= supervisor->n_posts)
-            drain_child(supervisor, child);
+    if (child->index >= supervisor->n_posts)
+        drain_child(supervisor, child);
     for (int i = 0; i < supervisor->n_posts; i++)
         tend_post(supervisor, i);
     if (!supervisor->announced)
@@ -249,8 +249,7 @@ static bool had_worked(const struct child *child)
 
 static void bury(struct supervisor *supervisor, struct child *child, int status)
 {
-    bool expected = child->state == CHILD_DRAINING && WIFEXITED(status) &&
-                    WEXITSTATUS(status) == 0;
+    bool expected = child->state == CHILD_DRAINING && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
     if (!expected)
         log_death(supervisor, child, status);
@@ -275,8 +274,8 @@ static void reap(struct supervisor *supervisor)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct child *child;
         TAILQ_FOREACH(child, &supervisor->children, link)
-            if (child->pid == pid)
-                break;
+        if (child->pid == pid)
+            break;
         if (child != NULL)
             bury(supervisor, child, status);
     }
@@ -286,8 +285,8 @@ static void set_posts(struct supervisor *supervisor)
 {
     int count = (int)supervisor->program->count(supervisor->program->data);
 
-    supervisor->posts = mem_check(
-        talloc_realloc(supervisor, supervisor->posts, struct post, (unsigned)count));
+    supervisor->posts =
+        mem_check(talloc_realloc(supervisor, supervisor->posts, struct post, (unsigned)count));
     memset(supervisor->posts, 0, (size_t)count * sizeof *supervisor->posts);
     supervisor->n_posts = count;
 }
@@ -314,7 +313,7 @@ static void stop(struct supervisor *supervisor)
     /* asked twice, somebody is in a hurry */
     if (supervisor->stopping)
         TAILQ_FOREACH(child, &supervisor->children, link)
-            child->kill_at_us = 0;
+    child->kill_at_us = 0;
     supervisor->stopping = true;
 }
 
@@ -352,8 +351,8 @@ static int next_deadline_ms(const struct supervisor *supervisor)
     const struct child *child;
 
     TAILQ_FOREACH(child, &supervisor->children, link)
-        if (child->state == CHILD_DRAINING && child->kill_at_us < at_us)
-            at_us = child->kill_at_us;
+    if (child->state == CHILD_DRAINING && child->kill_at_us < at_us)
+        at_us = child->kill_at_us;
     for (int i = 0; i < supervisor->n_posts && !supervisor->stopping; i++)
         if (supervisor->posts[i].start_at_us < at_us && find_child(supervisor, i, true) == NULL &&
             (find_child(supervisor, i, false) == NULL || !is_any_starting(supervisor)))
@@ -370,11 +369,11 @@ static void wait_for_change(struct supervisor *supervisor)
     nfds_t count = 1, i = 1;
 
     TAILQ_FOREACH(child, &supervisor->children, link)
-        count++;
+    count++;
     struct pollfd *fds = mem_check(talloc_zero_array(ctx, struct pollfd, (unsigned)count));
     fds[0] = (struct pollfd){.fd = supervisor->signal_fd, .events = POLLIN};
     TAILQ_FOREACH(child, &supervisor->children, link)
-        fds[i++] = (struct pollfd){.fd = child->ready_fd, .events = POLLIN};
+    fds[i++] = (struct pollfd){.fd = child->ready_fd, .events = POLLIN};
     if (poll(fds, count, next_deadline_ms(supervisor)) > 0) {
         i = 1;
         /* before signals, which may take children off the list */
