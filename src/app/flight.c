@@ -122,8 +122,6 @@ static void end_with_stored(struct flight *flight, const struct cache_entry *ent
     const struct answer answer = {
         .row = verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED,
         .verdict = verdict,
-        .policy = &flight->rules->policy,
-        .negative = entry->status == 404,
         .private = !flight->rules->edge,
     };
     struct visit *visit;
@@ -191,8 +189,6 @@ static void end_with_result(struct flight *flight, const struct fill_result *res
             .row = row_of(flight, visit, result),
             .fwd_status = result->status,
             .stored = result->storing == FILL_STORED,
-            .policy = policy,
-            .negative = result->status == 404,
             .private = !flight->rules->edge,
         };
         /* by the local clock, which started this query */

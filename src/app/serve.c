@@ -196,9 +196,9 @@ static struct refresh_wish wish_refresh(struct server *server, TALLOC_CTX *ctx,
         .fingerprint = visit->rules->fingerprint,
         .values = visit->values,
     };
-    wish.wanted = true;
     wish.base = mem_check(talloc_strdup(ctx, visit->base));
     wish.job = job_encode(ctx, &job, &wish.job_len);
+    wish.wanted = wish.job != NULL; /* else its parameters are too long to be queued */
     wish.mark_ms = ttl_us / 1000 < MAX_MARK_MS ? ttl_us / 1000 : MAX_MARK_MS;
     return wish;
 }
@@ -222,8 +222,6 @@ static void serve_hit(struct server *server, struct visit *visit, const struct c
     const struct answer answer = {
         .row = stale ? ANSWER_STALE : ANSWER_FRESH,
         .verdict = verdict,
-        .policy = &visit->rules->policy,
-        .negative = entry->status == 404,
         .private = !visit->rules->edge,
     };
 

@@ -370,7 +370,7 @@ static void answer_management(struct connection *connection, const struct fcgi_v
 {
     unsigned char reply[FCGI_MANAGEMENT_REPLY_BYTES];
     size_t len = fcgi_management_reply((const unsigned char *)connection->input.data,
-                                       verdict->length, reply);
+                                       verdict->length, reply, sizeof reply);
 
     buf_consume(&connection->input, verdict->length);
     if (send(connection->fd, reply, len, MSG_NOSIGNAL) != (ssize_t)len)
