@@ -22,10 +22,9 @@ enum query_origin { QUERY_MISS, QUERY_REFRESH, QUERY_BYPASS }; /* origin= */
 enum refresh_result { REFRESH_STORED, REFRESH_FAILED, REFRESH_DROPPED };     /* result= */
 enum collapse_result { COLLAPSE_SERVED, COLLAPSE_FAILED, COLLAPSE_TIMEOUT }; /* result= */
 
-/* Claims a free slot in `runtime_dir` (made if it is missing) by a lock that the
-   kernel frees when the process ends; what a dead process left in a slot is folded
-   into the totals first. To be called in the process that will count. NULL and a
-   sentence in `error` on failure. */
+/* Claims a free slot in `runtime_dir` (made if it is missing) by a lock that the kernel
+   frees when the process ends, and counts on from what its last holder left. To be called in the
+   process that will count. NULL and a sentence in `error` on failure. */
 struct metrics *metrics_open(TALLOC_CTX *ctx, const char *runtime_dir, enum metrics_role role,
                              const struct config *config, char *error, size_t error_size)
     __attribute__((warn_unused_result));
@@ -54,8 +53,7 @@ struct metrics_gauges {
 };
 
 /* Prometheus text exposition format 0.0.4 over all slots of `runtime_dir`, a child of `ctx`;
-   needs no slot of its own. NULL and a sentence in `error` on failure. */
-char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges,
-                   char *error, size_t error_size) __attribute__((warn_unused_result));
+   needs no slot of its own. */
+char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges);
 
 #endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Counting: an array look-up by route and relaxed additions. */
+#include "config.h"
+
+#include "metrics/metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "metrics/buckets.h"
+#include "metrics/slot.h"
+
+struct metrics {
+    struct slot slot;
+    struct series **by_route; /* by route index; NULL until first used */
+};
+
+static int metrics_destroy(struct metrics *metrics)
+{
+    slot_close(&metrics->slot);
+    return 0;
+}
+
+static int make_directory(TALLOC_CTX *ctx, const char *path)
+{
+    char *parents = mem_check(talloc_strdup(ctx, path));
+
+    for (char *slash = strchr(parents + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        /* whether a parent that cannot be made was needed shows in the last step */
+        mkdir(parents, 0755);
+        *slash = '/';
+    }
+    talloc_free(parents);
+    return mkdir(path, 0750) == -1 && errno != EEXIST ? -1 : 0;
+}
+
+struct metrics *metrics_open(TALLOC_CTX *ctx, const char *runtime_dir, enum metrics_role role,
+                             const struct config *config, char *error, size_t error_size)
+{
+    struct metrics *metrics = mem_check(talloc_zero(ctx, struct metrics));
+
+    metrics->slot.fd = -1;
+    if (make_directory(metrics, runtime_dir) == -1) {
+        snprintf(error, error_size, "cannot make %s: %s", runtime_dir, strerror(errno));
+        talloc_free(metrics);
+        return NULL;
+    }
+    if (slot_claim(&metrics->slot, runtime_dir, error, error_size) == -1) {
+        talloc_free(metrics);
+        return NULL;
+    }
+    talloc_set_destructor(metrics, metrics_destroy);
+    metrics->by_route =
+        mem_check(talloc_zero_array(metrics, struct series *, (unsigned)config->n_routes + 1));
+    metrics->slot.memory->role = role;
+    metrics->slot.memory->state = METRICS_STARTING;
+    metrics_set_up(metrics, true, true);
+    return metrics;
+}
+
+void metrics_set_state(struct metrics *metrics, enum metrics_state state)
+{
+    metrics->slot.memory->state = state;
+}
+
+void metrics_set_up(struct metrics *metrics, bool redis_up, bool postgres_up)
+{
+    metrics->slot.memory->redis_up = redis_up;
+    metrics->slot.memory->postgres_up = postgres_up;
+}
+
+static struct series *series_of(struct metrics *metrics, const struct route *route)
+{
+    struct series **place = &metrics->by_route[route->index];
+
+    if (*place == NULL)
+        *place = slot_series(&metrics->slot, route->pattern);
+    return *place;
+}
+
+/* Nobody else writes here: a load and a store are enough. */
+static void add(slot_cell *cell, uint64_t number)
+{
+    uint64_t now = atomic_load_explicit(cell, memory_order_relaxed);
+
+    atomic_store_explicit(cell, now + number, memory_order_relaxed);
+}
+
+static void count(struct metrics *metrics, const struct route *route, enum metrics_counter counter)
+{
+    add(&series_of(metrics, route)->counters[counter], 1);
+}
+
+void metrics_response(struct metrics *metrics, const struct route *route, bool cached, bool stale,
+                      int64_t micros)
+{
+    struct series *series = series_of(metrics, route);
+    enum response_kind kind = !cached ? RESPONSE_COMPUTED
+                              : stale ? RESPONSE_STALE_HIT
+                                      : RESPONSE_HIT;
+
+    add(&series->response_micros[kind], (uint64_t)(micros > 0 ? micros : 0));
+    add(&series
+             ->response_buckets[kind][bucket_of(response_bounds_us, RESPONSE_BUCKETS - 1, micros)],
+        1);
+}
+
+void metrics_served_age(struct metrics *metrics, const struct route *route, int64_t age_us)
+{
+    struct series *series = series_of(metrics, route);
+
+    add(&series->age_micros, (uint64_t)(age_us > 0 ? age_us : 0));
+    add(&series->age_buckets[bucket_of(age_bounds_us, AGE_BUCKETS - 1, age_us)], 1);
+}
+
+void metrics_budget_exceeded(struct metrics *metrics, const struct route *route)
+{
+    count(metrics, route, COUNTER_BUDGET_EXCEEDED);
+}
+
+void metrics_stale_serve(struct metrics *metrics, const struct route *route,
+                         enum stale_reason reason)
+{
+    count(metrics, route, reason == STALE_BUDGET ? COUNTER_STALE_BUDGET : COUNTER_STALE_ERROR);
+}
+
+void metrics_query(struct metrics *metrics, const struct route *route, enum query_origin origin)
+{
+    static const enum metrics_counter counters[] = {
+        [QUERY_MISS] = COUNTER_QUERY_MISS,
+        [QUERY_REFRESH] = COUNTER_QUERY_REFRESH,
+        [QUERY_BYPASS] = COUNTER_QUERY_BYPASS,
+    };
+
+    count(metrics, route, counters[origin]);
+}
+
+void metrics_refresh(struct metrics *metrics, const struct route *route, enum refresh_result result)
+{
+    static const enum metrics_counter counters[] = {
+        [REFRESH_STORED] = COUNTER_REFRESH_STORED,
+        [REFRESH_FAILED] = COUNTER_REFRESH_FAILED,
+        [REFRESH_DROPPED] = COUNTER_REFRESH_DROPPED,
+    };
+
+    count(metrics, route, counters[result]);
+    if (result == REFRESH_FAILED)
+        count(metrics, route, COUNTER_REFRESH_FAILURE);
+}
+
+void metrics_collapsed(struct metrics *metrics, const struct route *route,
+                       enum collapse_result result)
+{
+    static const enum metrics_counter counters[] = {
+        [COLLAPSE_SERVED] = COUNTER_COLLAPSE_SERVED,
+        [COLLAPSE_FAILED] = COUNTER_COLLAPSE_FAILED,
+        [COLLAPSE_TIMEOUT] = COUNTER_COLLAPSE_TIMEOUT,
+    };
+
+    count(metrics, route, counters[result]);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Shared memory of one process: a file "metrics.N" in runtime_dir, mapped. A slot is claimed by a
+   lock that the kernel frees; its next holder counts on where the last one stopped, so that nothing
+   is ever folded, and counters never go backwards. Only the holder writes. */
+#ifndef LEEWAY_METRICS_SLOT_H
+#define LEEWAY_METRICS_SLOT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <talloc.h>
+
+#include "metrics/metrics.h"
+
+enum {
+    SLOT_MAX = 1024,
+    SLOT_MAX_SERIES = 16384,
+    SLOT_PATTERN_BYTES = 256,
+    RESPONSE_BUCKETS = 19, /* the last one is +Inf */
+    AGE_BUCKETS = 16,
+};
+
+enum metrics_counter {
+#define COUNTER(id, name, label, value, help) COUNTER_##id,
+#include "metrics/metrics.def"
+#undef COUNTER
+    COUNTER_COUNT
+};
+
+/* Which of the histograms of a route a response belongs to. */
+enum response_kind { RESPONSE_COMPUTED, RESPONSE_HIT, RESPONSE_STALE_HIT, RESPONSE_KINDS };
+
+typedef _Atomic uint64_t slot_cell;
+
+/* Everything that is counted of one route. Buckets are not cumulative. */
+struct series {
+    char pattern[SLOT_PATTERN_BYTES];
+    slot_cell counters[COUNTER_COUNT];
+    slot_cell response_buckets[RESPONSE_KINDS][RESPONSE_BUCKETS];
+    slot_cell response_micros[RESPONSE_KINDS];
+    slot_cell age_buckets[AGE_BUCKETS];
+    slot_cell age_micros;
+};
+
+struct slot_memory {
+    char magic[16];
+    _Atomic uint32_t role;
+    _Atomic uint32_t state;
+    _Atomic uint32_t redis_up;
+    _Atomic uint32_t postgres_up;
+    _Atomic uint32_t n_series;
+    struct series
+        series[SLOT_MAX_SERIES]; /* the file is sparse: what is not used takes no memory */
+};
+
+struct slot {
+    struct slot_memory *memory;
+    int fd;
+    bool alive; /* slot_read: somebody holds it */
+};
+
+/* Claims a free slot; `directory` exists. -1 and a sentence in `error`. */
+int slot_claim(struct slot *slot, const char *directory, char *error, size_t error_size)
+    __attribute__((warn_unused_result));
+
+/* Maps slot `number` to be read. 1, 0: there is none (or it is not of this version), -1: there
+   is no slot from this number on. */
+int slot_read(struct slot *slot, const char *directory, int number)
+    __attribute__((warn_unused_result));
+
+void slot_close(struct slot *slot);
+
+/* The series of `pattern` in a slot that is ours, made if it is new; never NULL: when there is no
+   room, the last one, whose pattern is "(other)". */
+struct series *slot_series(struct slot *slot, const char *pattern);
+
+#endif
