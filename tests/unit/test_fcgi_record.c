@@ -195,6 +195,11 @@ static const struct request_case requests[] = {
      false,
      0,
      {BEGIN, PARAMS("\x01\x80\x00"), NO_MORE_PARAMS}},
+    {"half a name's long length",
+     FCGI_CHECK_BAD,
+     false,
+     0,
+     {BEGIN, PARAMS(PAIR "\x80\x00"), NO_MORE_PARAMS}},
     {"a value cut off",
      FCGI_CHECK_BAD,
      false,
@@ -441,8 +446,9 @@ static void test_management_replies(void **state)
         put_record(&bytes, &cases[i].asked);
         struct fcgi_verdict verdict = judge(bytes.data, bytes.len, &limits);
         check(verdict.state == FCGI_CHECK_MANAGEMENT, "case %zu", i);
-        size_t len = fcgi_management_reply((const unsigned char *)bytes.data, verdict.length, reply,
-                                           sizeof reply);
+        /* without the room that a buf has behind its bytes */
+        unsigned char *record = talloc_memdup(ctx, bytes.data, bytes.len);
+        size_t len = fcgi_management_reply(record, verdict.length, reply, sizeof reply);
         check(len == cases[i].len, "case %zu: %zu", i, len);
         check(memcmp(reply, cases[i].reply, len) == 0, "case %zu", i);
     }
@@ -475,8 +481,9 @@ static void check_resumed(const struct fcgi_frame *frame, const struct buf *expe
                           size_t step, int max_iov, size_t scratch_size)
 {
     struct iovec iov[16];
-    unsigned char *scratch = mem_check(talloc_array(NULL, unsigned char, scratch_size));
+    unsigned char *scratch = mem_check(talloc_array(NULL, unsigned char, scratch_size + 1));
 
+    scratch[scratch_size] = '#';
     while (from < expected->len) {
         int count = fcgi_frame_iov(frame, from, iov, max_iov, scratch, scratch_size);
         size_t room = step;
@@ -492,6 +499,7 @@ static void check_resumed(const struct fcgi_frame *frame, const struct buf *expe
         }
     }
     assert_int_equal(fcgi_frame_iov(frame, from, iov, max_iov, scratch, scratch_size), 0);
+    check(scratch[scratch_size] == '#', "head %zu, body %zu", frame->head_len, frame->body_len);
     talloc_free(scratch);
 }
 
@@ -524,6 +532,7 @@ static void check_frame(size_t head_len, size_t body_len)
     frame_plainly(&plain, &frame);
     check(fcgi_frame_length(&frame) == plain.len, "head %zu, body %zu", head_len, body_len);
     check_resumed(&frame, &plain, 0, SIZE_MAX, 16, 256);
+    check_resumed(&frame, &plain, 0, SIZE_MAX, 16, FCGI_FRAME_SCRATCH_MIN);
     check_resumed(&frame, &plain, 0, SIZE_MAX, 1, FCGI_FRAME_SCRATCH_MIN);
     check_resumed(&frame, &plain, 0, 4099, 3, FCGI_FRAME_SCRATCH_MIN);
     check_resumed(&frame, &plain, 0, 65536, 2, 40);

@@ -16,6 +16,7 @@ static const int64_t snapshot = INT64_C(1700000000000000);
 static const struct freshness_policy usual = {60 * SECOND, 54 * SECOND, 30 * SECOND, 6 * SECOND};
 static const struct freshness_policy no_error_budget = {60 * SECOND, 54 * SECOND, 0, 0};
 static const struct freshness_policy no_budget = {0, 0, 0, 0};
+static const struct freshness_policy error_budget_alone = {0, 0, 30 * SECOND, 0};
 static const struct freshness_policy always_stale = {60 * SECOND, 0, 0, 0};
 static const struct freshness_policy never_stale = {60 * SECOND, 60 * SECOND, 0, 0};
 
@@ -46,6 +47,7 @@ static void test_judgement(void **state)
         {&no_budget, 200, 0, FRESHNESS_EXPIRED},
         {&no_budget, 200, -SECOND, FRESHNESS_EXPIRED},
         {&no_budget, 404, 0, FRESHNESS_EXPIRED},
+        {&error_budget_alone, 200, 0, FRESHNESS_EXPIRED},
         {&always_stale, 200, 0, FRESHNESS_STALE},
         {&never_stale, 200, 60 * SECOND - 1, FRESHNESS_FRESH},
         {&never_stale, 200, 60 * SECOND, FRESHNESS_EXPIRED},
