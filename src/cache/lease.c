@@ -22,13 +22,18 @@ static const char renew_script[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] the
                                    "return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
 
 /* KEYS: lease, entry. ARGV: token, entry, expiry (ms), channel, offset and end of
-   the snapshot. A stored entry of the same version and a later snapshot stays. */
+   the snapshot. A stored entry of the same version and a later snapshot stays, unless
+   that lies in the future: then the clock was set back, and the entry must not
+   outlive its budget by as much. */
 static const char store_script[] =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
     "local from, to = tonumber(ARGV[5]), tonumber(ARGV[6]) "
     "local held = redis.call('GETRANGE', KEYS[2], 0, to - 1) "
+    "local time = redis.call('TIME') "
+    "local now = string.format('%016.0f', time[1] * 1000000 + time[2]) "
+    "local there = string.sub(held, from + 1, to) "
     "local newer = string.sub(held, 1, from) == string.sub(ARGV[2], 1, from) "
-    "  and string.sub(held, from + 1, to) > string.sub(ARGV[2], from + 1, to) "
+    "  and there > string.sub(ARGV[2], from + 1, to) and there <= now "
     "if not newer then redis.call('SET', KEYS[2], ARGV[2], 'PXAT', ARGV[3]) end "
     "redis.call('DEL', KEYS[1]) "
     "redis.call('PUBLISH', ARGV[4], 'stored') "

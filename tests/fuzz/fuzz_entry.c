@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *bytes = (const char *)data;
-    struct entry entry, again;
+    struct cache_entry entry, again;
     struct buf out;
 
     if (entry_decode(bytes, size, &entry) == -1)
