@@ -14,7 +14,7 @@ packages_in() {
 packages_missing() {
     local name
     packages_in "$@" | while read -r name; do
-        [[ $(dpkg-query -W -f '${db:Status-Status}\n' "$name" 2>/dev/null) == *installed* ]] ||
+        dpkg-query -W -f '${db:Status-Status}\n' "$name" 2>/dev/null | grep -qx installed ||
             echo "$name"
     done
 }
@@ -23,7 +23,7 @@ packages_missing() {
 # after saying what to do by hand where that is not possible. Where there is no
 # apt-get it says so and returns 0: the libraries may be there under other names.
 packages_ensure() {
-    local missing sudo=()
+    local missing before new sudo=()
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         echo "No apt-get here; going on with what is installed." >&2
         echo "What Debian calls it: $(packages_in "$@" | xargs)" >&2
@@ -32,7 +32,7 @@ packages_ensure() {
     mapfile -t missing < <(packages_missing "$@")
     ((${#missing[@]})) || return 0
 
-    echo "Installing ${missing[*]}" >&2
+    echo "installing ${missing[*]}" >&2
     if ((EUID != 0)); then
         if ! command -v sudo >/dev/null || ! sudo -v; then
             echo "This needs root, and sudo will not do. As root: apt-get install ${missing[*]}" >&2
@@ -40,10 +40,20 @@ packages_ensure() {
         fi
         sudo=(sudo)
     fi
+    before=$(enabled_services)
     if ! packages_install "${missing[@]}"; then
         echo "apt-get failed (see above). By hand: apt-get install ${missing[*]}" >&2
         return 1
     fi
+    new=$(comm -13 <(echo "$before") <(enabled_services) | xargs)
+    [[ -z $new ]] || echo "The packages brought services, not started now but at the next boot." \
+        "To prevent that: systemctl disable $new" >&2
+}
+
+enabled_services() {
+    ! command -v systemctl >/dev/null ||
+        systemctl list-unit-files --type=service --state=enabled --no-legend 2>/dev/null |
+        cut -d ' ' -f 1 | sort
 }
 
 # packages_install NAME...: uses the caller's array `sudo` as the words before a command.
@@ -60,6 +70,8 @@ packages_install() (
             "${0##*/}" $$ | "${sudo[@]}" tee $policy >/dev/null && "${sudo[@]}" chmod 755 $policy
     fi
     apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
-    "${apt[@]}" update </dev/null >&2 &&
-        "${apt[@]}" install --no-install-recommends "$@" </dev/null >&2
+    said=$({ "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "$@"; } </dev/null 2>&1) || {
+        echo "$said" >&2
+        exit 1
+    }
 )
