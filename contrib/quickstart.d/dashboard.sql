@@ -10,7 +10,7 @@ select u.id, u.name, u.plan,
     count(seen) filter (where kind = 'order') as orders,
     round(coalesce(sum(cents), 0) / 100.0, 2) as spent,
     max(at) as last_seen,
-    (select json_agg(d order by d.day)
+    (select coalesce(json_agg(d order by d.day), '[]')
      from (select day, count(*) as events
            from seen where day > current_date - 14 group by day) as d) as days
 from users u left join seen on true
