@@ -4,6 +4,7 @@
 #ifndef LEEWAY_BASE_LOG_H
 #define LEEWAY_BASE_LOG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
@@ -16,8 +17,16 @@ struct log_field {
     int64_t number;
 };
 
-#define LOG_TEXT(key_, text_) ((struct log_field){(key_), (text_) ? (text_) : "", 0})
-#define LOG_NUM(key_, number_) ((struct log_field){(key_), NULL, (int64_t)(number_)})
+/* Text may be NULL, and then is empty. */
+static inline struct log_field log_text(const char *key, const char *text)
+{
+    return (struct log_field){key, text != NULL ? text : "", 0};
+}
+
+static inline struct log_field log_number(const char *key, int64_t number)
+{
+    return (struct log_field){key, NULL, number};
+}
 
 /* Until it is called, lines go to standard error. `program` is borrowed for ever. */
 void log_open(const char *program, enum log_target target);
@@ -26,7 +35,7 @@ void log_open(const char *program, enum log_target target);
    is quoted and escaped; a line is cut at 2 KiB. Safe in a forked child. */
 void log_fields(enum log_level level, const char *message, const struct log_field *fields);
 
-/* At least one field: log_event(LOG_LEVEL_INFO, "started", LOG_NUM("workers", 8)). */
+/* At least one field: log_event(LOG_LEVEL_INFO, "started", log_number("workers", 8)). */
 #define log_event(level, message, ...)                                                             \
     log_fields((level), (message), (const struct log_field[]){__VA_ARGS__, {NULL, NULL, 0}})
 

@@ -11,7 +11,7 @@
 void *mem_check(void *pointer)
 {
     if (pointer == NULL) {
-        log_event(LOG_LEVEL_ERROR, "out of memory", LOG_TEXT("action", "abort"));
+        log_event(LOG_LEVEL_ERROR, "out of memory", log_text("action", "abort"));
         abort();
     }
     return pointer;

@@ -12,12 +12,12 @@
 enum {
     ENTRY_VERSION = 1,
     ENTRY_ETAG_BYTES = 34, /* 32 hexadecimal digits in double quotes */
-    ENTRY_PREFIX_BYTES = 77,
+    ENTRY_PREFIX_BYTES = 76,
     ENTRY_SNAPSHOT_AT = 4, /* offset of the snapshot's 16 digits, which sort as text */
     ENTRY_SNAPSHOT_DIGITS = 16,
 };
 
-struct entry {
+struct cache_entry {
     int64_t snapshot_us; /* Redis's clock, at the latest when the query was sent */
     int status;          /* 200 or 404 */
     char etag[ENTRY_ETAG_BYTES + 1];
@@ -32,7 +32,7 @@ void entry_encode(struct buf *out, int64_t snapshot_us, int status, const char *
                   size_t body_len);
 
 /* 0, or -1: not an entry of this version, or damaged. Slices point into `bytes`. */
-int entry_decode(const char *bytes, size_t len, struct entry *entry)
+int entry_decode(const char *bytes, size_t len, struct cache_entry *entry)
     __attribute__((warn_unused_result));
 
 #endif

@@ -10,10 +10,12 @@
 
 #include "config/settings.h"
 
+enum { CONFIG_MAX_SEGMENTS = 32, CONFIG_MAX_PARAMS = 32 }; /* of a route */
+
 /* Where a key or a block stands, for error messages. */
 struct config_place {
     const char *file; /* as given on the command line or to include() */
-    int line;         /* from 1 */
+    int line;         /* from 1; 0: the whole file */
 };
 
 /* A staleness budget and what hangs on it. */
@@ -54,8 +56,8 @@ struct param_spec {
     const char *variable;     /* PARAM_FROM_VARIABLE: its name */
     const char *default_text; /* as written; NULL: none */
     struct config_place default_place;
-    bool required;     /* false: an absent one is NULL in SQL */
-    const char *min;   /* as written (int: an integer, number: a decimal); NULL: no bound */
+    bool required;   /* false: an absent one is NULL in SQL */
+    const char *min; /* as written (int: an integer, number: a decimal); NULL: no bound */
     const char *max;
     int64_t max_length;        /* text: characters */
     const char *const *values; /* enum: NULL-terminated */
@@ -74,7 +76,7 @@ struct route {
     size_t n_params;
     const char *sql; /* without trailing white space and semicolons */
     enum route_shape shape;
-    bool private;            /* set, or some parameter comes from a variable */
+    bool private; /* set, or some parameter comes from a variable */
     bool reject_unknown_params;
     size_t index; /* its place in config.routes */
 };

@@ -42,9 +42,9 @@ struct settings {
     int64_t drain_timeout_ms;
     int64_t socket_mode; /* permission bits */
     enum log_target log;
-    int64_t slow_query_ms;    /* 0: never logged */
-    const char *metrics_path; /* "": off */
-    const char *health_path;  /* "": off */
+    int64_t slow_query_ms;            /* 0: never logged */
+    const char *metrics_path;         /* "": off */
+    const char *health_path;          /* "": off */
     const char *const *metrics_allow; /* NULL-terminated; addresses as REMOTE_ADDR has them */
     struct redis_settings redis;
     struct postgres_settings postgres;

@@ -34,7 +34,8 @@ void uri_encode(struct buf *out, const char *text, size_t len);
 void uri_split(const char *target, struct slice *path, struct slice *query);
 
 /* The path below `mount` ("" or "/api/v1"), beginning with '/'; false if the
-   path is not `mount` followed by '/' (or by nothing, which is "/"). */
+   path is not `mount` followed by '/' (or by nothing, which is "/"). What is
+   percent-encoded compares as what it stands for, but "%2F" is not '/'. */
 bool uri_below_mount(struct slice path, const char *mount, struct slice *below);
 
 /* Iterates over the pairs of a query string separated by '&'. Start with

@@ -17,16 +17,24 @@ struct param_values {
 };
 
 /* Canonicalises one value. NULL if it is not of the type or out of range. The
-   result is `text` itself or a child of `ctx`. */
+   result is `text` itself, a constant or a child of `ctx`. */
 const char *param_canonical(TALLOC_CTX *ctx, const struct param_spec *spec, const char *text)
+    __attribute__((warn_unused_result));
+
+/* What param_canonical() asks of a value, for messages: "must be an integer from
+   1 to 100". A child of `ctx`. */
+char *param_requirement(TALLOC_CTX *ctx, const struct param_spec *spec);
+
+/* Whether min, max and default are of the type and within each other's range. */
+int param_check_spec(TALLOC_CTX *ctx, const struct param_spec *spec, struct config_error *error)
     __attribute__((warn_unused_result));
 
 /* How a FastCGI variable is looked up: its value, or NULL. */
 typedef const char *param_variable_fn(void *data, const char *name);
 
-/* 0 and *values (children of `ctx`), or the status to answer with, 400 or 401,
-   and in *detail a sentence for the client that names the parameter and never
-   its value. */
+/* 0 and *values (children of `ctx`, constants or borrowed from the route),
+   or the status to answer with, 400 or 401, and in *detail a sentence for the
+   client that names the parameter and never its value. */
 int param_bind(TALLOC_CTX *ctx, const struct route_match *match, struct slice query,
                param_variable_fn *variable, void *data, struct param_values *values,
                const char **detail) __attribute__((warn_unused_result));

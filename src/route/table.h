@@ -24,8 +24,7 @@ struct route_match {
    with each other or with health_path or metrics_path, or a default, min or
    max is not of its parameter's type. */
 struct route_table *route_table_new(TALLOC_CTX *ctx, const struct config *config,
-                                    struct config_error *error)
-    __attribute__((warn_unused_result));
+                                    struct config_error *error) __attribute__((warn_unused_result));
 
 /* 1 and *match, or 0: no route. `path` is raw and below mount. A literal
    segment wins over a {name}; literals are compared decoded. Empty segments,

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From a configuration file to compiled routes. */
+#include "config.h"
+
+#include "app/application.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "cache/entry.h"
+#include "source/postgres.h"
+
+static struct freshness_policy policy_of(const struct context *context)
+{
+    return (struct freshness_policy){
+        .budget_us = context->budget_ms * 1000,
+        .refresh_after_us = context->refresh_after_ms * 1000,
+        .stale_if_error_us = context->stale_if_error_ms * 1000,
+        .negative_budget_us = context->negative_budget_ms * 1000,
+    };
+}
+
+static size_t variable_place(struct application *app, const char *name)
+{
+    size_t i = 0;
+
+    while (app->variables[i] != NULL && strcmp(app->variables[i], name) != 0)
+        i++;
+    if (app->variables[i] == NULL) {
+        app->variables =
+            mem_check(talloc_realloc(app, app->variables, const char *, i + 2));
+        app->variables[i] = name;
+        app->variables[i + 1] = NULL;
+    }
+    return i;
+}
+
+static void make_rules(struct application *app, struct route_rules *rules,
+                       const struct route *route, const struct key_scope *scope)
+{
+    int64_t statement_ms = app->config->settings.postgres.statement_timeout_ms;
+    int64_t budget_ms = route->context->budget_ms;
+
+    rules->policy = policy_of(route->context);
+    rules->edge = route->context->edge && !route->private;
+    rules->query_limit_ms = budget_ms > 0 && budget_ms < statement_ms ? budget_ms : statement_ms;
+    key_fingerprint(route, scope, rules->fingerprint);
+    rules->variables = mem_check(talloc_zero_array(app, size_t, route->n_params + 1));
+    for (size_t i = 0; i < route->n_params; i++)
+        if (route->params[i].source == PARAM_FROM_VARIABLE)
+            rules->variables[i] = variable_place(app, route->params[i].variable);
+}
+
+static int make_all_rules(struct application *app, const char *file, struct config_error *error)
+{
+    const struct config *config = app->config;
+    struct key_scope scope = {.prefix = config->settings.redis.prefix,
+                              .entry_version = ENTRY_VERSION};
+    char problem[256];
+
+    if (postgres_identity(app, config->settings.postgres.conninfo, &scope.database, &scope.user,
+                          problem, sizeof problem) == -1)
+        return config_fail(app, error, (struct config_place){.file = file, .line = 0},
+                           "postgres.conninfo: %s", problem);
+    struct route_rules *rules =
+        mem_check(talloc_zero_array(app, struct route_rules, config->n_routes + 1));
+    app->variables = mem_check(talloc_zero_array(app, const char *, 1));
+    for (size_t i = 0; i < config->n_routes; i++)
+        make_rules(app, &rules[i], &config->routes[i], &scope);
+    app->rules = rules;
+    return 0;
+}
+
+int application_load(TALLOC_CTX *ctx, const char *file, const struct application **loaded,
+                     struct config_error *error)
+{
+    struct application *app = mem_check(talloc_zero(ctx, struct application));
+
+    if (config_load(app, file, &app->config, error) == -1)
+        goto failed;
+    app->routes = route_table_new(app, app->config, error);
+    if (app->routes == NULL || make_all_rules(app, file, error) == -1)
+        goto failed;
+    *loaded = app;
+    return 0;
+failed:
+    error->file = talloc_steal(ctx, error->file);
+    error->text = talloc_steal(ctx, error->text);
+    talloc_free(app);
+    return -1;
+}

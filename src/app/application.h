@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A configuration ready for use: its routes compiled, each with its policy and
+   fingerprint. Made once, by the parent, and only read after that. */
+#ifndef LEEWAY_APP_APPLICATION_H
+#define LEEWAY_APP_APPLICATION_H
+
+#include "cache/freshness.h"
+#include "config/load.h"
+#include "route/key.h"
+#include "route/table.h"
+
+struct route_rules {
+    struct freshness_policy policy;
+    char fingerprint[FINGERPRINT_HEX + 1];
+    bool edge;               /* the context's, unless the route is private */
+    int64_t query_limit_ms;  /* min(statement_timeout, budget) */
+    size_t *variables;       /* by parameter: its place in application.variables */
+};
+
+struct application {
+    const struct config *config;
+    struct route_table *routes;
+    const struct route_rules *rules; /* by route index */
+    const char **variables;          /* FastCGI variables that parameters come from; NULL-terminated */
+};
+
+/* All that -t checks. 0 and *app, a child of `ctx`; or -1 and *error. */
+int application_load(TALLOC_CTX *ctx, const char *file, const struct application **app,
+                     struct config_error *error) __attribute__((warn_unused_result));
+
+static inline const struct route_rules *application_rules(const struct application *app,
+                                                          const struct route *route)
+{
+    return &app->rules[route->index];
+}
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Query, entry, store. */
+#include "config.h"
+
+#include "app/fill.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/problem.h"
+
+struct fill {
+    struct backend *backend;
+    struct fill_request request;
+    struct lease lease;
+    bool leased; /* as far as we know */
+    ev_timer renew;
+};
+
+int fill_status(enum query_outcome outcome)
+{
+    static const int statuses[] = {
+        [QUERY_DONE] = 200,   [QUERY_NO_ROW] = 404,    [QUERY_BAD_VALUE] = 400,
+        [QUERY_BROKEN] = 500, [QUERY_TIMED_OUT] = 504, [QUERY_NO_SLOT] = 503,
+        [QUERY_AWAY] = 503,
+    };
+
+    return statuses[outcome];
+}
+
+static void on_renew(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct fill *fill = timer->data;
+    TALLOC_CTX *ctx = talloc_new(fill);
+
+    (void)events;
+    if (lease_renew(ctx, fill->backend->redis, &fill->lease) == 0) {
+        fill->leased = false;
+        ev_timer_stop(loop, timer);
+    }
+    talloc_free(ctx);
+}
+
+/* The body of the answer: the query's JSON, or a problem document for no row. */
+static void make_entry(struct fill *fill, const struct query_result *query,
+                       struct fill_result *result)
+{
+    const struct redis_clock *clock = redis_get_clock(fill->backend->redis);
+    struct buf *bytes = mem_check(talloc(fill, struct buf));
+    const char *body;
+    size_t body_len;
+
+    if (query->outcome == QUERY_NO_ROW) {
+        body = problem_body(fill, 404, "There is no such resource.", &body_len);
+    } else {
+        body = query->json->data;
+        body_len = query->json->len;
+    }
+    int64_t snapshot_us = clock->known ? redis_clock_earliest(clock, query->sent_us) : 0;
+    buf_init(bytes, fill, body_len + 512);
+    entry_encode(bytes, snapshot_us, result->status, body, body_len);
+    /* just encoded: it cannot fail to decode */
+    if (entry_decode(bytes->data, bytes->len, &result->entry) == -1)
+        result->outcome = QUERY_BROKEN;
+    result->bytes = bytes->data;
+}
+
+static enum fill_storing store_entry(struct fill *fill, const struct fill_result *result)
+{
+    const struct application *app = fill->backend->app;
+    const struct freshness_policy *policy =
+        &application_rules(app, fill->request.route)->policy;
+    struct redis *redis = fill->backend->redis;
+    size_t len = (size_t)(result->entry.body + result->entry.body_len - (char *)result->bytes);
+
+    if (!fill->leased)
+        return fill->request.lease != NULL ? FILL_NOT_STORED : FILL_NO_REDIS;
+    if (result->entry.body_len > (size_t)app->config->settings.max_object_bytes) {
+        lease_too_large(fill, redis, &fill->lease);
+        return FILL_TOO_LARGE;
+    }
+    int64_t expiry_ms =
+        freshness_expiry_ms(policy, result->entry.status, result->entry.snapshot_us);
+    if (expiry_ms <= result->entry.snapshot_us / 1000) {
+        lease_give_up(fill, redis, &fill->lease);
+        return FILL_NOT_STORED;
+    }
+    const struct redis_part bytes = {result->bytes, len};
+    int stored = lease_store(fill, redis, &fill->lease, bytes, expiry_ms);
+    return stored == 1 ? FILL_STORED : stored == 0 ? FILL_NOT_STORED : FILL_NO_REDIS;
+}
+
+/* Waiters are told of a failure, but not of a mere lack of slots: one of them may have
+   a slot where we have none. */
+static void end_lease(struct fill *fill, const struct fill_result *result)
+{
+    if (!fill->leased)
+        return;
+    if (result->outcome == QUERY_NO_SLOT)
+        lease_give_up(fill, fill->backend->redis, &fill->lease);
+    else
+        lease_fail(fill, fill->backend->redis, &fill->lease, result->status);
+}
+
+static void on_query(void *data, const struct query_result *query)
+{
+    struct fill *fill = data;
+    struct backend *backend = fill->backend;
+    struct fill_result result = {
+        .outcome = query->outcome,
+        .status = fill_status(query->outcome),
+        .sent_us = query->sent_us,
+        .storing = FILL_NOT_STORED,
+    };
+
+    ev_timer_stop(backend->loop, &fill->renew);
+    if (query->sent_us != 0)
+        metrics_query(backend->metrics, fill->request.route, fill->request.origin);
+    if (query->outcome == QUERY_DONE || query->outcome == QUERY_NO_ROW)
+        make_entry(fill, query, &result);
+    if (result.outcome == QUERY_DONE || result.outcome == QUERY_NO_ROW)
+        result.storing = store_entry(fill, &result);
+    else
+        end_lease(fill, &result);
+    fill->request.done(fill->request.data, &result);
+    talloc_free(fill);
+}
+
+static int fill_destroy(struct fill *fill)
+{
+    ev_timer_stop(fill->backend->loop, &fill->renew);
+    return 0;
+}
+
+void fill_start(struct backend *backend, const struct fill_request *request)
+{
+    struct fill *fill = mem_check(talloc_zero(backend, struct fill));
+
+    fill->backend = backend;
+    fill->request = *request;
+    ev_timer_init(&fill->renew, on_renew, LEASE_RENEW_MS / 1000.0, LEASE_RENEW_MS / 1000.0);
+    fill->renew.data = fill;
+    talloc_set_destructor(fill, fill_destroy);
+    if (request->lease != NULL) {
+        fill->lease = *request->lease;
+        fill->leased = true;
+        ev_now_update(backend->loop);
+        ev_timer_start(backend->loop, &fill->renew);
+    }
+    const struct query_request query = {
+        .route = request->route,
+        .values = request->values,
+        .limit_ms = application_rules(backend->app, request->route)->query_limit_ms,
+        .done = on_query,
+        .data = fill,
+    };
+    postgres_query(backend->postgres, &query);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One run of a route's query and what is stored of it: used by workers for misses
+   and by refreshers for jobs. */
+#ifndef LEEWAY_APP_FILL_H
+#define LEEWAY_APP_FILL_H
+
+#include "app/backend.h"
+#include "cache/lease.h"
+#include "route/param.h"
+
+enum fill_storing {
+    FILL_STORED,
+    FILL_NOT_STORED, /* the lease was lost, something newer is there, or there is no budget for it */
+    FILL_TOO_LARGE,  /* over max_object */
+    FILL_NO_REDIS,   /* no lease was asked for, or Redis went away */
+};
+
+struct fill_result {
+    enum query_outcome outcome;
+    int status;         /* 200 or 404, or the status of the failure */
+    struct cache_entry entry; /* QUERY_DONE, QUERY_NO_ROW; snapshot_us 0 if Redis's clock is not known */
+    void *bytes;        /* the talloc chunk that the entry points into */
+    int64_t sent_us;    /* monotonic; the answer's age counts from here */
+    enum fill_storing storing;
+};
+
+/* The status that a client is told about a query that ended so. */
+int fill_status(enum query_outcome outcome);
+
+typedef void fill_fn(void *data, const struct fill_result *result);
+
+struct fill_request {
+    const struct route *route;
+    const struct param_values *values; /* borrowed until `done` */
+    const struct lease *lease;         /* copied; NULL: run without one, store nothing */
+    enum query_origin origin;          /* for metrics */
+    fill_fn *done;                     /* called exactly once, never from fill_start itself */
+    void *data;
+};
+
+struct fill;
+
+/* Renews the lease while the query runs, then stores or marks, and so wakes the waiters; calls
+   `done` last. The fill frees itself. */
+void fill_start(struct backend *backend, const struct fill_request *request);
+
+#endif

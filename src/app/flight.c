@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* begin() asks for the lease and does what the answer says; it is called again
+   whenever the lease may have ended. */
+#include "config.h"
+
+#include "app/flight.h"
+
+#include <search.h>
+#include <string.h>
+
+#include "app/fill.h"
+#include "app/respond.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/lease.h"
+
+/* Why a response is not stored from the outset. */
+enum flight_bypass { BYPASS_NONE, BYPASS_NO_BUDGET, BYPASS_TOO_LARGE, BYPASS_NO_REDIS };
+
+struct flight {
+    const char *base;
+    struct flights *flights;
+    const struct route *route;
+    const struct route_rules *rules;
+    struct param_values values; /* copied: they outlive the first visit */
+    struct visit_list visits;
+    struct visit *leader; /* the visit on whose account the query runs; NULL: it has left */
+    bool listed;          /* in flights->by_base */
+    bool leading;         /* a fill of ours is under way */
+    enum flight_bypass bypass;
+    struct lease lease;
+    struct wake_watch *watch;
+    ev_timer recheck; /* when the lease ends unless it is renewed */
+    ev_timer deadline;
+};
+
+struct flights {
+    struct backend *backend;
+    struct wake *wake;
+    void *by_base; /* tsearch tree of the flights that may be joined */
+    TAILQ_HEAD(, flight_node) all;
+    size_t waiting;
+};
+
+/* Kept apart from struct flight so that it can be walked while flights end. */
+struct flight_node {
+    TAILQ_ENTRY(flight_node) link;
+    struct flight flight;
+};
+
+static void begin(struct flight *flight);
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(((const struct flight *)a)->base, ((const struct flight *)b)->base);
+}
+
+size_t flights_waiting(const struct flights *flights)
+{
+    return flights->waiting;
+}
+
+static void unlist(struct flight *flight)
+{
+    if (flight->listed)
+        tdelete(flight, &flight->flights->by_base, compare);
+    flight->listed = false;
+}
+
+static int node_destroy(struct flight_node *node)
+{
+    struct flight *flight = &node->flight;
+    struct ev_loop *loop = flight->flights->backend->loop;
+
+    unlist(flight);
+    ev_timer_stop(loop, &flight->recheck);
+    ev_timer_stop(loop, &flight->deadline);
+    TAILQ_REMOVE(&flight->flights->all, node, link);
+    return 0;
+}
+
+static struct flight_node *node_of(struct flight *flight)
+{
+    return (struct flight_node *)((char *)flight - offsetof(struct flight_node, flight));
+}
+
+/* Takes the next waiting visit out, so that it can be answered; NULL: none is left. */
+static struct visit *next_visit(struct flight *flight)
+{
+    struct visit *visit = TAILQ_FIRST(&flight->visits);
+
+    if (visit == NULL)
+        return NULL;
+    TAILQ_REMOVE(&flight->visits, visit, link);
+    visit->flight = NULL;
+    flight->flights->waiting--;
+    return visit;
+}
+
+static struct freshness_verdict judge_stored(const struct flight *flight,
+                                             const struct stored *stored)
+{
+    const struct redis_clock *clock = redis_get_clock(flight->flights->backend->redis);
+
+    if (stored->reply == NULL)
+        return (struct freshness_verdict){.state = FRESHNESS_EXPIRED};
+    return freshness_judge(&flight->rules->policy, stored->entry.status,
+                           stored->entry.snapshot_us,
+                           redis_clock_latest(clock, clock_monotonic_us()));
+}
+
+static bool within_budget(const struct flight *flight, const struct stored *stored)
+{
+    enum freshness state = judge_stored(flight, stored).state;
+
+    return state == FRESHNESS_FRESH || state == FRESHNESS_STALE;
+}
+
+/* Answers everybody from an entry found in Redis. */
+static void end_with_stored(struct flight *flight, const struct cache_entry *entry,
+                            struct freshness_verdict verdict)
+{
+    const struct answer answer = {
+        .row = verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED,
+        .verdict = verdict,
+        .policy = &flight->rules->policy,
+        .negative = entry->status == 404,
+        .private = !flight->rules->edge,
+    };
+    struct visit *visit;
+
+    unlist(flight);
+    while ((visit = next_visit(flight)) != NULL)
+        respond_entry(visit, entry, &answer, NULL);
+    talloc_free(node_of(flight));
+}
+
+/* Where Postgres cannot answer, a context may allow an entry past its budget. */
+static bool end_on_error(struct flight *flight, int status)
+{
+    struct stored stored = {.reply = NULL};
+
+    if (flight->bypass == BYPASS_NO_BUDGET || flight->rules->policy.stale_if_error_us == 0 ||
+        (status != 503 && status != 504))
+        return false;
+    if (store_get(node_of(flight), flight->flights->backend->redis, flight->base, &stored) != 1)
+        return false;
+    struct freshness_verdict verdict = judge_stored(flight, &stored);
+    bool servable = verdict.state != FRESHNESS_EXPIRED;
+    if (servable)
+        end_with_stored(flight, &stored.entry, verdict);
+    stored_free(&stored);
+    return servable;
+}
+
+static void end_with_failure(struct flight *flight, int status, enum collapse_result collapse)
+{
+    struct metrics *metrics = flight->flights->backend->metrics;
+    struct visit *visit;
+
+    unlist(flight);
+    while ((visit = next_visit(flight)) != NULL) {
+        if (visit != flight->leader)
+            metrics_collapsed(metrics, flight->route, collapse);
+        respond_failure(visit, status, visit != flight->leader);
+    }
+    talloc_free(node_of(flight));
+}
+
+static enum answer_row row_of(const struct flight *flight, const struct visit *visit,
+                              const struct fill_result *result)
+{
+    if (flight->bypass == BYPASS_NO_BUDGET)
+        return ANSWER_NO_BUDGET;
+    if (flight->bypass == BYPASS_TOO_LARGE || result->storing == FILL_TOO_LARGE)
+        return ANSWER_TOO_LARGE;
+    if (flight->bypass == BYPASS_NO_REDIS || result->storing == FILL_NO_REDIS)
+        return ANSWER_NO_REDIS;
+    if (visit != flight->leader)
+        return ANSWER_COLLAPSED;
+    return visit->expired ? ANSWER_EXPIRED : ANSWER_MISS;
+}
+
+static void end_with_result(struct flight *flight, const struct fill_result *result)
+{
+    const struct freshness_policy *policy = &flight->rules->policy;
+    struct visit *visit;
+
+    unlist(flight);
+    while ((visit = next_visit(flight)) != NULL) {
+        struct answer answer = {
+            .row = row_of(flight, visit, result),
+            .fwd_status = result->status,
+            .stored = result->storing == FILL_STORED,
+            .policy = policy,
+            .negative = result->status == 404,
+            .private = !flight->rules->edge,
+        };
+        /* by the local clock, which started this query */
+        answer.verdict =
+            freshness_judge(policy, 200, result->sent_us, clock_monotonic_us());
+        if (policy->budget_us > 0 && answer.verdict.ttl_us <= 0) {
+            respond_failure(visit, 504, false);
+            continue;
+        }
+        answer.verdict =
+            freshness_judge(policy, result->status, result->sent_us, clock_monotonic_us());
+        respond_entry(visit, &result->entry, &answer, result->bytes);
+    }
+    talloc_free(node_of(flight));
+}
+
+static void on_filled(void *data, const struct fill_result *result)
+{
+    struct flight *flight = data;
+
+    flight->leading = false;
+    if (result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW)
+        end_with_result(flight, result);
+    else if (!end_on_error(flight, result->outcome == QUERY_NO_SLOT ? 0 : result->status))
+        end_with_failure(flight, result->status, COLLAPSE_FAILED);
+}
+
+static void lead(struct flight *flight, enum flight_bypass bypass)
+{
+    struct ev_loop *loop = flight->flights->backend->loop;
+
+    TALLOC_FREE(flight->watch);
+    ev_timer_stop(loop, &flight->recheck);
+    ev_timer_stop(loop, &flight->deadline);
+    flight->bypass = bypass;
+    flight->leading = true;
+    flight->leader = TAILQ_FIRST(&flight->visits);
+    const struct fill_request request = {
+        .route = flight->route,
+        .values = &flight->values,
+        .lease = bypass == BYPASS_NONE ? &flight->lease : NULL,
+        .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,
+        .done = on_filled,
+        .data = flight,
+    };
+    fill_start(flight->flights->backend, &request);
+}
+
+static void on_wake(void *data)
+{
+    begin(data);
+}
+
+/* The lease is another's: subscribe, look again once subscribed, and again when it
+   has ended or would have. */
+static void await_other(struct flight *flight, int64_t left_ms)
+{
+    struct ev_loop *loop = flight->flights->backend->loop;
+
+    if (flight->watch == NULL)
+        flight->watch = wake_watch(node_of(flight), flight->flights->wake,
+                                   lease_channel(node_of(flight), flight->base), on_wake, flight);
+    ev_now_update(loop);
+    ev_timer_stop(loop, &flight->recheck);
+    ev_timer_set(&flight->recheck, (double)(left_ms + 5) / 1000.0, 0.0);
+    ev_timer_start(loop, &flight->recheck);
+}
+
+static void begin(struct flight *flight)
+{
+    struct backend *backend = flight->flights->backend;
+    struct flight_node *node = node_of(flight);
+    struct lease_answer answer;
+
+    lease_take(node, backend->redis, flight->base, &flight->lease, &answer);
+    bool usable = within_budget(flight, &answer.stored);
+    if (usable && answer.state == LEASE_WON)
+        lease_give_up(node, backend->redis, &flight->lease);
+    if (usable) {
+        end_with_stored(flight, &answer.stored.entry, judge_stored(flight, &answer.stored));
+        stored_free(&answer.stored);
+        return;
+    }
+    switch (answer.state) {
+    case LEASE_WON:
+        lead(flight, BYPASS_NONE);
+        break;
+    case LEASE_HELD:
+        await_other(flight, answer.left_ms);
+        break;
+    case LEASE_FAILED:
+        if (!end_on_error(flight, answer.failed_status))
+            end_with_failure(flight, answer.failed_status, COLLAPSE_FAILED);
+        break;
+    case LEASE_TOO_LARGE:
+        lead(flight, BYPASS_TOO_LARGE);
+        break;
+    case LEASE_AWAY:
+        lead(flight, BYPASS_NO_REDIS);
+        break;
+    }
+    stored_free(&answer.stored);
+}
+
+static void on_recheck(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    begin(timer->data);
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct flight *flight = timer->data;
+
+    (void)loop;
+    (void)events;
+    if (!end_on_error(flight, 504))
+        end_with_failure(flight, 504, COLLAPSE_TIMEOUT);
+}
+
+static void copy_values(struct flight *flight, const struct visit *visit)
+{
+    struct flight_node *node = node_of(flight);
+
+    flight->base = mem_check(talloc_strdup(node, visit->base));
+    flight->values.count = visit->values.count;
+    flight->values.texts =
+        mem_check(talloc_zero_array(node, const char *, visit->values.count + 1));
+    for (size_t i = 0; i < visit->values.count; i++)
+        if (visit->values.texts[i] != NULL)
+            flight->values.texts[i] = mem_check(talloc_strdup(node, visit->values.texts[i]));
+}
+
+/* As long as another's query may take, with all that it may wait for before. */
+static double longest_wait_s(const struct flight *flight)
+{
+    const struct postgres_settings *settings =
+        &flight->flights->backend->app->config->settings.postgres;
+
+    return (double)(settings->slot_timeout_ms + settings->connect_timeout_ms +
+                    flight->rules->query_limit_ms + LEASE_MS) /
+           1000.0;
+}
+
+static struct flight *new_flight(struct flights *flights, const struct visit *visit)
+{
+    struct flight_node *node = mem_check(talloc_zero(flights, struct flight_node));
+    struct flight *flight = &node->flight;
+
+    flight->flights = flights;
+    flight->route = visit->route;
+    flight->rules = visit->rules;
+    copy_values(flight, visit);
+    TAILQ_INIT(&flight->visits);
+    TAILQ_INSERT_TAIL(&flights->all, node, link);
+    ev_init(&flight->recheck, on_recheck);
+    ev_timer_init(&flight->deadline, on_deadline, longest_wait_s(flight), 0.0);
+    flight->recheck.data = flight->deadline.data = flight;
+    talloc_set_destructor(node, node_destroy);
+    return flight;
+}
+
+static void park(struct flight *flight, struct visit *visit)
+{
+    visit->flight = flight;
+    TAILQ_INSERT_TAIL(&flight->visits, visit, link);
+    flight->flights->waiting++;
+}
+
+void flights_join(struct flights *flights, struct visit *visit, bool shared)
+{
+    const struct settings *settings = &flights->backend->app->config->settings;
+    const struct flight wanted = {.base = visit->base};
+    struct flight **found;
+
+    if (flights->waiting >= (size_t)settings->max_waiting) {
+        respond_failure(visit, 503, true);
+        return;
+    }
+    found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
+    if (found != NULL) {
+        park(*found, visit);
+        return;
+    }
+    struct flight *flight = new_flight(flights, visit);
+    park(flight, visit);
+    if (!shared) {
+        lead(flight, BYPASS_NO_BUDGET);
+        return;
+    }
+    mem_check(tsearch(flight, &flights->by_base, compare));
+    flight->listed = true;
+    ev_now_update(flights->backend->loop);
+    ev_timer_start(flights->backend->loop, &flight->deadline);
+    begin(flight);
+}
+
+void flights_leave(struct flights *flights, struct visit *visit)
+{
+    struct flight *flight = visit->flight;
+
+    TAILQ_REMOVE(&flight->visits, visit, link);
+    visit->flight = NULL;
+    flights->waiting--;
+    if (flight->leader == visit)
+        flight->leader = NULL;
+    if (TAILQ_EMPTY(&flight->visits) && !flight->leading)
+        talloc_free(node_of(flight));
+}
+
+void flights_abandon(struct flights *flights)
+{
+    struct flight_node *node;
+
+    TAILQ_FOREACH(node, &flights->all, link)
+    {
+        struct visit *visit;
+        while ((visit = next_visit(&node->flight)) != NULL)
+            respond_failure(visit, 503, true);
+    }
+}
+
+struct flights *flights_new(TALLOC_CTX *ctx, struct backend *backend)
+{
+    struct flights *flights = mem_check(talloc_zero(ctx, struct flights));
+
+    flights->backend = backend;
+    flights->wake = wake_new(flights, backend->loop, &backend->app->config->settings.redis);
+    TAILQ_INIT(&flights->all);
+    return flights;
+}

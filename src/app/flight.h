@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a worker waits for: the fill of one key, led here or by another process, and the
+   requests that wait for it. One per key and worker; requests for contexts without a
+   budget fly alone. */
+#ifndef LEEWAY_APP_FLIGHT_H
+#define LEEWAY_APP_FLIGHT_H
+
+#include "app/visit.h"
+#include "cache/wake.h"
+
+struct flights;
+
+struct flights *flights_new(TALLOC_CTX *ctx, struct backend *backend);
+
+/* Parks `visit` until its key is filled, and sees to it that it gets filled; answers at once
+   if that is already settled or max_waiting requests wait. `shared` false: a query of its
+   own, never leased or stored. */
+void flights_join(struct flights *flights, struct visit *visit, bool shared);
+
+/* The client has left: the visit is forgotten, the flight goes on. */
+void flights_leave(struct flights *flights, struct visit *visit);
+
+/* Answers all that still wait with 503. */
+void flights_abandon(struct flights *flights);
+
+size_t flights_waiting(const struct flights *flights);
+
+#endif

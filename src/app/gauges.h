@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the metrics say of Redis, read when they are asked for. */
+#ifndef LEEWAY_APP_GAUGES_H
+#define LEEWAY_APP_GAUGES_H
+
+#include "cache/redis.h"
+#include "metrics/metrics.h"
+
+/* Fills in *gauges in one round trip; what cannot be read is -1. */
+void gauges_read(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings,
+                 struct metrics_gauges *gauges);
+
+#endif

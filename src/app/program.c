@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Command line and reload. */
+#include "config.h"
+
+#include "app/program.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/num.h"
+
+#define DEFAULT_FILE SYSCONFDIR "/leeway/leeway.conf"
+
+enum { MAX_CHILDREN = 1024 };
+
+static void usage_error(const struct program *program, const char *problem)
+{
+    if (problem != NULL)
+        fprintf(stderr, "%s: %s\n", program->name, problem);
+    fprintf(stderr, "usage: %s %s\n", program->name, program->usage);
+    exit(2);
+}
+
+static void take_option(struct program *program, int option)
+{
+    switch (option) {
+    case 'c':
+        program->file = optarg;
+        break;
+    case 's':
+        program->address = optarg;
+        break;
+    case 'n':
+        if (!num_parse_i64(optarg, strlen(optarg), &program->count) || program->count < 0 ||
+            program->count > MAX_CHILDREN)
+            usage_error(program, "-n takes a number from 0 to 1024");
+        break;
+    case 't':
+        program->test_only = true;
+        break;
+    case 'V':
+        printf("%s %s\n", program->name, PACKAGE_VERSION);
+        exit(0);
+    case 'h':
+        printf("usage: %s %s\n", program->name, program->usage);
+        exit(0);
+    default:
+        usage_error(program, NULL);
+    }
+}
+
+void program_parse_options(struct program *program, int argc, char **argv)
+{
+    int option;
+
+    program->file = DEFAULT_FILE;
+    program->count = -1;
+    program->listen_fd = -1;
+    while ((option = getopt(argc, argv, program->options)) != -1)
+        take_option(program, option);
+    if (optind < argc)
+        usage_error(program, "unexpected argument");
+}
+
+static int load(struct program *program, struct config_error *error, TALLOC_CTX **failed)
+{
+    TALLOC_CTX *generation = mem_check(talloc_new(NULL));
+    const struct application *app;
+
+    if (application_load(generation, program->file, &app, error) == -1) {
+        *failed = generation;
+        return -1;
+    }
+    talloc_free(program->generation);
+    program->generation = generation;
+    program->app = app;
+    return 0;
+}
+
+void program_load_or_exit(struct program *program)
+{
+    struct config_error error;
+    TALLOC_CTX *failed;
+
+    if (load(program, &error, &failed) == -1) {
+        if (error.line > 0)
+            fprintf(stderr, "%s:%d: %s\n", error.file, error.line, error.text);
+        else
+            fprintf(stderr, "%s: %s\n", error.file, error.text);
+        talloc_free(failed);
+        exit(1);
+    }
+    if (program->test_only) {
+        printf("%s: configuration ok\n", program->file);
+        talloc_free(program->generation);
+        exit(0);
+    }
+    log_open(program->name, program->app->config->settings.log);
+}
+
+static int64_t wanted_count(void *data)
+{
+    const struct program *program = data;
+
+    return program->count > 0 ? program->count
+                              : program->configured_count(&program->app->config->settings);
+}
+
+static int64_t drain_timeout_ms(void *data)
+{
+    const struct program *program = data;
+
+    return program->app->config->settings.drain_timeout_ms;
+}
+
+static int run_child(void *data, struct child_link *link)
+{
+    struct program *program = data;
+
+    return program->run(program, link);
+}
+
+static int reload(void *data)
+{
+    struct program *program = data;
+    struct config_error error;
+    TALLOC_CTX *failed;
+
+    if (load(program, &error, &failed) == 0) {
+        log_event(LOG_LEVEL_INFO, "configuration reloaded", log_text("file", program->file));
+        return 0;
+    }
+    log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),
+              log_number("line", error.line), log_text("error", error.text));
+    talloc_free(failed);
+    return -1;
+}
+
+int program_supervise(struct program *program)
+{
+    const struct supervisor_program supervised = {
+        .role = program->role,
+        .count = wanted_count,
+        .drain_timeout_ms = drain_timeout_ms,
+        .child = run_child,
+        .reload = reload,
+        .data = program,
+    };
+
+    log_event(LOG_LEVEL_INFO, "started", log_text("program", program->name),
+              log_text("version", PACKAGE_VERSION), log_text("file", program->file),
+              log_number("routes", program->app->config->n_routes),
+              log_number("children", wanted_count(program)));
+    return supervisor_run(&supervised);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the two daemons have in common between main() and their children: options, loading,
+   -t, and what the supervisor asks. */
+#ifndef LEEWAY_APP_PROGRAM_H
+#define LEEWAY_APP_PROGRAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "app/application.h"
+#include "prefork/supervisor.h"
+
+struct program {
+    const char *name;    /* "leeway-worker" */
+    const char *role;    /* "worker" */
+    const char *options; /* for getopt: a subset of "c:s:n:tVh" */
+    const char *usage;
+    /* The number of children that the configuration asks for. */
+    int64_t (*configured_count)(const struct settings *settings);
+    /* A child's life; its exit status. */
+    int (*run)(struct program *program, struct child_link *link);
+
+    /* From the command line. */
+    const char *file;
+    const char *address; /* -s; NULL: none */
+    int64_t count;       /* -n; -1: as configured */
+    bool test_only;      /* -t */
+
+    TALLOC_CTX *generation; /* of the configuration in force */
+    const struct application *app;
+    int listen_fd;
+};
+
+/* Reads the command line; ends the process for -V, -h and mistakes (status 2). */
+void program_parse_options(struct program *program, int argc, char **argv);
+
+/* Loads the configuration, and ends the process with status 1 if it is wrong, or with
+   0 after -t. */
+void program_load_or_exit(struct program *program);
+
+/* Runs children under a supervisor until told to stop; the exit status. */
+int program_supervise(struct program *program);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Heads of responses, and what is counted of them. */
+#include "config.h"
+
+#include "app/respond.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "http/conditional.h"
+#include "http/problem.h"
+
+enum { HEAD_BYTES = 512 };
+
+static bool is_head_request(const struct request *request)
+{
+    return strcmp(request->method, "HEAD") == 0;
+}
+
+static bool row_is_cached(enum answer_row row)
+{
+    return row == ANSWER_FRESH || row == ANSWER_STALE || row == ANSWER_ON_ERROR;
+}
+
+/* Measured apart from the decision to serve: an age is only looked at here. */
+static void count_response(struct visit *visit, const struct answer *answer)
+{
+    struct metrics *metrics = visit->backend->metrics;
+    bool stale = answer->row == ANSWER_STALE || answer->row == ANSWER_ON_ERROR;
+    int64_t limit_us = visit->rules->policy.budget_us;
+
+    metrics_response(metrics, visit->route, row_is_cached(answer->row), stale,
+                     clock_monotonic_us() - visit->request->received_us);
+    metrics_served_age(metrics, visit->route, answer->verdict.age_us);
+    if (answer->row == ANSWER_ON_ERROR)
+        limit_us += visit->rules->policy.stale_if_error_us;
+    if (limit_us > 0 && answer->verdict.age_us >= limit_us)
+        metrics_budget_exceeded(metrics, visit->route);
+    if (stale)
+        metrics_stale_serve(metrics, visit->route,
+                            answer->row == ANSWER_STALE ? STALE_BUDGET : STALE_ERROR);
+    if (answer->row == ANSWER_COLLAPSED)
+        metrics_collapsed(metrics, visit->route, COLLAPSE_SERVED);
+}
+
+static void send_not_modified(struct visit *visit, const struct cache_entry *entry,
+                              const struct answer *answer)
+{
+    char head[HEAD_BYTES];
+    size_t len = (size_t)snprintf(head, sizeof head, "Status: 304 Not Modified\r\n");
+
+    len += answer_cache_headers(head + len, sizeof head - len, answer);
+    len += (size_t)snprintf(head + len, sizeof head - len, "ETag: %s\r\n\r\n", entry->etag);
+    const struct answer_bytes bytes = {.head = head, .head_len = len};
+    request_answer(visit->request, &bytes);
+}
+
+static const char *status_line(int status)
+{
+    return status == 200 ? "Status: 200 OK\r\n" : "Status: 404 Not Found\r\n";
+}
+
+/* The entry's header lines and body lie behind each other, and go out as they are. */
+static void send_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
+                       void *shared)
+{
+    const char *line = status_line(entry->status);
+    size_t len = strlen(line);
+    char head[HEAD_BYTES];
+
+    memcpy(head, line, len);
+    len += answer_cache_headers(head + len, sizeof head - len, answer);
+    const struct answer_bytes bytes = {
+        .head = head,
+        .head_len = len,
+        .body = entry->head,
+        .body_len = entry->head_len + (is_head_request(visit->request) ? 0 : entry->body_len),
+        .shared = shared,
+    };
+    request_answer(visit->request, &bytes);
+}
+
+void respond_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
+                   void *shared)
+{
+    count_response(visit, answer);
+    if (entry->status == 200 && conditional_none_match(visit->request->if_none_match, entry->etag))
+        send_not_modified(visit, entry, answer);
+    else
+        send_entry(visit, entry, answer, shared);
+}
+
+/* `extra` is further header lines, each ended by CR LF, or "". */
+static void send_problem(struct request *request, int status, const char *detail,
+                         const char *extra)
+{
+    char head[HEAD_BYTES];
+    size_t body_len;
+    const char *body = problem_body(request, status, detail, &body_len);
+    int len = snprintf(head, sizeof head,
+                       "Status: %d %s\r\n"
+                       "Content-Type: application/problem+json\r\n"
+                       "Content-Length: %zu\r\n"
+                       "Cache-Control: no-store\r\n"
+                       "%s\r\n",
+                       status, http_reason(status), body_len, extra);
+    const struct answer_bytes bytes = {
+        .head = head,
+        .head_len = (size_t)len,
+        .body = body,
+        .body_len = is_head_request(request) ? 0 : body_len,
+    };
+    request_answer(request, &bytes);
+}
+
+static const char *failure_detail(int status)
+{
+    switch (status) {
+    case 400:
+        return "A parameter has a value that the database does not take.";
+    case 503:
+        return "The response cannot be computed at the moment.";
+    case 504:
+        return "Computing the response took too long.";
+    default:
+        return "The response could not be computed.";
+    }
+}
+
+void respond_failure(struct visit *visit, int status, bool shared_failure)
+{
+    bool retry = status == 503 || shared_failure;
+
+    metrics_response(visit->backend->metrics, visit->route, false, false,
+                     clock_monotonic_us() - visit->request->received_us);
+    send_problem(visit->request, status, failure_detail(status), retry ? "Retry-After: 1\r\n" : "");
+}
+
+void respond_problem(struct request *request, int status, const char *detail)
+{
+    send_problem(request, status, detail, "");
+}
+
+void respond_allowed_methods(struct request *request, int status)
+{
+    static const char allow[] = "Allow: GET, HEAD, OPTIONS\r\n";
+    static const char head[] = "Status: 204 No Content\r\nAllow: GET, HEAD, OPTIONS\r\n\r\n";
+    const struct answer_bytes bytes = {.head = head, .head_len = sizeof head - 1};
+
+    if (status == 204)
+        request_answer(request, &bytes);
+    else
+        send_problem(request, status, "Only GET, HEAD and OPTIONS are served.", allow);
+}
+
+void respond_text(struct request *request, const char *content_type, const char *text, size_t len)
+{
+    char head[HEAD_BYTES];
+    int head_len = snprintf(head, sizeof head,
+                            "Status: 200 OK\r\n"
+                            "Content-Type: %s\r\n"
+                            "Content-Length: %zu\r\n"
+                            "Cache-Control: no-store\r\n\r\n",
+                            content_type, len);
+    const struct answer_bytes bytes = {
+        .head = head,
+        .head_len = (size_t)head_len,
+        .body = text,
+        .body_len = is_head_request(request) ? 0 : len,
+    };
+
+    request_answer(request, &bytes);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The ways to answer a request. Each ends it: the request, and a visit with it, is
+   gone afterwards. */
+#ifndef LEEWAY_APP_RESPOND_H
+#define LEEWAY_APP_RESPOND_H
+
+#include "app/visit.h"
+#include "cache/answer.h"
+#include "cache/entry.h"
+
+/* A response of a route: `row` and its fields choose the caching headers. 304 and HEAD are
+   seen to. `shared` as in struct answer_bytes. */
+void respond_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
+                   void *shared);
+
+/* A problem document with no-store, for a failure on a known route. A 503, and what
+   another's failure settled (`shared_failure`), carry Retry-After: 1. */
+void respond_failure(struct visit *visit, int status, bool shared_failure);
+
+/* The same before a route is known. `detail` may be NULL. */
+void respond_problem(struct request *request, int status, const char *detail);
+
+/* 405 and the answer to OPTIONS. */
+void respond_allowed_methods(struct request *request, int status);
+
+/* 200 with a body that is never cached. */
+void respond_text(struct request *request, const char *content_type, const char *text, size_t len);
+
+#endif

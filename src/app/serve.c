@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Match the route, look up, decide, answer, ask for a refresh. */
+#include "config.h"
+
+#include "app/serve.h"
+
+#include <string.h>
+
+#include "app/gauges.h"
+#include "app/recent.h"
+#include "app/respond.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/store.h"
+#include "http/uri.h"
+#include "refresh/job.h"
+#include "refresh/queue.h"
+#include "route/key.h"
+
+enum {
+    MAX_TARGET_BYTES = 8192,
+    /* One worker asks again for the same key's refresh after this. */
+    ASK_AGAIN_US = 1000 * 1000,
+};
+
+struct server {
+    struct backend *backend;
+    struct flights *flights;
+    struct recent *asked; /* keys whose refresh was asked for */
+};
+
+struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
+{
+    struct server *server = mem_check(talloc_zero(ctx, struct server));
+
+    server->backend = backend;
+    server->flights = flights_new(server, backend);
+    server->asked = recent_new(server);
+    return server;
+}
+
+struct flights *server_flights(struct server *server)
+{
+    return server->flights;
+}
+
+static void serve_health(struct server *server, struct request *request)
+{
+    static const char up[] = "{\"status\":\"ok\"}\n";
+
+    (void)server;
+    respond_text(request, "application/json", up, sizeof up - 1);
+}
+
+static void serve_metrics(struct server *server, struct request *request)
+{
+    const struct settings *settings = &server->backend->app->config->settings;
+    const char *const *allowed = settings->metrics_allow;
+    struct metrics_gauges gauges;
+    char error[256];
+
+    while (*allowed != NULL && strcmp(*allowed, request->remote_addr) != 0)
+        allowed++;
+    if (*allowed == NULL) {
+        respond_problem(request, 403, "Metrics are not for this address.");
+        return;
+    }
+    gauges_read(request, server->backend->redis, &settings->redis, &gauges);
+    char *text = metrics_text(request, settings->runtime_dir, &gauges, error, sizeof error);
+    if (text == NULL)
+        respond_problem(request, 500, "The metrics could not be read.");
+    else
+        respond_text(request, "text/plain; version=0.0.4; charset=utf-8", text, strlen(text));
+}
+
+static bool is_path(struct slice path, const char *built_in)
+{
+    return built_in[0] != '\0' && path.len == strlen(built_in) &&
+           memcmp(path.data, built_in, path.len) == 0;
+}
+
+/* true: it was one of the paths that leeway itself answers. */
+static bool serve_built_in(struct server *server, struct request *request, struct slice path)
+{
+    const struct settings *settings = &server->backend->app->config->settings;
+
+    if (is_path(path, settings->health_path))
+        serve_health(server, request);
+    else if (is_path(path, settings->metrics_path))
+        serve_metrics(server, request);
+    else
+        return false;
+    return true;
+}
+
+/* The raw target, or, from a server that keeps it to itself, what it made of it. */
+static void find_path(const struct request *request, struct slice *path, struct slice *query)
+{
+    if (request->target != NULL && request->target[0] != '\0') {
+        uri_split(request->target, path, query);
+        return;
+    }
+    const char *joined = mem_check(
+        talloc_asprintf(request, "%s%s", request->script_name, request->path_info));
+    *path = (struct slice){joined, strlen(joined)};
+    *query = (struct slice){request->query_string, strlen(request->query_string)};
+}
+
+/* What param_bind needs to find a FastCGI variable. */
+struct variable_lookup {
+    const struct server *server;
+    const struct request *request;
+};
+
+static const char *find_variable(void *data, const char *name)
+{
+    const struct variable_lookup *lookup = data;
+    const char **names = lookup->server->backend->app->variables;
+
+    for (size_t i = 0; names[i] != NULL; i++)
+        if (strcmp(names[i], name) == 0)
+            return lookup->request->variables[i];
+    return NULL;
+}
+
+static struct visit *make_visit(struct server *server, struct request *request,
+                                const struct route *route)
+{
+    const struct application *app = server->backend->app;
+    struct visit *visit = mem_check(talloc_zero(request, struct visit));
+
+    visit->backend = server->backend;
+    visit->request = request;
+    visit->route = route;
+    visit->rules = application_rules(app, route);
+    request->owner = visit;
+    return visit;
+}
+
+/* Route and parameters, or an answer and NULL; neither Redis nor Postgres is asked. */
+static struct visit *understand(struct server *server, struct request *request)
+{
+    const struct application *app = server->backend->app;
+    const struct settings *settings = &app->config->settings;
+    struct variable_lookup lookup = {server, request};
+    struct slice path, query, below;
+    struct route_match match;
+    const char *detail;
+
+    find_path(request, &path, &query);
+    if (!uri_below_mount(path, settings->mount, &below)) {
+        respond_problem(request, 404, "There is no such route.");
+        return NULL;
+    }
+    if (serve_built_in(server, request, below))
+        return NULL;
+    if (route_table_find(app->routes, below, &match) == 0) {
+        respond_problem(request, 404, "There is no such route.");
+        return NULL;
+    }
+    struct visit *visit = make_visit(server, request, match.route);
+    int status =
+        param_bind(visit, &match, query, find_variable, &lookup, &visit->values, &detail);
+    if (status != 0) {
+        respond_problem(request, status, detail);
+        return NULL;
+    }
+    visit->base = key_base(visit, settings->redis.prefix, visit->route,
+                           visit->rules->fingerprint, &visit->values);
+    return visit;
+}
+
+/* The job for a stale hit, made while the visit still lives. */
+struct refresh_wish {
+    bool wanted;
+    char *base;
+    char *job;
+    size_t job_len;
+    int64_t mark_ms;
+};
+
+static struct refresh_wish wish_refresh(struct server *server, TALLOC_CTX *ctx,
+                                        const struct visit *visit, int64_t ttl_us)
+{
+    const struct redis_clock *clock = redis_get_clock(server->backend->redis);
+    int64_t now_us = clock_monotonic_us();
+    int64_t again_us = ttl_us < ASK_AGAIN_US ? ttl_us : ASK_AGAIN_US;
+    struct refresh_wish wish = {.wanted = false};
+
+    if (recent_check_and_add(server->asked, visit->base, now_us, now_us + again_us))
+        return wish;
+    const struct job job = {
+        .queued_ms = redis_clock_earliest(clock, now_us) / 1000,
+        .route = visit->route->name,
+        .fingerprint = visit->rules->fingerprint,
+        .values = visit->values,
+    };
+    wish.wanted = true;
+    wish.base = mem_check(talloc_strdup(ctx, visit->base));
+    wish.job = job_encode(ctx, &job, &wish.job_len);
+    wish.mark_ms = ttl_us / 1000;
+    return wish;
+}
+
+static void ask_for_refresh(struct server *server, TALLOC_CTX *ctx,
+                            const struct refresh_wish *wish)
+{
+    const struct redis_settings *settings = &server->backend->app->config->settings.redis;
+    const struct redis_part job = {wish->job, wish->job_len};
+
+    if (wish->wanted)
+        queue_offer(ctx, server->backend->redis, settings, wish->base, job, wish->mark_ms);
+}
+
+/* Answers first; the refresh is asked for behind the client's back. */
+static void serve_hit(struct server *server, struct visit *visit, const struct cache_entry *entry,
+                      struct freshness_verdict verdict)
+{
+    bool stale = verdict.state == FRESHNESS_STALE;
+    TALLOC_CTX *ctx = stale ? talloc_new(server) : NULL;
+    struct refresh_wish wish = {.wanted = false};
+    const struct answer answer = {
+        .row = stale ? ANSWER_STALE : ANSWER_FRESH,
+        .verdict = verdict,
+        .policy = &visit->rules->policy,
+        .negative = entry->status == 404,
+        .private = !visit->rules->edge,
+    };
+
+    if (stale)
+        wish = wish_refresh(server, ctx, visit, verdict.ttl_us);
+    respond_entry(visit, entry, &answer, NULL);
+    if (stale)
+        ask_for_refresh(server, ctx, &wish);
+    talloc_free(ctx);
+}
+
+static void look_up(struct server *server, struct visit *visit)
+{
+    struct redis *redis = server->backend->redis;
+    struct stored stored = {.reply = NULL};
+
+    if (store_get(visit, redis, visit->base, &stored) != 1) {
+        flights_join(server->flights, visit, true);
+        return;
+    }
+    struct freshness_verdict verdict =
+        freshness_judge(&visit->rules->policy, stored.entry.status, stored.entry.snapshot_us,
+                        redis_clock_latest(redis_get_clock(redis), clock_monotonic_us()));
+    if (verdict.state == FRESHNESS_FRESH || verdict.state == FRESHNESS_STALE) {
+        serve_hit(server, visit, &stored.entry, verdict);
+    } else {
+        visit->expired = true;
+        flights_join(server->flights, visit, true);
+    }
+    stored_free(&stored);
+}
+
+void serve_request(struct server *server, struct request *request)
+{
+    const char *target = request->target;
+
+    if (strcmp(request->method, "OPTIONS") == 0) {
+        respond_allowed_methods(request, 204);
+        return;
+    }
+    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
+        respond_allowed_methods(request, 405);
+        return;
+    }
+    if (target != NULL && strlen(target) > MAX_TARGET_BYTES) {
+        respond_problem(request, 414, "The URL is longer than 8192 bytes.");
+        return;
+    }
+    struct visit *visit = understand(server, request);
+    if (visit == NULL)
+        return;
+    if (visit->rules->policy.budget_us == 0)
+        flights_join(server->flights, visit, false);
+    else
+        look_up(server, visit);
+}
+
+void serve_gone(struct server *server, struct request *request)
+{
+    struct visit *visit = request->owner;
+
+    if (visit != NULL && visit->flight != NULL)
+        flights_leave(server->flights, visit);
+}

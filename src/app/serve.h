@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The worker's use case: a request to its answer. */
+#ifndef LEEWAY_APP_SERVE_H
+#define LEEWAY_APP_SERVE_H
+
+#include "app/backend.h"
+#include "app/flight.h"
+#include "http/request.h"
+
+struct server;
+
+struct server *server_new(TALLOC_CTX *ctx, struct backend *backend);
+
+/* Answers `request`, or parks it until its response has been computed. */
+void serve_request(struct server *server, struct request *request);
+
+/* The client of a parked request has left. */
+void serve_gone(struct server *server, struct request *request);
+
+struct flights *server_flights(struct server *server);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Start, loop, drain. */
+#include "config.h"
+
+#include "app/worker.h"
+
+#include <signal.h>
+
+#include "app/serve.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/transport.h"
+
+enum {
+    /* Connections that are being read or written beside those that wait. */
+    FURTHER_CONNECTIONS = 1024,
+    DRAIN_CHECK_MS = 20,
+};
+
+struct worker {
+    const struct application *app;
+    struct ev_loop *loop;
+    struct backend *backend;
+    struct server *server;
+    struct transport *transport;
+    bool draining;
+    bool reload;
+    ev_signal term, interrupt, hangup;
+    ev_io parent;
+    ev_timer drain_check;
+    ev_timer drain_deadline;
+    ev_timer report;
+};
+
+static void on_request(void *data, struct request *request)
+{
+    const struct worker *worker = data;
+
+    serve_request(worker->server, request);
+}
+
+static void on_gone(void *data, struct request *request)
+{
+    const struct worker *worker = data;
+
+    serve_gone(worker->server, request);
+}
+
+static void on_drain_check(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct worker *worker = timer->data;
+
+    (void)events;
+    if (transport_is_idle(worker->transport))
+        ev_break(loop, EVBREAK_ALL);
+}
+
+/* What still waits is answered with 503; what is being written gets one more round. */
+static void on_drain_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct worker *worker = timer->data;
+
+    (void)events;
+    flights_abandon(server_flights(worker->server));
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void drain(struct worker *worker)
+{
+    double deadline_s = (double)worker->app->config->settings.drain_timeout_ms / 1000.0;
+
+    if (worker->draining)
+        return;
+    worker->draining = true;
+    metrics_set_state(worker->backend->metrics, METRICS_DRAINING);
+    transport_stop_accepting(worker->transport);
+    ev_now_update(worker->loop);
+    ev_timer_init(&worker->drain_check, on_drain_check, 0.0, DRAIN_CHECK_MS / 1000.0);
+    ev_timer_init(&worker->drain_deadline, on_drain_deadline, deadline_s, 0.0);
+    worker->drain_check.data = worker->drain_deadline.data = worker;
+    ev_timer_start(worker->loop, &worker->drain_check);
+    ev_timer_start(worker->loop, &worker->drain_deadline);
+}
+
+static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
+{
+    struct worker *worker = signal->data;
+
+    (void)loop;
+    (void)events;
+    drain(worker);
+}
+
+/* Without a parent a reload is a stop after which the program starts itself anew. */
+static void on_hangup(struct ev_loop *loop, ev_signal *signal, int events)
+{
+    struct worker *worker = signal->data;
+    const struct application *checked;
+    struct config_error error;
+    TALLOC_CTX *ctx = talloc_new(worker);
+
+    (void)loop;
+    (void)events;
+    if (application_load(ctx, worker->app->config->file, &checked, &error) == 0) {
+        worker->reload = true;
+        drain(worker);
+    } else {
+        log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),
+                  log_number("line", error.line), log_text("error", error.text));
+    }
+    talloc_free(ctx);
+}
+
+static void on_parent_gone(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct worker *worker = watcher->data;
+
+    (void)events;
+    ev_io_stop(loop, watcher);
+    log_event(LOG_LEVEL_WARN, "the parent process has died", log_text("action", "drain"));
+    drain(worker);
+}
+
+static void on_report(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    const struct worker *worker = timer->data;
+
+    (void)loop;
+    (void)events;
+    metrics_set_up(worker->backend->metrics, redis_is_up(worker->backend->redis),
+                   postgres_is_up(worker->backend->postgres));
+}
+
+static int start(struct worker *worker, int listen_fd)
+{
+    const struct settings *settings = &worker->app->config->settings;
+    const struct transport_options options = {
+        .loop = worker->loop,
+        .listen_fd = listen_fd,
+        .max_connections = (size_t)settings->max_waiting + FURTHER_CONNECTIONS,
+        .client_timeout_ms = settings->client_timeout_ms,
+        .variables = worker->app->variables,
+        .on_request = on_request,
+        .on_gone = on_gone,
+        .data = worker,
+    };
+
+    worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER);
+    if (worker->backend == NULL)
+        return -1;
+    worker->server = server_new(worker, worker->backend);
+    worker->transport = transport_new(worker, &options);
+    if (worker->transport == NULL) {
+        log_message(LOG_LEVEL_ERROR, "cannot watch the listening socket");
+        return -1;
+    }
+    metrics_set_state(worker->backend->metrics, METRICS_SERVING);
+    return 0;
+}
+
+/* After start(), because libfcgi installs handlers where it finds none. */
+static void watch_signals(struct worker *worker, const struct child_link *link)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR1, SIG_DFL);
+    ev_signal_init(&worker->term, on_signal, SIGTERM);
+    ev_signal_init(&worker->interrupt, on_signal, SIGINT);
+    worker->term.data = worker->interrupt.data = worker->hangup.data = worker;
+    ev_signal_start(worker->loop, &worker->term);
+    ev_signal_start(worker->loop, &worker->interrupt);
+    if (link == NULL) {
+        ev_signal_init(&worker->hangup, on_hangup, SIGHUP);
+        ev_signal_start(worker->loop, &worker->hangup);
+    } else {
+        signal(SIGHUP, SIG_IGN); /* a terminal's hang-up is the parent's business */
+        ev_io_init(&worker->parent, on_parent_gone, link->parent_fd, EV_READ);
+        worker->parent.data = worker;
+        ev_io_start(worker->loop, &worker->parent);
+    }
+    ev_timer_init(&worker->report, on_report, 0.0, 1.0);
+    worker->report.data = worker;
+    ev_timer_start(worker->loop, &worker->report);
+}
+
+static void stop(struct worker *worker)
+{
+    ev_signal_stop(worker->loop, &worker->term);
+    ev_signal_stop(worker->loop, &worker->interrupt);
+    ev_signal_stop(worker->loop, &worker->hangup);
+    ev_io_stop(worker->loop, &worker->parent);
+    ev_timer_stop(worker->loop, &worker->report);
+    ev_timer_stop(worker->loop, &worker->drain_check);
+    ev_timer_stop(worker->loop, &worker->drain_deadline);
+    TALLOC_FREE(worker->transport);
+    TALLOC_FREE(worker->server);
+    TALLOC_FREE(worker->backend);
+}
+
+enum worker_end worker_run(const struct application *app, int listen_fd, struct child_link *link)
+{
+    struct worker *worker = mem_check(talloc_zero(NULL, struct worker));
+    enum worker_end end = WORKER_FAILED;
+
+    worker->app = app;
+    worker->loop = mem_check(ev_loop_new(EVBACKEND_EPOLL));
+    if (start(worker, listen_fd) == 0) {
+        watch_signals(worker, link);
+        if (link != NULL)
+            child_ready(link);
+        ev_run(worker->loop, 0);
+        end = worker->reload ? WORKER_RELOAD : WORKER_STOPPED;
+    }
+    stop(worker);
+    ev_loop_destroy(worker->loop);
+    talloc_free(worker);
+    return end;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The lease's commands and scripts. Scripts are sent as text: they run once per
+   query at the most, and so survive SCRIPT FLUSH and fail-overs without a second
+   way of calling them. Every key that a script touches is named in KEYS. */
+#include "config.h"
+
+#include "cache/lease.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/num.h"
+
+#define TOO_LARGE_MARKER "!too-large"
+
+/* KEYS: lease. ARGV: token, milliseconds. */
+static const char renew_script[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+                                   "return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+
+/* KEYS: lease, entry. ARGV: token, entry, expiry (ms), channel, offset and end of
+   the snapshot. A stored entry of the same version and a later snapshot stays. */
+static const char store_script[] =
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+    "local from, to = tonumber(ARGV[5]), tonumber(ARGV[6]) "
+    "local held = redis.call('GETRANGE', KEYS[2], 0, to - 1) "
+    "local newer = string.sub(held, 1, from) == string.sub(ARGV[2], 1, from) "
+    "  and string.sub(held, from + 1, to) > string.sub(ARGV[2], from + 1, to) "
+    "if not newer then redis.call('SET', KEYS[2], ARGV[2], 'PXAT', ARGV[3]) end "
+    "redis.call('DEL', KEYS[1]) "
+    "redis.call('PUBLISH', ARGV[4], 'stored') "
+    "return newer and 0 or 1";
+
+/* KEYS: lease. ARGV: token, channel [, marker, its milliseconds]. */
+static const char end_script[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+                                 "if ARGV[3] then "
+                                 "  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) "
+                                 "else "
+                                 "  redis.call('DEL', KEYS[1]) "
+                                 "end "
+                                 "redis.call('PUBLISH', ARGV[2], 'ended') "
+                                 "return 1";
+
+static const char *lease_key(TALLOC_CTX *ctx, const char *base)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:lease", base));
+}
+
+char *lease_channel(TALLOC_CTX *ctx, const char *base)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:done", base));
+}
+
+static void make_token(char token[LEASE_TOKEN_BYTES + 1])
+{
+    unsigned char random[LEASE_TOKEN_BYTES / 2];
+
+    /* up to 256 bytes are never cut short once the pool is initialised */
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        log_message(LOG_LEVEL_ERROR, "no random numbers");
+        abort();
+    }
+    for (size_t i = 0; i < sizeof random; i++)
+        sprintf(token + 2 * i, "%02x", random[i]);
+}
+
+/* What the lease key held when we asked for it. */
+static void read_holder(const redisReply *reply, struct lease_answer *answer)
+{
+    int64_t status;
+
+    if (redis_reply_failed(reply, "SET NX GET")) {
+        answer->state = LEASE_AWAY;
+    } else if (reply->type == REDIS_REPLY_NIL) {
+        answer->state = LEASE_WON;
+    } else if (redis_reply_is(reply, TOO_LARGE_MARKER)) {
+        answer->state = LEASE_TOO_LARGE;
+    } else if (reply->len == 4 && reply->str[0] == '!' &&
+               num_parse_i64(reply->str + 1, 3, &status) && status >= 400 && status <= 599) {
+        answer->state = LEASE_FAILED;
+        answer->failed_status = (int)status;
+    } else {
+        answer->state = LEASE_HELD;
+    }
+}
+
+void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease *lease,
+                struct lease_answer *answer)
+{
+    const char *key = lease_key(ctx, base);
+    const char *entry_key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
+    struct redis_digits ms;
+
+    lease->base = base;
+    make_token(lease->token);
+    *answer = (struct lease_answer){.state = LEASE_AWAY};
+    redis_queue(redis,
+                (struct redis_part[]){redis_text("SET"), redis_text(key), redis_text(lease->token),
+                                      redis_text("NX"), redis_text("GET"), redis_text("PX"),
+                                      redis_number(&ms, LEASE_MS)},
+                7);
+    redis_queue(redis, (struct redis_part[]){redis_text("PTTL"), redis_text(key)}, 2);
+    redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(entry_key)}, 2);
+
+    redisReply *holder = redis_next(redis);
+    redisReply *left = redis_next(redis);
+    redisReply *entry = redis_next(redis);
+    read_holder(holder, answer);
+    if (left != NULL && left->type == REDIS_REPLY_INTEGER && left->integer > 0)
+        answer->left_ms = left->integer;
+    if (entry != NULL && store_take(entry, &answer->stored) == -1)
+        answer->state = LEASE_AWAY;
+    if (left == NULL || entry == NULL)
+        answer->state = LEASE_AWAY;
+    if (holder != NULL)
+        freeReplyObject(holder);
+    if (left != NULL)
+        freeReplyObject(left);
+}
+
+/* Runs a script that answers with an integer. */
+static int run_script(struct redis *redis, const struct redis_part *parts, size_t count)
+{
+    redisReply *reply = redis_command(redis, parts, count);
+    int result = -1;
+
+    if (!redis_reply_failed(reply, "EVAL") && reply->type == REDIS_REPLY_INTEGER)
+        result = reply->integer != 0;
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return result;
+}
+
+int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+{
+    struct redis_digits ms;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"), redis_text(renew_script), redis_text("1"),
+        redis_text(lease_key(ctx, lease->base)), redis_text(lease->token),
+        redis_number(&ms, LEASE_MS),
+    };
+
+    return run_script(redis, parts, 6);
+}
+
+int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+                struct redis_part entry, int64_t expiry_ms)
+{
+    struct redis_digits expiry, from, to;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(store_script),
+        redis_text("2"),
+        redis_text(lease_key(ctx, lease->base)),
+        redis_text(mem_check(talloc_asprintf(ctx, "%s:entry", lease->base))),
+        redis_text(lease->token),
+        entry,
+        redis_number(&expiry, expiry_ms),
+        redis_text(lease_channel(ctx, lease->base)),
+        redis_number(&from, ENTRY_SNAPSHOT_AT),
+        redis_number(&to, ENTRY_SNAPSHOT_AT + ENTRY_SNAPSHOT_DIGITS),
+    };
+
+    return run_script(redis, parts, 11);
+}
+
+static int end_lease(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+                     const char *marker, int64_t marker_ms)
+{
+    struct redis_digits ms;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(end_script),
+        redis_text("1"),
+        redis_text(lease_key(ctx, lease->base)),
+        redis_text(lease->token),
+        redis_text(lease_channel(ctx, lease->base)),
+        redis_text(marker != NULL ? marker : ""),
+        redis_number(&ms, marker_ms),
+    };
+
+    return run_script(redis, parts, marker != NULL ? 8 : 6);
+}
+
+int lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+{
+    return end_lease(ctx, redis, lease, NULL, 0);
+}
+
+int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, int status)
+{
+    char marker[16];
+
+    snprintf(marker, sizeof marker, "!%03d", status);
+    return end_lease(ctx, redis, lease, marker, LEASE_FAILED_MS);
+}
+
+int lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+{
+    return end_lease(ctx, redis, lease, TOO_LARGE_MARKER, LEASE_TOO_LARGE_MS);
+}

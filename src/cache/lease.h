@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Single flight across processes and hosts: who holds a key's lease runs its
+   query. The lease is the key "<base>:lease"; it holds the leader's token while
+   a fill is under way, and for a short while after a fill that stored nothing, a
+   marker that answers the crowd (docs/redis.md). Every outcome is published on
+   "<base>:done", so that waiters neither poll nor miss it: they subscribe first
+   and look afterwards. */
+#ifndef LEEWAY_CACHE_LEASE_H
+#define LEEWAY_CACHE_LEASE_H
+
+#include "cache/store.h"
+
+enum {
+    LEASE_MS = 2000,       /* a dead leader is replaced after this */
+    LEASE_RENEW_MS = 600,  /* how often a living one renews */
+    LEASE_FAILED_MS = 1000,
+    LEASE_TOO_LARGE_MS = 10000,
+    LEASE_TOKEN_BYTES = 32,
+};
+
+struct lease {
+    const char *base; /* borrowed; must outlive the lease */
+    char token[LEASE_TOKEN_BYTES + 1];
+};
+
+enum lease_state {
+    LEASE_WON,
+    LEASE_HELD,      /* by another */
+    LEASE_FAILED,    /* a query failed within the last second */
+    LEASE_TOO_LARGE, /* the response was too large to store: run without a lease */
+    LEASE_AWAY,      /* Redis is away or refuses writes */
+};
+
+struct lease_answer {
+    enum lease_state state;
+    int64_t left_ms;      /* LEASE_HELD: until it ends unless renewed */
+    int failed_status;    /* LEASE_FAILED: the status to answer with */
+    struct stored stored; /* the entry as it was right after; free it. reply NULL: none */
+};
+
+/* Tries to take the lease of `base` and reads the entry behind it, in one round
+   trip: what another stored since the caller's look-up is not queried again. */
+void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease *lease,
+                struct lease_answer *answer);
+
+/* 1: renewed, 0: it is not ours any more, -1: Redis is away. */
+int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+    __attribute__((warn_unused_result));
+
+/* Stores `entry`, ends the lease and wakes the waiters in one step.
+   1: stored, 0: refused (the lease was lost, or a newer snapshot is stored), -1. */
+int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+                struct redis_part entry, int64_t expiry_ms) __attribute__((warn_unused_result));
+
+/* The ways to end a lease without storing; each wakes the waiters, and each does
+   nothing if the lease is no longer ours. -1: Redis is away (it ends by itself). */
+int lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
+int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, int status);
+int lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
+
+/* The channel on which a lease's end is published. A child of `ctx`. */
+char *lease_channel(TALLOC_CTX *ctx, const char *base);
+
+#endif

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Connection, handshake and circuit breaker around a hiredis context. */
+#include "config.h"
+
+#include "cache/redis.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/num.h"
+
+enum {
+    RETRY_MS = 250,
+    MEASURE_S = 10,
+    /* Redis may answer a blocking command this much later than it was asked to. */
+    BLOCK_OVERRUN_MS = 500,
+};
+
+enum redis_state { REDIS_DOWN, REDIS_SHAKING_HANDS, REDIS_UP };
+
+struct redis {
+    struct ev_loop *loop;
+    struct redis_options options;
+    enum redis_state state;
+    bool outage_logged;
+    redisContext *context;
+    int handshake_replies; /* still to come */
+    int64_t time_sent_us;  /* when the handshake's TIME was asked */
+    struct redis_clock clock;
+    ev_io readable;
+    ev_io writable;
+    ev_timer deadline; /* of the handshake, or the next attempt */
+    ev_timer measure;
+};
+
+static void start_connecting(struct redis *redis);
+
+struct redis_part redis_text(const char *text)
+{
+    return (struct redis_part){text, strlen(text)};
+}
+
+struct redis_part redis_number(struct redis_digits *room, int64_t number)
+{
+    snprintf(room->text, sizeof room->text, "%" PRId64, number);
+    return redis_text(room->text);
+}
+
+bool redis_is_up(const struct redis *redis)
+{
+    return redis->state == REDIS_UP;
+}
+
+const struct redis_clock *redis_get_clock(const struct redis *redis)
+{
+    return &redis->clock;
+}
+
+static struct timeval to_timeval(int64_t ms)
+{
+    return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+}
+
+static void drop_context(struct redis *redis)
+{
+    ev_io_stop(redis->loop, &redis->readable);
+    ev_io_stop(redis->loop, &redis->writable);
+    ev_timer_stop(redis->loop, &redis->deadline);
+    ev_timer_stop(redis->loop, &redis->measure);
+    if (redis->context != NULL)
+        redisFree(redis->context);
+    redis->context = NULL;
+}
+
+static void set_deadline(struct redis *redis, int64_t ms)
+{
+    ev_now_update(redis->loop);
+    ev_timer_stop(redis->loop, &redis->deadline);
+    ev_timer_set(&redis->deadline, (double)ms / 1000.0, 0.0);
+    ev_timer_start(redis->loop, &redis->deadline);
+}
+
+/* The one way down: every failure of the connection comes through here. */
+static void go_down(struct redis *redis, const char *why)
+{
+    bool was_up = redis->state == REDIS_UP;
+
+    if (!redis->outage_logged)
+        log_event(LOG_LEVEL_WARN, "redis is away",
+                  log_text("address", redis->options.settings->address), log_text("error", why));
+    redis->outage_logged = true;
+    drop_context(redis);
+    redis->state = REDIS_DOWN;
+    /* a connection that had worked is most often back at once */
+    set_deadline(redis, was_up ? 0 : RETRY_MS);
+    if (was_up && redis->options.on_change != NULL)
+        redis->options.on_change(redis->options.data, false);
+}
+
+static void go_down_with_context(struct redis *redis)
+{
+    char why[160];
+
+    snprintf(why, sizeof why, "%s",
+             redis->context->errstr[0] != '\0' ? redis->context->errstr : strerror(errno));
+    go_down(redis, why);
+}
+
+static void take_clock(struct redis *redis, const redisReply *reply, int64_t sent_us)
+{
+    int64_t seconds, micros;
+
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+        num_parse_i64(reply->element[0]->str, reply->element[0]->len, &seconds) &&
+        num_parse_i64(reply->element[1]->str, reply->element[1]->len, &micros))
+        redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
+                            seconds * 1000000 + micros);
+}
+
+static void measure_clock(struct redis *redis)
+{
+    const struct redis_part parts[] = {redis_text("TIME")};
+    int64_t sent_us = clock_monotonic_us();
+
+    if (redis->options.on_reply != NULL)
+        return;
+    redisReply *reply = redis_command(redis, parts, 1);
+    if (reply != NULL) {
+        take_clock(redis, reply, sent_us);
+        freeReplyObject(reply);
+    }
+}
+
+static void on_measure(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    measure_clock(timer->data);
+}
+
+static void append(struct redis *redis, const struct redis_part *parts, size_t count)
+{
+    const char *argv[REDIS_MAX_PARTS];
+    size_t lens[REDIS_MAX_PARTS];
+
+    assert(count <= REDIS_MAX_PARTS);
+    for (size_t i = 0; i < count; i++) {
+        argv[i] = parts[i].data;
+        lens[i] = parts[i].len;
+    }
+    redisAppendCommandArgv(redis->context, (int)count, argv, lens);
+}
+
+/* From here on commands are awaited in place. */
+static bool make_blocking(struct redis *redis)
+{
+    redisContext *context = redis->context;
+    int flags = fcntl(context->fd, F_GETFL);
+
+    if (flags == -1 || fcntl(context->fd, F_SETFL, flags & ~O_NONBLOCK) == -1)
+        return false;
+    context->flags |= REDIS_BLOCK;
+    return redisSetTimeout(context, to_timeval(redis->options.settings->command_timeout_ms)) ==
+           REDIS_OK;
+}
+
+static void go_up(struct redis *redis)
+{
+    ev_timer_stop(redis->loop, &redis->deadline);
+    if (redis->options.on_reply == NULL && !make_blocking(redis)) {
+        go_down(redis, strerror(errno));
+        return;
+    }
+    redis->state = REDIS_UP;
+    ev_timer_again(redis->loop, &redis->measure);
+    if (redis->outage_logged)
+        log_event(LOG_LEVEL_INFO, "redis is back",
+                  log_text("address", redis->options.settings->address));
+    redis->outage_logged = false;
+    if (redis->options.on_change != NULL)
+        redis->options.on_change(redis->options.data, true);
+}
+
+/* TIME is the handshake's last command; any error reply before it ends the attempt
+   (a server that is still loading, a wrong password). */
+static void take_handshake_reply(struct redis *redis, const redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_ERROR) {
+        go_down(redis, reply->str);
+        return;
+    }
+    if (--redis->handshake_replies > 0)
+        return;
+    take_clock(redis, reply, redis->time_sent_us);
+    if (!redis->clock.known) {
+        go_down(redis, "TIME was not understood");
+        return;
+    }
+    go_up(redis);
+}
+
+static void take_replies(struct redis *redis)
+{
+    redisContext *context = redis->context;
+    void *reply = NULL;
+
+    while (redis->context == context) {
+        if (redisGetReplyFromReader(context, &reply) != REDIS_OK) {
+            go_down_with_context(redis);
+            return;
+        }
+        if (reply == NULL)
+            return;
+        if (redis->state == REDIS_SHAKING_HANDS)
+            take_handshake_reply(redis, reply);
+        else if (redis->options.on_reply != NULL)
+            redis->options.on_reply(redis->options.data, reply);
+        freeReplyObject(reply);
+    }
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct redis *redis = watcher->data;
+
+    (void)loop;
+    (void)events;
+    /* on a connection used in place nothing is awaited here: this is its end */
+    if (redis->state == REDIS_UP && redis->options.on_reply == NULL) {
+        char byte;
+        if (recv(redis->context->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != -1 || errno != EAGAIN)
+            go_down(redis, "connection closed");
+        return;
+    }
+    if (redisBufferRead(redis->context) != REDIS_OK) {
+        go_down_with_context(redis);
+        return;
+    }
+    take_replies(redis);
+}
+
+static void write_out(struct redis *redis)
+{
+    int done = 0;
+
+    if (redisBufferWrite(redis->context, &done) != REDIS_OK)
+        go_down_with_context(redis);
+    else if (done)
+        ev_io_stop(redis->loop, &redis->writable);
+    else
+        ev_io_start(redis->loop, &redis->writable);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    write_out(watcher->data);
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct redis *redis = timer->data;
+
+    (void)loop;
+    (void)events;
+    if (redis->state == REDIS_SHAKING_HANDS)
+        go_down(redis, "no answer in time");
+    else if (redis->state == REDIS_DOWN)
+        start_connecting(redis);
+}
+
+static void queue_handshake(struct redis *redis)
+{
+    const struct redis_settings *settings = redis->options.settings;
+    char database[24];
+
+    redis->handshake_replies = 0;
+    if (settings->password[0] != '\0') {
+        bool named = settings->username[0] != '\0';
+        const struct redis_part auth[] = {
+            redis_text("AUTH"),
+            redis_text(named ? settings->username : settings->password),
+            redis_text(settings->password),
+        };
+        append(redis, auth, named ? 3 : 2);
+        redis->handshake_replies++;
+    }
+    if (settings->database != 0) {
+        snprintf(database, sizeof database, "%lld", (long long)settings->database);
+        append(redis, (struct redis_part[]){redis_text("SELECT"), redis_text(database)}, 2);
+        redis->handshake_replies++;
+    }
+    append(redis,
+           (struct redis_part[]){redis_text("CLIENT"), redis_text("SETNAME"),
+                                 redis_text(redis->options.client_name)},
+           3);
+    /* PING is refused while a server loads its data, TIME is not */
+    append(redis, (struct redis_part[]){redis_text("PING")}, 1);
+    append(redis, (struct redis_part[]){redis_text("TIME")}, 1);
+    redis->handshake_replies += 3;
+    redis->time_sent_us = clock_monotonic_us();
+}
+
+static redisContext *connect_to(const char *address)
+{
+    if (strncmp(address, "unix:", 5) == 0)
+        return redisConnectUnixNonBlock(address + 5);
+
+    /* "tcp:HOST:PORT", checked by the configuration; HOST may be in brackets */
+    char host[256];
+    const char *from = address + 4;
+    const char *colon = strrchr(from, ':');
+    size_t len = colon != NULL ? (size_t)(colon - from) : strlen(from);
+    if (len >= 2 && from[0] == '[' && from[len - 1] == ']') {
+        from++;
+        len -= 2;
+    }
+    snprintf(host, sizeof host, "%.*s", (int)len, from);
+    return redisConnectNonBlock(host, colon != NULL ? atoi(colon + 1) : 6379);
+}
+
+static void start_connecting(struct redis *redis)
+{
+    const struct redis_settings *settings = redis->options.settings;
+    redisContext *context = mem_check(connect_to(settings->address));
+
+    redis->context = context;
+    if (context->err != 0) {
+        go_down_with_context(redis);
+        return;
+    }
+    fcntl(context->fd, F_SETFD, FD_CLOEXEC);
+    redis->state = REDIS_SHAKING_HANDS;
+    ev_io_set(&redis->readable, context->fd, EV_READ);
+    ev_io_set(&redis->writable, context->fd, EV_WRITE);
+    queue_handshake(redis);
+    ev_io_start(redis->loop, &redis->readable);
+    ev_io_start(redis->loop, &redis->writable);
+    set_deadline(redis, settings->connect_timeout_ms + settings->command_timeout_ms);
+}
+
+static int redis_destroy(struct redis *redis)
+{
+    drop_context(redis);
+    return 0;
+}
+
+struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redis_options *options)
+{
+    struct redis *redis = mem_check(talloc_zero(ctx, struct redis));
+
+    redis->loop = loop;
+    redis->options = *options;
+    ev_init(&redis->readable, on_readable);
+    ev_init(&redis->writable, on_writable);
+    ev_init(&redis->deadline, on_deadline);
+    ev_timer_init(&redis->measure, on_measure, 0.0, MEASURE_S);
+    redis->readable.data = redis->writable.data = redis;
+    redis->deadline.data = redis->measure.data = redis;
+    talloc_set_destructor(redis, redis_destroy);
+    start_connecting(redis);
+    return redis;
+}
+
+bool redis_wait_up(struct redis *redis, int64_t ms)
+{
+    int64_t until = clock_monotonic_us() + ms * 1000;
+
+    while (redis->state != REDIS_UP && clock_monotonic_us() < until) {
+        struct pollfd fd = {.fd = redis->context != NULL ? redis->context->fd : -1,
+                            .events = POLLIN};
+        if (redis->state == REDIS_SHAKING_HANDS)
+            write_out(redis);
+        if (redis->state == REDIS_SHAKING_HANDS && ev_is_active(&redis->writable))
+            fd.events |= POLLOUT;
+        if (poll(&fd, redis->state == REDIS_SHAKING_HANDS ? 1 : 0, 20) > 0 &&
+            (fd.revents & (POLLIN | POLLERR | POLLHUP)) != 0)
+            on_readable(redis->loop, &redis->readable, EV_READ);
+        if (redis->state == REDIS_DOWN)
+            start_connecting(redis);
+    }
+    return redis->state == REDIS_UP;
+}
+
+void redis_queue(struct redis *redis, const struct redis_part *parts, size_t count)
+{
+    if (redis->state == REDIS_UP)
+        append(redis, parts, count);
+}
+
+redisReply *redis_next(struct redis *redis)
+{
+    void *reply = NULL;
+
+    if (redis->state != REDIS_UP)
+        return NULL;
+    if (redisGetReply(redis->context, &reply) != REDIS_OK) {
+        bool timed_out = redis->context->err == REDIS_ERR_IO && errno == EAGAIN;
+        if (timed_out)
+            go_down(redis, "command timed out");
+        else
+            go_down_with_context(redis);
+        return NULL;
+    }
+    return reply;
+}
+
+redisReply *redis_command(struct redis *redis, const struct redis_part *parts, size_t count)
+{
+    redis_queue(redis, parts, count);
+    return redis_next(redis);
+}
+
+redisReply *redis_command_blocking(struct redis *redis, int64_t block_ms,
+                                   const struct redis_part *parts, size_t count)
+{
+    int64_t usual_ms = redis->options.settings->command_timeout_ms;
+
+    if (redis->state != REDIS_UP)
+        return NULL;
+    redisSetTimeout(redis->context, to_timeval(block_ms + BLOCK_OVERRUN_MS + usual_ms));
+    redisReply *reply = redis_command(redis, parts, count);
+    if (redis->state == REDIS_UP)
+        redisSetTimeout(redis->context, to_timeval(usual_ms));
+    return reply;
+}
+
+void redis_post(struct redis *redis, const struct redis_part *parts, size_t count)
+{
+    if (redis->state != REDIS_UP)
+        return;
+    append(redis, parts, count);
+    write_out(redis);
+}
+
+bool redis_reply_is(const redisReply *reply, const char *text)
+{
+    return (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS) &&
+           reply->len == strlen(text) && memcmp(reply->str, text, reply->len) == 0;
+}
+
+bool redis_reply_failed(const redisReply *reply, const char *what)
+{
+    static int64_t logged_us;
+    int64_t now_us = clock_monotonic_us();
+
+    if (reply == NULL)
+        return true;
+    if (reply->type != REDIS_REPLY_ERROR)
+        return false;
+    if (logged_us == 0 || now_us - logged_us > 1000000) {
+        logged_us = now_us;
+        log_event(LOG_LEVEL_WARN, "redis refused a command", log_text("command", what),
+                  log_text("error", reply->str));
+    }
+    return true;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One connection to Redis that makes itself anew, and the only module that
+   opens one. Connecting and the handshake never block: they run on the event
+   loop, every 250 ms while Redis is away. Commands are either awaited in place,
+   for at most command_timeout (the default), or, with `on_reply`, written out
+   and answered through that function.
+
+   The connection is its own circuit breaker: the first command that fails or
+   times out closes it, and until it is up again commands fail at once. */
+#ifndef LEEWAY_CACHE_REDIS_H
+#define LEEWAY_CACHE_REDIS_H
+
+#include <ev.h>
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <talloc.h>
+
+#include "cache/redis_clock.h"
+#include "config/settings.h"
+
+struct redis;
+
+struct redis_options {
+    const struct redis_settings *settings; /* borrowed */
+    const char *client_name;               /* for CLIENT LIST; no spaces */
+    /* NULL, or called with every reply and pushed message (borrowed). */
+    void (*on_reply)(void *data, const redisReply *reply);
+    /* NULL, or called when the connection has come up or gone down. */
+    void (*on_change)(void *data, bool up);
+    void *data;
+};
+
+/* Starts connecting. Closed by talloc_free. */
+struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redis_options *options);
+
+bool redis_is_up(const struct redis *redis);
+
+/* Blocks until the connection is up or `ms` have passed: for start-up, and for
+   processes that have nothing else to do. */
+bool redis_wait_up(struct redis *redis, int64_t ms);
+
+/* Redis's clock; measured in the handshake and every 10 s. */
+const struct redis_clock *redis_get_clock(const struct redis *redis);
+
+/* A command and its parts. Text parts may use redis_text(). */
+struct redis_part {
+    const char *data;
+    size_t len;
+};
+struct redis_part redis_text(const char *text);
+
+/* A number as a part; `room` holds its digits. */
+struct redis_digits {
+    char text[24];
+};
+struct redis_part redis_number(struct redis_digits *room, int64_t number);
+
+enum { REDIS_MAX_PARTS = 16 };
+
+/* Sends `count` parts and awaits the reply. NULL: the connection is down (it is
+   closed now, and logged). The reply may be an error reply; free it with
+   freeReplyObject. */
+redisReply *redis_command(struct redis *redis, const struct redis_part *parts, size_t count)
+    __attribute__((warn_unused_result));
+
+/* Like redis_command for a command that Redis itself may hold back for `block_ms`. */
+redisReply *redis_command_blocking(struct redis *redis, int64_t block_ms,
+                                   const struct redis_part *parts, size_t count)
+    __attribute__((warn_unused_result));
+
+/* A pipeline: any number of redis_queue, then as many redis_next. */
+void redis_queue(struct redis *redis, const struct redis_part *parts, size_t count);
+redisReply *redis_next(struct redis *redis) __attribute__((warn_unused_result));
+
+/* Only with `on_reply`: writes a command out; lost without a word while down. */
+void redis_post(struct redis *redis, const struct redis_part *parts, size_t count);
+
+/* Whether `reply` is text (bulk or status) equal to `text`. */
+bool redis_reply_is(const redisReply *reply, const char *text);
+
+/* Logs an error reply, at most one a second; true if it was one (or NULL). */
+bool redis_reply_failed(const redisReply *reply, const char *what);
+
+#endif

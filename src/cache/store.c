@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Entries in Redis. */
+#include "config.h"
+
+#include "cache/store.h"
+
+#include "base/mem.h"
+
+int store_take(redisReply *reply, struct stored *stored)
+{
+    *stored = (struct stored){.reply = NULL};
+    if (redis_reply_failed(reply, "GET")) {
+        if (reply != NULL)
+            freeReplyObject(reply);
+        return -1;
+    }
+    if (reply->type != REDIS_REPLY_STRING ||
+        entry_decode(reply->str, reply->len, &stored->entry) == -1) {
+        freeReplyObject(reply);
+        return 0;
+    }
+    stored->reply = reply;
+    return 1;
+}
+
+int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct stored *stored)
+{
+    const char *key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
+
+    return store_take(
+        redis_command(redis, (struct redis_part[]){redis_text("GET"), redis_text(key)}, 2),
+        stored);
+}
+
+void stored_free(struct stored *stored)
+{
+    if (stored->reply != NULL)
+        freeReplyObject(stored->reply);
+    stored->reply = NULL;
+}
+
+int store_purge(TALLOC_CTX *ctx, struct redis *redis, const char *base)
+{
+    const char *entry = mem_check(talloc_asprintf(ctx, "%s:entry", base));
+    const char *lease = mem_check(talloc_asprintf(ctx, "%s:lease", base));
+    const struct redis_part parts[] = {redis_text("DEL"), redis_text(entry), redis_text(lease)};
+    redisReply *reply = redis_command(redis, parts, 3);
+
+    if (redis_reply_failed(reply, "DEL")) {
+        if (reply != NULL)
+            freeReplyObject(reply);
+        return -1;
+    }
+    int result = reply->integer > 0;
+    freeReplyObject(reply);
+    return result;
+}

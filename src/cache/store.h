@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Looking up stored responses. They are written under a lease (cache/lease.h). */
+#ifndef LEEWAY_CACHE_STORE_H
+#define LEEWAY_CACHE_STORE_H
+
+#include "cache/entry.h"
+#include "cache/redis.h"
+
+/* An entry and the reply that its slices point into. */
+struct stored {
+    struct cache_entry entry;
+    redisReply *reply; /* NULL: there is none */
+};
+
+/* One GET of "<base>:entry". 1 and *stored, 0: no (readable) entry, -1: Redis is
+   away or refused. */
+int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct stored *stored)
+    __attribute__((warn_unused_result));
+
+/* The same from a reply to GET, which it takes over. */
+int store_take(redisReply *reply, struct stored *stored) __attribute__((warn_unused_result));
+
+/* Safe to call on a zeroed or freed one. */
+void stored_free(struct stored *stored);
+
+/* Deletes entry and lease in one step, so that a fill under way is refused.
+   1: something was deleted, 0: nothing was there, -1. */
+int store_purge(TALLOC_CTX *ctx, struct redis *redis, const char *base)
+    __attribute__((warn_unused_result));
+
+#endif

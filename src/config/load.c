@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From a file's name to a complete configuration, or to one sentence about
+   what is wrong. */
+#include "config.h"
+
+#include "config/load.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "config/build.h"
+#include "config/keys.h"
+#include "config/tree.h"
+
+__attribute__((format(printf, 4, 0))) static void set_error(TALLOC_CTX *ctx,
+                                                            struct config_error *error,
+                                                            struct config_place place,
+                                                            const char *format, va_list args)
+{
+    error->file = mem_check(talloc_strdup(ctx, place.file));
+    error->line = place.line;
+    error->text = mem_check(talloc_vasprintf(ctx, format, args));
+}
+
+int config_fail(TALLOC_CTX *ctx, struct config_error *error, struct config_place place,
+                const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    set_error(ctx, error, place, format, args);
+    va_end(args);
+    return -1;
+}
+
+int config_build_fail(const struct config_build *build, struct config_place place,
+                      const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    set_error(build->ctx, build->error, place, format, args);
+    va_end(args);
+    return -1;
+}
+
+static int check_timeouts(const struct config_build *build, const struct config_block *root,
+                          const struct config_block *postgres)
+{
+    const struct settings *settings = &build->config->settings;
+    const struct config_entry *drain = config_block_find(root, "drain_timeout");
+    const struct config_entry *statement = config_block_find(postgres, "statement_timeout");
+
+    if (settings->drain_timeout_ms >= settings->postgres.statement_timeout_ms)
+        return 0;
+    struct config_place place = statement != NULL ? statement->place : root->place;
+    return config_build_fail(build, drain != NULL ? drain->place : place,
+                             "drain_timeout (%lldms) must be at least postgres.statement_timeout "
+                             "(%lldms), so that begun queries can finish",
+                             (long long)settings->drain_timeout_ms,
+                             (long long)settings->postgres.statement_timeout_ms);
+}
+
+static int check_paths(const struct config_build *build, const struct config_block *root)
+{
+    const struct settings *settings = &build->config->settings;
+    const struct config_entry *metrics = config_block_find(root, "metrics_path");
+    const struct config_entry *health = config_block_find(root, "health_path");
+
+    if (settings->metrics_path[0] == '\0' ||
+        strcmp(settings->metrics_path, settings->health_path) != 0)
+        return 0;
+    struct config_place place = metrics != NULL ? metrics->place : root->place;
+    return config_build_fail(build, health != NULL ? health->place : place,
+                             "metrics_path and health_path are the same, \"%s\"",
+                             settings->health_path);
+}
+
+static int read_settings(const struct config_build *build, const struct config_block *root)
+{
+    const struct config_block *redis = config_block_child(root, "redis");
+    const struct config_block *postgres = config_block_child(root, "postgres");
+    struct settings *settings = &build->config->settings;
+
+    if (config_read_keys(build, "", root, settings) == -1 ||
+        config_read_keys(build, "redis", redis, settings) == -1 ||
+        config_read_keys(build, "postgres", postgres, settings) == -1)
+        return -1;
+    if (check_timeouts(build, root, postgres) == -1)
+        return -1;
+    return check_paths(build, root);
+}
+
+int config_load(TALLOC_CTX *ctx, const char *file, const struct config **config,
+                struct config_error *error)
+{
+    struct config *made = mem_check(talloc_zero(ctx, struct config));
+    struct config_build build = {.ctx = ctx, .error = error, .config = made};
+    struct config_block *root;
+
+    *error = (struct config_error){0};
+    made->file = mem_check(talloc_strdup(made, file));
+    /* the tree stays: names, texts and places of the configuration are its own */
+    root = config_tree_load(made, ctx, file, error);
+    if (root == NULL || read_settings(&build, root) == -1 ||
+        config_build_contexts(&build, root) == -1 || config_build_routes(&build, root) == -1) {
+        talloc_free(made);
+        return -1;
+    }
+    *config = made;
+    return 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A request as it came through FastCGI, and the one answer it gets. */
+#ifndef LEEWAY_HTTP_REQUEST_H
+#define LEEWAY_HTTP_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <talloc.h>
+
+struct transport;
+
+/* Everything in it lives until it is answered. The struct is a talloc context of
+   its own. */
+struct request {
+    const char *method;
+    const char *target;        /* REQUEST_URI, raw; NULL: the server did not send one */
+    const char *script_name;   /* decoded by the server; "" if absent, like those below */
+    const char *path_info;
+    const char *query_string;
+    const char *if_none_match; /* NULL: absent */
+    const char *remote_addr;
+    const char **variables;    /* in the order of transport_options.variables; NULL: absent */
+    int64_t received_us;       /* monotonic, when the last byte had come */
+    void *owner;               /* for whoever answers it; NULL at first */
+};
+
+/* What is sent: `head` is complete but for the STDOUT framing, "Status: ..." first, and
+   includes the empty line unless `body` begins with further header lines. */
+struct answer_bytes {
+    const char *head;
+    size_t head_len;
+    const char *body;
+    size_t body_len;
+    /* NULL: what the client does not take at once is copied. Else the talloc chunk that holds
+       `body`: it is kept by a reference instead. */
+    void *shared;
+};
+
+/* Answers and ends the request; `request` is gone when it returns. */
+void request_answer(struct request *request, const struct answer_bytes *bytes);
+
+#endif

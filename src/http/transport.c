@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Connections as small state machines. The usual request is whole when it is first
+   looked at: it is peeked at, checked, and read by libfcgi from the socket itself.
+   Anything else (pieces, several at once) is collected here first and replayed to
+   libfcgi from memory. */
+#include "config.h"
+
+#include "http/transport.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/fcgi_record.h"
+#include "http/parse.h"
+#include "http/problem.h"
+
+enum {
+    /* Both caps, their record headers and padding. */
+    INPUT_BYTES = TRANSPORT_MAX_PARAMS_BYTES + TRANSPORT_MAX_STDIN_BYTES + 32 * 1024,
+    IOV_PIECES = 64,
+    HEADER_BYTES = 1024,
+    ACCEPT_PAUSE_MS = 100,
+};
+
+enum connection_state {
+    CONNECTION_READING, /* no request is under way; some of one may have come */
+    CONNECTION_WAITING, /* for the answer */
+    CONNECTION_WRITING, /* the client is slow to take the answer */
+    CONNECTION_CLOSING, /* the rest of a refused request is thrown away, so that its sender
+                           reads the answer */
+};
+
+struct connection {
+    TAILQ_ENTRY(connection) link;
+    struct transport *transport;
+    int fd;
+    enum connection_state state;
+    bool answered_before; /* kept by the web server: it may stay silent */
+    bool keep;            /* the current request's wish */
+    uint16_t id;          /* of the current request */
+    struct request *request;
+    struct buf input;     /* collected, not yet handled */
+    struct fcgi_frame frame; /* CONNECTION_WRITING: points into `pending` */
+    uint64_t written;
+    TALLOC_CTX *pending;
+    ev_io io;
+    ev_timer timer;
+};
+
+TAILQ_HEAD(connection_list, connection);
+
+struct transport {
+    struct transport_options options;
+    struct parser *parser;
+    struct connection_list connections; /* idle ones that were kept longest come first */
+    size_t n_connections;
+    struct connection *handing_over; /* its request has not been answered yet */
+    bool stopping;
+    bool listening;
+    int accept_epoll;  /* holds the listener, so that one wake-up reaches one process */
+    ev_io acceptable;
+    ev_timer accept_pause;
+    unsigned char peeked[INPUT_BYTES];
+};
+
+static void handle_input(struct connection *connection);
+
+static const struct fcgi_limits limits = {
+    .max_params_bytes = TRANSPORT_MAX_PARAMS_BYTES,
+    .max_stdin_bytes = TRANSPORT_MAX_STDIN_BYTES,
+};
+
+static bool is_idle(const struct connection *connection)
+{
+    return connection->state == CONNECTION_READING && connection->answered_before &&
+           connection->input.len == 0;
+}
+
+/* Watching is by need: most connections are never seen by the loop at all. */
+static void watch(struct connection *connection, int events)
+{
+    struct ev_loop *loop = connection->transport->options.loop;
+
+    if (ev_is_active(&connection->io) &&
+        (connection->io.events & (EV_READ | EV_WRITE)) == events)
+        return;
+    ev_io_stop(loop, &connection->io);
+    ev_io_set(&connection->io, connection->fd, events);
+    if (events != 0)
+        ev_io_start(loop, &connection->io);
+}
+
+static void start_timer(struct connection *connection)
+{
+    const struct transport_options *options = &connection->transport->options;
+
+    if (ev_is_active(&connection->timer))
+        return;
+    ev_now_update(options->loop);
+    ev_timer_set(&connection->timer, (double)options->client_timeout_ms / 1000.0, 0.0);
+    ev_timer_start(options->loop, &connection->timer);
+}
+
+static void stop_timer(struct connection *connection)
+{
+    ev_timer_stop(connection->transport->options.loop, &connection->timer);
+}
+
+/* The listener sits in an epoll set of its own, added with EPOLLEXCLUSIVE, which the loop's
+   own set cannot do; that set is watched by the loop. */
+static void listen_again(struct transport *transport)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+
+    if (transport->listening || transport->stopping)
+        return;
+    if (epoll_ctl(transport->accept_epoll, EPOLL_CTL_ADD, transport->options.listen_fd, &event) ==
+        0)
+        transport->listening = true;
+}
+
+static void listen_no_more(struct transport *transport)
+{
+    if (transport->listening)
+        epoll_ctl(transport->accept_epoll, EPOLL_CTL_DEL, transport->options.listen_fd, NULL);
+    transport->listening = false;
+}
+
+static int connection_destroy(struct connection *connection)
+{
+    struct transport *transport = connection->transport;
+
+    ev_io_stop(transport->options.loop, &connection->io);
+    ev_timer_stop(transport->options.loop, &connection->timer);
+    if (connection->fd != -1)
+        close(connection->fd);
+    if (transport->handing_over == connection)
+        transport->handing_over = NULL;
+    TAILQ_REMOVE(&transport->connections, connection, link);
+    transport->n_connections--;
+    listen_again(transport);
+    return 0;
+}
+
+static void close_connection(struct connection *connection)
+{
+    talloc_free(connection);
+}
+
+/* The one place where a client's disappearance is told. */
+static void lose_connection(struct connection *connection)
+{
+    struct transport *transport = connection->transport;
+
+    if (connection->state == CONNECTION_WAITING && connection->request != NULL)
+        transport->options.on_gone(transport->options.data, connection->request);
+    close_connection(connection);
+}
+
+static void await_request(struct connection *connection)
+{
+    struct transport *transport = connection->transport;
+
+    connection->state = CONNECTION_READING;
+    connection->request = NULL;
+    if (is_idle(connection)) {
+        TAILQ_REMOVE(&transport->connections, connection, link);
+        TAILQ_INSERT_TAIL(&transport->connections, connection, link);
+        stop_timer(connection);
+    } else {
+        start_timer(connection);
+    }
+    watch(connection, EV_READ);
+    /* what was sent behind the last request is looked at in its turn */
+    if (connection->input.len > 0)
+        ev_feed_event(transport->options.loop, &connection->io, EV_CUSTOM);
+}
+
+static void answer_taken(struct connection *connection)
+{
+    struct transport *transport = connection->transport;
+
+    TALLOC_FREE(connection->pending);
+    stop_timer(connection);
+    if (!connection->keep || transport->stopping) {
+        close_connection(connection);
+        return;
+    }
+    connection->answered_before = true;
+    await_request(connection);
+}
+
+/* Sends what is left of the frame; 1: all of it, 0: the client does not take more now, -1. */
+static int send_frame(struct connection *connection)
+{
+    uint64_t length = fcgi_frame_length(&connection->frame);
+    struct iovec iov[IOV_PIECES];
+    unsigned char headers[HEADER_BYTES];
+
+    while (connection->written < length) {
+        struct msghdr message = {.msg_iov = iov};
+        message.msg_iovlen = (size_t)fcgi_frame_iov(&connection->frame, connection->written, iov,
+                                                    IOV_PIECES, headers, sizeof headers);
+        ssize_t sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+        if (sent == -1 && errno == EINTR)
+            continue;
+        if (sent == -1)
+            return errno == EAGAIN ? 0 : -1;
+        connection->written += (uint64_t)sent;
+    }
+    return 1;
+}
+
+/* Keeps what has not been taken alive beyond the caller. */
+static void keep_pending(struct connection *connection, void *shared)
+{
+    struct fcgi_frame *frame = &connection->frame;
+
+    connection->pending = mem_check(talloc_new(connection));
+    frame->head = mem_check(talloc_memdup(connection->pending, frame->head, frame->head_len));
+    if (frame->body_len == 0)
+        return;
+    if (shared != NULL)
+        mem_check(talloc_reference(connection->pending, shared));
+    else
+        frame->body = mem_check(talloc_memdup(connection->pending, frame->body, frame->body_len));
+}
+
+static void send_answer(struct connection *connection, const struct answer_bytes *bytes)
+{
+    connection->frame = (struct fcgi_frame){
+        .id = connection->id,
+        .head = bytes->head,
+        .head_len = bytes->head_len,
+        .body = bytes->body,
+        .body_len = bytes->body_len,
+    };
+    connection->written = 0;
+    if (connection->transport->handing_over == connection)
+        connection->transport->handing_over = NULL;
+    int sent = send_frame(connection);
+    if (sent == 0)
+        keep_pending(connection, bytes->shared);
+    TALLOC_FREE(connection->request);
+    if (sent == 1) {
+        answer_taken(connection);
+    } else if (sent == 0) {
+        connection->state = CONNECTION_WRITING;
+        watch(connection, EV_WRITE);
+        start_timer(connection);
+    } else {
+        close_connection(connection);
+    }
+}
+
+void request_answer(struct request *request, const struct answer_bytes *bytes)
+{
+    struct connection *connection = talloc_get_type_abort(talloc_parent(request),
+                                                          struct connection);
+
+    send_answer(connection, bytes);
+}
+
+static void write_more(struct connection *connection)
+{
+    int sent = send_frame(connection);
+
+    if (sent == -1)
+        close_connection(connection);
+    else if (sent == 1)
+        answer_taken(connection);
+}
+
+/* A request too large to be parsed is answered all the same, and the rest of it ignored. */
+static void refuse(struct connection *connection, const struct fcgi_verdict *verdict, int status,
+                   const char *detail)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(connection->transport));
+    size_t body_len;
+    const char *body = problem_body(ctx, status, detail, &body_len);
+    const char *head = mem_check(talloc_asprintf(
+        ctx,
+        "Status: %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
+        "Cache-Control: no-store\r\n\r\n",
+        status, http_reason(status), body_len));
+
+    connection->frame = (struct fcgi_frame){.id = verdict->id,
+                                            .head = head,
+                                            .head_len = strlen(head),
+                                            .body = body,
+                                            .body_len = body_len};
+    connection->written = 0;
+    int sent = send_frame(connection);
+    talloc_free(ctx);
+    /* so short an answer to a client that has read nothing yet always fits */
+    if (sent != 1) {
+        close_connection(connection);
+        return;
+    }
+    connection->state = CONNECTION_CLOSING;
+    buf_clear(&connection->input);
+    start_timer(connection);
+    watch(connection, EV_READ);
+}
+
+static void hand_over(struct connection *connection, struct request *request,
+                      const struct fcgi_verdict *verdict)
+{
+    struct transport *transport = connection->transport;
+
+    connection->request = request;
+    connection->id = verdict->id;
+    connection->keep = verdict->keep;
+    connection->state = CONNECTION_WAITING;
+    stop_timer(connection);
+    transport->handing_over = connection;
+    transport->options.on_request(transport->options.data, request);
+    /* an answered connection may be gone by now */
+    if (transport->handing_over == connection)
+        watch(connection, EV_READ);
+    transport->handing_over = NULL;
+}
+
+static void read_from_socket(struct connection *connection, const struct fcgi_verdict *verdict)
+{
+    bool closed;
+    struct request *request =
+        parser_read(connection->transport->parser, connection, connection->fd, &closed);
+
+    if (request == NULL) {
+        if (closed)
+            connection->fd = -1;
+        close_connection(connection);
+        return;
+    }
+    hand_over(connection, request, verdict);
+}
+
+static void read_from_memory(struct connection *connection, const struct fcgi_verdict *verdict)
+{
+    struct request *request = NULL;
+    bool closed = false;
+    int fd = memfd_create("leeway-request", MFD_CLOEXEC);
+
+    if (fd != -1 &&
+        write(fd, connection->input.data, verdict->length) == (ssize_t)verdict->length &&
+        lseek(fd, 0, SEEK_SET) == 0)
+        request = parser_read(connection->transport->parser, connection, fd, &closed);
+    if (fd != -1 && !closed)
+        close(fd);
+    if (request == NULL) {
+        close_connection(connection);
+        return;
+    }
+    buf_consume(&connection->input, verdict->length);
+    hand_over(connection, request, verdict);
+}
+
+/* FCGI_GET_VALUES and its like are answered at once; the reply is a few bytes. */
+static void answer_management(struct connection *connection, const struct fcgi_verdict *verdict)
+{
+    unsigned char reply[FCGI_MANAGEMENT_REPLY_BYTES];
+    size_t len = fcgi_management_reply((const unsigned char *)connection->input.data,
+                                       verdict->length, reply);
+
+    buf_consume(&connection->input, verdict->length);
+    if (send(connection->fd, reply, len, MSG_NOSIGNAL) != (ssize_t)len)
+        close_connection(connection);
+    else
+        handle_input(connection);
+}
+
+static void await_more(struct connection *connection)
+{
+    watch(connection, EV_READ);
+    start_timer(connection);
+}
+
+static void handle_input(struct connection *connection)
+{
+    struct fcgi_verdict verdict;
+
+    if (connection->input.len == 0) {
+        await_request(connection);
+        return;
+    }
+    fcgi_check((const unsigned char *)connection->input.data, connection->input.len, &limits,
+               &verdict);
+    switch (verdict.state) {
+    case FCGI_CHECK_MORE:
+        if (connection->input.len >= INPUT_BYTES)
+            close_connection(connection);
+        else
+            await_more(connection);
+        break;
+    case FCGI_CHECK_WHOLE:
+        read_from_memory(connection, &verdict);
+        break;
+    case FCGI_CHECK_MANAGEMENT:
+        answer_management(connection, &verdict);
+        break;
+    case FCGI_CHECK_PARAMS_TOO_LARGE:
+        refuse(connection, &verdict, 431, "The request's header is over 64 KiB.");
+        break;
+    case FCGI_CHECK_STDIN_TOO_LARGE:
+        refuse(connection, &verdict, 413, "No request body over 64 KiB is read.");
+        break;
+    case FCGI_CHECK_ABORT:
+    case FCGI_CHECK_BAD:
+        close_connection(connection);
+        break;
+    }
+}
+
+/* Takes what has come into `input`; false: the peer has left. */
+static bool collect(struct connection *connection)
+{
+    struct transport *transport = connection->transport;
+    size_t room = INPUT_BYTES - connection->input.len;
+    ssize_t got = recv(connection->fd, transport->peeked, room, MSG_DONTWAIT);
+
+    if (got == -1)
+        return errno == EAGAIN || errno == EINTR;
+    buf_append(&connection->input, transport->peeked, (size_t)got);
+    return got > 0;
+}
+
+/* The first look at a request. */
+static void peek(struct connection *connection)
+{
+    struct transport *transport = connection->transport;
+    struct fcgi_verdict verdict;
+    ssize_t got = recv(connection->fd, transport->peeked, sizeof transport->peeked,
+                       MSG_PEEK | MSG_DONTWAIT);
+
+    if (got == -1 && (errno == EAGAIN || errno == EINTR)) {
+        await_request(connection);
+        return;
+    }
+    if (got <= 0) {
+        close_connection(connection);
+        return;
+    }
+    fcgi_check(transport->peeked, (size_t)got, &limits, &verdict);
+    if (verdict.state == FCGI_CHECK_WHOLE && verdict.length == (size_t)got)
+        read_from_socket(connection, &verdict);
+    else if (collect(connection))
+        handle_input(connection);
+    else
+        close_connection(connection);
+}
+
+/* While the answer is computed, input is an end, an abort, or a request sent ahead. */
+static void listen_while_waiting(struct connection *connection)
+{
+    struct fcgi_verdict verdict;
+
+    if (!collect(connection)) {
+        lose_connection(connection);
+        return;
+    }
+    if (connection->input.len == 0)
+        return;
+    fcgi_check((const unsigned char *)connection->input.data, connection->input.len, &limits,
+               &verdict);
+    if (verdict.state == FCGI_CHECK_ABORT)
+        lose_connection(connection);
+    else if (connection->input.len >= INPUT_BYTES)
+        watch(connection, 0);
+}
+
+static void throw_away(struct connection *connection)
+{
+    ssize_t got = recv(connection->fd, connection->transport->peeked,
+                       sizeof connection->transport->peeked, MSG_DONTWAIT);
+
+    if (got == 0 || (got == -1 && errno != EAGAIN && errno != EINTR))
+        close_connection(connection);
+}
+
+static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct connection *connection = watcher->data;
+
+    (void)loop;
+    switch (connection->state) {
+    case CONNECTION_READING:
+        if ((events & EV_READ) == 0)
+            handle_input(connection);
+        else if (connection->input.len == 0)
+            peek(connection);
+        else if (collect(connection))
+            handle_input(connection);
+        else
+            close_connection(connection);
+        break;
+    case CONNECTION_WAITING:
+        listen_while_waiting(connection);
+        break;
+    case CONNECTION_WRITING:
+        write_more(connection);
+        break;
+    case CONNECTION_CLOSING:
+        throw_away(connection);
+        break;
+    }
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    close_connection(timer->data);
+}
+
+static struct connection *new_connection(struct transport *transport, int fd)
+{
+    struct connection *connection = mem_check(talloc_zero(transport, struct connection));
+
+    connection->transport = transport;
+    connection->fd = fd;
+    buf_init(&connection->input, connection, 0);
+    ev_init(&connection->io, on_io);
+    ev_init(&connection->timer, on_timer);
+    connection->io.data = connection->timer.data = connection;
+    TAILQ_INSERT_TAIL(&transport->connections, connection, link);
+    transport->n_connections++;
+    talloc_set_destructor(connection, connection_destroy);
+    return connection;
+}
+
+static void drop_idle_connections(struct transport *transport, bool all)
+{
+    struct connection *connection = TAILQ_FIRST(&transport->connections);
+
+    while (connection != NULL) {
+        struct connection *next = TAILQ_NEXT(connection, link);
+        bool idle = is_idle(connection);
+        if (idle)
+            close_connection(connection);
+        if (idle && !all)
+            return;
+        connection = next;
+    }
+}
+
+/* Out of descriptors, or at the cap with nothing idle: the backlog has to wait. */
+static void pause_accepting(struct transport *transport)
+{
+    ev_now_update(transport->options.loop);
+    listen_no_more(transport);
+    ev_timer_stop(transport->options.loop, &transport->accept_pause);
+    ev_timer_set(&transport->accept_pause, ACCEPT_PAUSE_MS / 1000.0, 0.0);
+    ev_timer_start(transport->options.loop, &transport->accept_pause);
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct transport *transport = watcher->data;
+
+    (void)loop;
+    (void)events;
+    if (transport->n_connections >= transport->options.max_connections)
+        drop_idle_connections(transport, false);
+    if (transport->n_connections >= transport->options.max_connections) {
+        pause_accepting(transport);
+        return;
+    }
+    int fd = accept4(transport->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd != -1) {
+        peek(new_connection(transport, fd));
+    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        log_event(LOG_LEVEL_ERROR, "cannot accept", log_text("error", strerror(errno)));
+        pause_accepting(transport);
+    }
+}
+
+static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    listen_again(timer->data);
+}
+
+void transport_stop_accepting(struct transport *transport)
+{
+    listen_no_more(transport);
+    transport->stopping = true;
+    ev_timer_stop(transport->options.loop, &transport->accept_pause);
+    drop_idle_connections(transport, true);
+}
+
+bool transport_is_idle(const struct transport *transport)
+{
+    const struct connection *connection;
+
+    TAILQ_FOREACH(connection, &transport->connections, link)
+        if (!is_idle(connection))
+            return false;
+    return true;
+}
+
+static int transport_destroy(struct transport *transport)
+{
+    struct ev_loop *loop = transport->options.loop;
+
+    transport->stopping = true;
+    ev_io_stop(loop, &transport->acceptable);
+    ev_timer_stop(loop, &transport->accept_pause);
+    close(transport->accept_epoll);
+    return 0;
+}
+
+struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options *options)
+{
+    struct transport *transport = mem_check(talloc_zero(ctx, struct transport));
+
+    transport->options = *options;
+    TAILQ_INIT(&transport->connections);
+    transport->parser = parser_new(transport, options->variables);
+    transport->accept_epoll = epoll_create1(EPOLL_CLOEXEC);
+    /* accepted sockets inherit it; on a Unix socket it is refused and not needed */
+    setsockopt(options->listen_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    ev_io_init(&transport->acceptable, on_acceptable, transport->accept_epoll, EV_READ);
+    ev_init(&transport->accept_pause, on_accept_pause);
+    transport->acceptable.data = transport->accept_pause.data = transport;
+    talloc_set_destructor(transport, transport_destroy);
+    if (transport->accept_epoll == -1) {
+        talloc_free(transport);
+        return NULL;
+    }
+    listen_again(transport);
+    ev_io_start(options->loop, &transport->acceptable);
+    return transport;
+}

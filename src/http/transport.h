@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* FastCGI (specification 1.0) on an event loop: accepts by itself, waits until a request is
+   wholly there and well-formed, has libfcgi parse it, and writes the answer in one
+   gathered write. No client, silent, slow or hostile, holds up another. */
+#ifndef LEEWAY_HTTP_TRANSPORT_H
+#define LEEWAY_HTTP_TRANSPORT_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <talloc.h>
+
+#include "http/request.h"
+
+enum {
+    TRANSPORT_MAX_PARAMS_BYTES = 64 * 1024,
+    TRANSPORT_MAX_STDIN_BYTES = 64 * 1024, /* drained and ignored */
+};
+
+struct transport_options {
+    struct ev_loop *loop;
+    int listen_fd; /* non-blocking */
+    size_t max_connections;
+    int64_t client_timeout_ms;
+    const char *const *variables; /* further FastCGI variables to copy; NULL-terminated, borrowed */
+    void (*on_request)(void *data, struct request *request);
+    /* The client of a request that is not yet answered has left: it must be forgotten now. */
+    void (*on_gone)(void *data, struct request *request);
+    void *data;
+};
+
+struct transport;
+
+struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options *options);
+
+/* No new connections, and none is kept for a further request. */
+void transport_stop_accepting(struct transport *transport);
+
+/* No connection is being read, waits for its answer or is being written. */
+bool transport_is_idle(const struct transport *transport);
+
+#endif

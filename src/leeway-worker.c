@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* leeway-worker: the FastCGI application. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/program.h"
+#include "app/worker.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "prefork/listener.h"
+
+static int64_t configured_workers(const struct settings *settings)
+{
+    return settings->workers;
+}
+
+static int run(struct program *program, struct child_link *link)
+{
+    return worker_run(program->app, program->listen_fd, link) == WORKER_STOPPED ? 0 : 1;
+}
+
+/* Starts the program anew on the same socket, which becomes descriptor 0: -s is left out,
+   for the address is taken, by us. */
+static int restart(const struct program *program, int argc, char **argv)
+{
+    char **again = mem_check(talloc_zero_array(NULL, char *, (unsigned)argc + 1));
+    int n = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "-s") == 0)
+            i++;
+        else if (strncmp(argv[i], "-s", 2) != 0)
+            again[n++] = argv[i];
+    }
+    if (program->listen_fd != STDIN_FILENO)
+        dup2(program->listen_fd, STDIN_FILENO);
+    fcntl(STDIN_FILENO, F_SETFD, 0);
+    execvp(again[0], again);
+    log_event(LOG_LEVEL_ERROR, "cannot start anew", log_text("program", again[0]));
+    talloc_free(again);
+    return 1;
+}
+
+static int serve_alone(struct program *program, int argc, char **argv)
+{
+    switch (worker_run(program->app, program->listen_fd, NULL)) {
+    case WORKER_STOPPED:
+        return 0;
+    case WORKER_RELOAD:
+        return restart(program, argc, argv);
+    default:
+        return 1;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct program program = {
+        .name = "leeway-worker",
+        .role = "worker",
+        .options = "c:s:n:tVh",
+        .usage = "[-c FILE] [-s unix:PATH|tcp:HOST:PORT] [-n COUNT] [-t] [-V] [-h]",
+        .configured_count = configured_workers,
+        .run = run,
+    };
+    char error[256];
+    int status;
+
+    program_parse_options(&program, argc, argv);
+    program_load_or_exit(&program);
+    program.listen_fd = listener_open(
+        program.address, (mode_t)program.app->config->settings.socket_mode, error, sizeof error);
+    if (program.listen_fd == -1) {
+        fprintf(stderr, "%s: %s\n", program.name, error);
+        return 1;
+    }
+    if (program.count == 0)
+        status = serve_alone(&program, argc, argv);
+    else
+        status = program_supervise(&program);
+    if (program.address != NULL)
+        listener_unlink(program.address);
+    talloc_free(program.generation);
+    return status;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Lists, marks and heartbeats. All keys share the slot of the jobs list, and every key
+   that a script touches is named in KEYS. */
+#include "config.h"
+
+#include "refresh/queue.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+/* KEYS: jobs, mark. ARGV: job, mark's milliseconds, limit. */
+static const char offer_script[] =
+    "if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 2 end "
+    "if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 1 end "
+    "redis.call('LPUSH', KEYS[1], ARGV[1]) "
+    "return 0";
+
+/* KEYS: processing, mark, failures. ARGV: job. */
+static const char settle_script[] = "redis.call('DEL', KEYS[2], KEYS[3]) "
+                                    "return redis.call('LREM', KEYS[1], 1, ARGV[1])";
+
+/* KEYS: processing, failures. ARGV: job, milliseconds until failures are forgotten. */
+static const char failure_script[] = "redis.call('LREM', KEYS[1], 1, ARGV[1]) "
+                                     "local count = redis.call('INCR', KEYS[2]) "
+                                     "redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
+                                     "return count";
+
+/* KEYS: heartbeat, processing, jobs, registry. ARGV: the refresher's name. */
+static const char reap_script[] =
+    "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end "
+    "local count = 0 "
+    "while redis.call('LMOVE', KEYS[2], KEYS[3], 'RIGHT', 'RIGHT') do count = count + 1 end "
+    "redis.call('SREM', KEYS[4], ARGV[1]) "
+    "return count";
+
+struct queue {
+    struct redis *redis;
+    const char *prefix;
+    char *name; /* of this refresher */
+    char *jobs;
+    char *processing;
+    char *alive;
+    char *registry;
+};
+
+static char *queue_key(TALLOC_CTX *ctx, const char *prefix, const char *kind, const char *of)
+{
+    return mem_check(talloc_asprintf(ctx, "{%s:jobs}:%s%s%s", prefix, kind,
+                                     of[0] != '\0' ? ":" : "", of));
+}
+
+static char *jobs_key(TALLOC_CTX *ctx, const char *prefix)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:jobs", prefix));
+}
+
+/* A command that answers with an integer; -1 if it did not. */
+static int64_t run(struct redis *redis, const struct redis_part *parts, size_t count)
+{
+    redisReply *reply = redis_command(redis, parts, count);
+    int64_t result = -1;
+
+    if (!redis_reply_failed(reply, parts[0].data))
+        result = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return result;
+}
+
+enum queue_offer queue_offer(TALLOC_CTX *ctx, struct redis *redis,
+                             const struct redis_settings *settings, const char *base,
+                             struct redis_part job, int64_t mark_ms)
+{
+    struct redis_digits ms, limit;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(offer_script),
+        redis_text("2"),
+        redis_text(jobs_key(ctx, settings->prefix)),
+        redis_text(queue_key(ctx, settings->prefix, "mark", base)),
+        job,
+        redis_number(&ms, mark_ms > 0 ? mark_ms : 1),
+        redis_number(&limit, settings->queue_limit),
+    };
+
+    switch (run(redis, parts, 8)) {
+    case 0:
+        return QUEUE_QUEUED;
+    case 1:
+        return QUEUE_MARKED;
+    case 2:
+        return QUEUE_FULL;
+    default:
+        return QUEUE_AWAY;
+    }
+}
+
+struct queue *queue_new(TALLOC_CTX *ctx, struct redis *redis,
+                        const struct redis_settings *settings)
+{
+    struct queue *queue = mem_check(talloc_zero(ctx, struct queue));
+    char host[64] = "";
+    unsigned random = 0;
+
+    /* the name only has to be unique; without random numbers host and pid nearly are */
+    gethostname(host, sizeof host - 1);
+    if (getrandom(&random, sizeof random, 0) == -1)
+        random = 0;
+    queue->redis = redis;
+    queue->prefix = settings->prefix;
+    queue->name =
+        mem_check(talloc_asprintf(queue, "%s-%ld-%08x", host, (long)getpid(), random));
+    queue->jobs = jobs_key(queue, queue->prefix);
+    queue->processing = queue_key(queue, queue->prefix, "processing", queue->name);
+    queue->alive = queue_key(queue, queue->prefix, "alive", queue->name);
+    queue->registry = queue_key(queue, queue->prefix, "refreshers", "");
+    return queue;
+}
+
+int queue_take(TALLOC_CTX *ctx, struct queue *queue, int64_t block_ms, char **job, size_t *len)
+{
+    char seconds[24];
+
+    snprintf(seconds, sizeof seconds, "%lld.%03lld", (long long)block_ms / 1000,
+             (long long)block_ms % 1000);
+    const struct redis_part parts[] = {
+        redis_text("BLMOVE"), redis_text(queue->jobs), redis_text(queue->processing),
+        redis_text("RIGHT"),  redis_text("LEFT"),      redis_text(seconds),
+    };
+    redisReply *reply = redis_command_blocking(queue->redis, block_ms, parts, 6);
+    int result = 0;
+
+    if (redis_reply_failed(reply, "BLMOVE")) {
+        result = -1;
+    } else if (reply->type == REDIS_REPLY_STRING) {
+        *job = mem_check(talloc_memdup(ctx, reply->str, reply->len + 1));
+        *len = reply->len;
+        result = 1;
+    }
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return result;
+}
+
+int queue_settle(struct queue *queue, struct redis_part job, const char *base)
+{
+    TALLOC_CTX *ctx = talloc_new(queue);
+    const char *of = base != NULL ? base : "";
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(settle_script),
+        redis_text("3"),
+        redis_text(queue->processing),
+        redis_text(queue_key(ctx, queue->prefix, "mark", of)),
+        redis_text(queue_key(ctx, queue->prefix, "failures", of)),
+        job,
+    };
+    int64_t result = run(queue->redis, parts, 7);
+
+    talloc_free(ctx);
+    return result == -1 ? -1 : 0;
+}
+
+int64_t queue_count_failure(struct queue *queue, struct redis_part job, const char *base,
+                            int64_t forget_ms)
+{
+    TALLOC_CTX *ctx = talloc_new(queue);
+    struct redis_digits ms;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(failure_script),
+        redis_text("2"),
+        redis_text(queue->processing),
+        redis_text(queue_key(ctx, queue->prefix, "failures", base)),
+        job,
+        redis_number(&ms, forget_ms),
+    };
+    int64_t result = run(queue->redis, parts, 7);
+
+    talloc_free(ctx);
+    return result;
+}
+
+int queue_back_off(struct queue *queue, const char *base, int64_t ms)
+{
+    TALLOC_CTX *ctx = talloc_new(queue);
+    struct redis_digits room;
+    const struct redis_part parts[] = {
+        redis_text("SET"), redis_text(queue_key(ctx, queue->prefix, "mark", base)),
+        redis_text("1"),   redis_text("PX"),
+        redis_number(&room, ms),
+    };
+    int64_t result = run(queue->redis, parts, 5);
+
+    talloc_free(ctx);
+    return result == -1 ? -1 : 0;
+}
+
+int queue_beat(struct queue *queue)
+{
+    struct redis_digits ms;
+    const struct redis_part alive[] = {redis_text("SET"), redis_text(queue->alive),
+                                       redis_text("1"), redis_text("PX"),
+                                       redis_number(&ms, QUEUE_ALIVE_MS)};
+    const struct redis_part enrol[] = {redis_text("SADD"), redis_text(queue->registry),
+                                       redis_text(queue->name)};
+
+    /* enrolled after the heartbeat is there, so that nobody is found dead at birth */
+    if (run(queue->redis, alive, 5) == -1)
+        return -1;
+    return run(queue->redis, enrol, 3) == -1 ? -1 : 0;
+}
+
+static int64_t reap_one(struct queue *queue, const char *name)
+{
+    TALLOC_CTX *ctx = talloc_new(queue);
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(reap_script),
+        redis_text("4"),
+        redis_text(queue_key(ctx, queue->prefix, "alive", name)),
+        redis_text(queue_key(ctx, queue->prefix, "processing", name)),
+        redis_text(queue->jobs),
+        redis_text(queue->registry),
+        redis_text(name),
+    };
+    int64_t count = run(queue->redis, parts, 8);
+
+    talloc_free(ctx);
+    return count;
+}
+
+int queue_reap(struct queue *queue)
+{
+    const struct redis_part parts[] = {redis_text("SMEMBERS"), redis_text(queue->registry)};
+    redisReply *reply = redis_command(queue->redis, parts, 2);
+    int64_t moved = 0;
+
+    if (redis_reply_failed(reply, "SMEMBERS") || reply->type != REDIS_REPLY_ARRAY)
+        moved = -1;
+    for (size_t i = 0; moved != -1 && i < reply->elements; i++) {
+        int64_t count = reap_one(queue, reply->element[i]->str);
+        moved = count == -1 ? -1 : moved + count;
+    }
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return (int)moved;
+}
+
+int queue_leave(struct queue *queue)
+{
+    const struct redis_part gone[] = {redis_text("DEL"), redis_text(queue->alive)};
+
+    if (run(queue->redis, gone, 2) == -1)
+        return -1;
+    return reap_one(queue, queue->name) == -1 ? -1 : 0;
+}

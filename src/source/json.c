@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A yajl generator that prints into a bounded buffer. */
+#include "config.h"
+
+#include "source/json.h"
+
+#include <string.h>
+#include <yajl/yajl_gen.h>
+
+#include "base/mem.h"
+
+struct json_writer {
+    enum route_shape shape;
+    bool whole_rows;
+    size_t limit;
+    size_t rows;
+    bool too_long;
+    struct buf out;
+    yajl_gen gen;
+};
+
+static void print(void *data, const char *text, size_t len)
+{
+    struct json_writer *writer = data;
+
+    if (writer->out.len + len > writer->limit)
+        writer->too_long = true;
+    else
+        buf_append(&writer->out, text, len);
+}
+
+static int writer_destroy(struct json_writer *writer)
+{
+    yajl_gen_free(writer->gen);
+    return 0;
+}
+
+struct json_writer *json_writer_new(TALLOC_CTX *ctx, enum route_shape shape, bool whole_rows,
+                                    size_t limit)
+{
+    struct json_writer *writer = mem_check(talloc_zero(ctx, struct json_writer));
+
+    writer->shape = shape;
+    writer->whole_rows = whole_rows;
+    writer->limit = limit;
+    buf_init(&writer->out, writer, 1024);
+    writer->gen = mem_check(yajl_gen_alloc(NULL));
+    talloc_set_destructor(writer, writer_destroy);
+    yajl_gen_config(writer->gen, yajl_gen_print_callback, print, writer);
+    yajl_gen_config(writer->gen, yajl_gen_validate_utf8, 1);
+    if (shape == SHAPE_ARRAY)
+        yajl_gen_array_open(writer->gen);
+    return writer;
+}
+
+static bool is_finite_number(const struct json_cell *cell)
+{
+    const char *digits = cell->text[0] == '-' ? cell->text + 1 : cell->text;
+
+    return digits[0] >= '0' && digits[0] <= '9';
+}
+
+static yajl_gen_status put_cell(yajl_gen gen, enum json_kind kind, const struct json_cell *cell)
+{
+    if (cell->text == NULL)
+        return yajl_gen_null(gen);
+    switch (kind) {
+    case JSON_NUMBER:
+        if (is_finite_number(cell))
+            return yajl_gen_number(gen, cell->text, cell->len);
+        break;
+    case JSON_BOOL:
+        return yajl_gen_bool(gen, cell->text[0] == 't');
+    case JSON_RAW:
+        /* yajl copies a number through unchecked, which is what raw JSON needs */
+        return yajl_gen_number(gen, cell->text, cell->len);
+    case JSON_STRING:
+        break;
+    }
+    return yajl_gen_string(gen, (const unsigned char *)cell->text, cell->len);
+}
+
+static yajl_gen_status put_object(yajl_gen gen, const struct json_column *columns,
+                                  const struct json_cell *cells, size_t count)
+{
+    yajl_gen_status status = yajl_gen_map_open(gen);
+
+    for (size_t i = 0; i < count && status == yajl_gen_status_ok; i++) {
+        status = yajl_gen_string(gen, (const unsigned char *)columns[i].name,
+                                 strlen(columns[i].name));
+        if (status == yajl_gen_status_ok)
+            status = put_cell(gen, columns[i].kind, &cells[i]);
+    }
+    return status == yajl_gen_status_ok ? yajl_gen_map_close(gen) : status;
+}
+
+enum json_status json_writer_row(struct json_writer *writer, const struct json_column *columns,
+                                 const struct json_cell *cells, size_t count)
+{
+    yajl_gen_status status;
+
+    if (writer->shape != SHAPE_ARRAY && writer->rows > 0)
+        return JSON_TOO_MANY;
+    writer->rows++;
+    if (writer->shape == SHAPE_VALUE || writer->whole_rows)
+        status = put_cell(writer->gen, columns[0].kind, &cells[0]);
+    else
+        status = put_object(writer->gen, columns, cells, count);
+    if (status != yajl_gen_status_ok)
+        return JSON_NOT_WRITABLE;
+    return writer->too_long ? JSON_TOO_LONG : JSON_OK;
+}
+
+enum json_status json_writer_finish(struct json_writer *writer, const struct buf **json)
+{
+    if (writer->shape != SHAPE_ARRAY && writer->rows == 0)
+        return JSON_NO_ROW;
+    if (writer->shape == SHAPE_ARRAY)
+        yajl_gen_array_close(writer->gen);
+    if (writer->too_long)
+        return JSON_TOO_LONG;
+    *json = &writer->out;
+    return JSON_OK;
+}

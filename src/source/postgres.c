@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The pool: queries wait in order for a slot, then get an idle session or a new
+   one. A failure to connect opens a breaker for a second, so that a crowd does not
+   wait for connect_timeout one after the other. */
+#include "config.h"
+
+#include "source/postgres.h"
+
+#include <libpq-fe.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "source/query.h"
+#include "source/session.h"
+
+enum {
+    BREAKER_US = 1000 * 1000,
+    IDLE_S = 60,
+    /* Other processes' slots are freed without a word: look again this often while
+       queries wait. */
+    SLOT_RETRY_MS = 5,
+};
+
+struct pooled {
+    TAILQ_ENTRY(pooled) link;
+    struct session *session;
+};
+
+TAILQ_HEAD(pooled_list, pooled);
+
+struct postgres {
+    struct ev_loop *loop;
+    const struct postgres_settings *settings;
+    struct slots *slots;
+    struct statement *statements; /* by route index */
+    struct session_options session_options;
+    struct pooled_list sessions; /* the most recently used one first */
+    size_t n_sessions;
+    struct query_list waiting; /* for a slot */
+    int64_t breaker_until_us;
+    bool down;
+    ev_timer pump;
+    ev_timer reap;
+};
+
+const char *query_outcome_name(enum query_outcome outcome)
+{
+    static const char *const names[] = {
+        [QUERY_DONE] = "done",           [QUERY_NO_ROW] = "no-row",
+        [QUERY_BAD_VALUE] = "bad-value", [QUERY_BROKEN] = "broken",
+        [QUERY_TIMED_OUT] = "timed-out", [QUERY_NO_SLOT] = "no-slot",
+        [QUERY_AWAY] = "away",
+    };
+
+    return names[outcome];
+}
+
+bool postgres_is_up(const struct postgres *postgres)
+{
+    return !postgres->down;
+}
+
+bool postgres_breaker_open(const struct postgres *postgres)
+{
+    return clock_monotonic_us() < postgres->breaker_until_us;
+}
+
+static void pump_after(struct postgres *postgres, int64_t ms)
+{
+    ev_now_update(postgres->loop);
+    ev_timer_stop(postgres->loop, &postgres->pump);
+    ev_timer_set(&postgres->pump, (double)ms / 1000.0, 0.0);
+    ev_timer_start(postgres->loop, &postgres->pump);
+}
+
+static void answer(struct postgres *postgres, struct query *query,
+                   const struct query_result *result)
+{
+    if (query->slot != -1)
+        slots_give_back(postgres->slots, query->slot);
+    query->request.done(query->request.data, result);
+    talloc_free(query);
+    if (!TAILQ_EMPTY(&postgres->waiting))
+        pump_after(postgres, 0);
+}
+
+static void answer_without_result(struct postgres *postgres, struct query *query,
+                                  enum query_outcome outcome)
+{
+    const struct query_result result = {.outcome = outcome};
+
+    answer(postgres, query, &result);
+}
+
+static void on_session_up(void *data)
+{
+    struct postgres *postgres = data;
+
+    postgres->down = false;
+    postgres->breaker_until_us = 0;
+}
+
+static struct pooled *find_pooled(struct postgres *postgres, const struct session *session)
+{
+    struct pooled *pooled;
+
+    TAILQ_FOREACH(pooled, &postgres->sessions, link)
+        if (pooled->session == session)
+            return pooled;
+    return NULL;
+}
+
+static void close_session(struct postgres *postgres, struct pooled *pooled)
+{
+    TAILQ_REMOVE(&postgres->sessions, pooled, link);
+    postgres->n_sessions--;
+    talloc_free(pooled);
+}
+
+static void on_session_ended(void *data, struct session *session, struct query *query,
+                             const struct query_result *result)
+{
+    struct postgres *postgres = data;
+    struct pooled *pooled = find_pooled(postgres, session);
+
+    TAILQ_REMOVE(&postgres->sessions, pooled, link);
+    TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
+    answer(postgres, query, result);
+}
+
+/* Queries only read, so one whose connection broke is simply sent once more. */
+static void on_session_closed(void *data, struct session *session, struct query *query,
+                              bool worked)
+{
+    struct postgres *postgres = data;
+
+    close_session(postgres, find_pooled(postgres, session));
+    if (!worked) {
+        postgres->down = true;
+        postgres->breaker_until_us = clock_monotonic_us() + BREAKER_US;
+    }
+    if (query == NULL)
+        return;
+    if (worked && !query->retried) {
+        query->retried = true;
+        TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
+        pump_after(postgres, 0);
+    } else {
+        answer_without_result(postgres, query, QUERY_AWAY);
+    }
+}
+
+static struct session *idle_session(struct postgres *postgres)
+{
+    struct pooled *pooled;
+
+    TAILQ_FOREACH(pooled, &postgres->sessions, link)
+        if (session_is_idle(pooled->session))
+            return pooled->session;
+
+    pooled = mem_check(talloc_zero(postgres, struct pooled));
+    pooled->session = session_new(pooled, &postgres->session_options);
+    TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
+    postgres->n_sessions++;
+    return pooled->session;
+}
+
+/* Whether `query` may run now; a slot that it got stays with it. */
+static bool has_slot(struct postgres *postgres, struct query *query)
+{
+    if (postgres->slots != NULL && query->slot == -1)
+        query->slot = slots_take(postgres->slots);
+    return postgres->slots == NULL || query->slot != -1;
+}
+
+static void answer_overdue(struct postgres *postgres)
+{
+    int64_t now_us = clock_monotonic_us();
+    struct query *query;
+
+    while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL && query->slot_until_us <= now_us) {
+        TAILQ_REMOVE(&postgres->waiting, query, link);
+        answer_without_result(postgres, query, QUERY_NO_SLOT);
+    }
+}
+
+static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct postgres *postgres = timer->data;
+    struct query *query;
+
+    (void)loop;
+    (void)events;
+    while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
+        bool away = postgres_breaker_open(postgres);
+        if (!away && !has_slot(postgres, query))
+            break;
+        TAILQ_REMOVE(&postgres->waiting, query, link);
+        if (away)
+            answer_without_result(postgres, query, QUERY_AWAY);
+        else
+            session_run(idle_session(postgres), query);
+    }
+    answer_overdue(postgres);
+    if (!TAILQ_EMPTY(&postgres->waiting))
+        pump_after(postgres, SLOT_RETRY_MS);
+}
+
+void postgres_query(struct postgres *postgres, const struct query_request *request)
+{
+    struct query *query = mem_check(talloc_zero(postgres, struct query));
+
+    query->request = *request;
+    query->statement = &postgres->statements[request->route->index];
+    query->slot = -1;
+    query->slot_until_us =
+        clock_monotonic_us() + postgres->settings->slot_timeout_ms * 1000;
+    TAILQ_INSERT_TAIL(&postgres->waiting, query, link);
+    pump_after(postgres, 0);
+}
+
+/* Sessions beyond the first that have had nothing to do for a minute are closed. */
+static void on_reap(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct postgres *postgres = timer->data;
+    int64_t before_us = clock_monotonic_us() - (int64_t)IDLE_S * 1000000;
+    struct pooled *pooled = TAILQ_LAST(&postgres->sessions, pooled_list);
+
+    (void)loop;
+    (void)events;
+    while (pooled != NULL && postgres->n_sessions > 1) {
+        struct pooled *earlier = TAILQ_PREV(pooled, pooled_list, link);
+        if (session_is_idle(pooled->session) &&
+            session_idle_since_us(pooled->session) < before_us)
+            close_session(postgres, pooled);
+        pooled = earlier;
+    }
+}
+
+static int postgres_destroy(struct postgres *postgres)
+{
+    ev_timer_stop(postgres->loop, &postgres->pump);
+    ev_timer_stop(postgres->loop, &postgres->reap);
+    return 0;
+}
+
+struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
+                              struct slots *slots)
+{
+    static const struct session_events events = {
+        .up = on_session_up, .ended = on_session_ended, .closed = on_session_closed};
+    struct postgres *postgres = mem_check(talloc_zero(ctx, struct postgres));
+
+    postgres->loop = loop;
+    postgres->settings = &config->settings.postgres;
+    postgres->slots = slots;
+    TAILQ_INIT(&postgres->sessions);
+    TAILQ_INIT(&postgres->waiting);
+    postgres->statements =
+        mem_check(talloc_zero_array(postgres, struct statement, config->n_routes + 1));
+    for (size_t i = 0; i < config->n_routes; i++)
+        postgres->statements[i].route = &config->routes[i];
+    postgres->session_options = (struct session_options){
+        .loop = loop,
+        .settings = postgres->settings,
+        .slow_query_ms = config->settings.slow_query_ms,
+        .n_statements = config->n_routes,
+        .events = &events,
+        .pool = postgres,
+    };
+    ev_init(&postgres->pump, on_pump);
+    ev_timer_init(&postgres->reap, on_reap, IDLE_S / 4, IDLE_S / 4);
+    postgres->pump.data = postgres->reap.data = postgres;
+    ev_timer_start(loop, &postgres->reap);
+    talloc_set_destructor(postgres, postgres_destroy);
+    return postgres;
+}
+
+static const char *find_option(const PQconninfoOption *options, const char *keyword)
+{
+    for (; options != NULL && options->keyword != NULL; options++)
+        if (strcmp(options->keyword, keyword) == 0)
+            return options->val != NULL && options->val[0] != '\0' ? options->val : NULL;
+    return NULL;
+}
+
+int postgres_identity(TALLOC_CTX *ctx, const char *conninfo, const char **database,
+                      const char **user, char *error, size_t error_size)
+{
+    char *problem = NULL;
+    PQconninfoOption *given = PQconninfoParse(conninfo, &problem);
+
+    if (given == NULL) {
+        snprintf(error, error_size, "%s", problem != NULL ? problem : "out of memory");
+        error[strcspn(error, "\n")] = '\0';
+        PQfreemem(problem);
+        return -1;
+    }
+    PQconninfoOption *defaults = PQconndefaults();
+    const char *name = find_option(given, "user");
+    if (name == NULL)
+        name = find_option(defaults, "user");
+    if (name == NULL) {
+        const struct passwd *account = getpwuid(geteuid());
+        name = account != NULL ? account->pw_name : "";
+    }
+    *user = mem_check(talloc_strdup(ctx, name));
+    name = find_option(given, "dbname");
+    if (name == NULL)
+        name = find_option(defaults, "dbname");
+    *database = mem_check(talloc_strdup(ctx, name != NULL ? name : *user));
+    PQconninfoFree(given);
+    PQconninfoFree(defaults);
+    return 0;
+}

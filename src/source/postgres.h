@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A process's Postgres connections: queries go in, JSON comes out, nothing
+   blocks. The first connection is opened on first need and kept; further ones
+   are opened while more queries run at once and closed after a minute idle. */
+#ifndef LEEWAY_SOURCE_POSTGRES_H
+#define LEEWAY_SOURCE_POSTGRES_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <talloc.h>
+
+#include "base/buf.h"
+#include "config/model.h"
+#include "route/param.h"
+#include "source/slots.h"
+
+enum query_outcome {
+    QUERY_DONE,
+    QUERY_NO_ROW,    /* shape object or value, and nothing selected */
+    QUERY_BAD_VALUE, /* SQLSTATE class 22: the client's value is at fault */
+    QUERY_BROKEN,    /* the statement or its result is at fault; it has been logged */
+    QUERY_TIMED_OUT,
+    QUERY_NO_SLOT, /* slot_timeout has passed */
+    QUERY_AWAY,    /* unreachable, SQLSTATE 53xxx or 57xxx, in recovery, or known to be so */
+};
+
+const char *query_outcome_name(enum query_outcome outcome);
+
+struct query_result {
+    enum query_outcome outcome;
+    const struct buf *json; /* QUERY_DONE: the body; borrowed for the call */
+    int64_t sent_us;        /* monotonic, before the query was sent; 0: it was not sent */
+};
+
+typedef void query_fn(void *data, const struct query_result *result);
+
+struct query_request {
+    const struct route *route;
+    const struct param_values *values; /* borrowed until `done` is called */
+    int64_t limit_ms;                  /* from when it is sent */
+    query_fn *done;                    /* called exactly once, never from postgres_query itself */
+    void *data;
+};
+
+struct postgres;
+
+/* `slots` NULL: queries run without asking for one. */
+struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
+                              struct slots *slots);
+
+void postgres_query(struct postgres *postgres, const struct query_request *request);
+
+/* false after a failure to connect, until a connection has worked again. */
+bool postgres_is_up(const struct postgres *postgres);
+
+/* While true, a query would fail at once. */
+bool postgres_breaker_open(const struct postgres *postgres);
+
+/* Database and user that `conninfo` leads to (libpq's environment and defaults
+   included), without connecting. 0, or -1: conninfo is malformed, and a sentence in
+   `error`. Children of `ctx`. */
+int postgres_identity(TALLOC_CTX *ctx, const char *conninfo, const char **database,
+                      const char **user, char *error, size_t error_size)
+    __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One connection to Postgres as a state machine on the event loop: connect, make
+   the session read-only with known formats, prepare on first use, execute. */
+#ifndef LEEWAY_SOURCE_SESSION_H
+#define LEEWAY_SOURCE_SESSION_H
+
+#include <ev.h>
+#include <stdbool.h>
+
+#include "source/query.h"
+
+struct session;
+
+/* What became of it is told to the pool; a session told to be closed must be freed
+   by the pool and not used again. */
+struct session_events {
+    /* The session has connected and works. */
+    void (*up)(void *pool);
+    /* `query` has ended; `result` is valid for the call. The session is idle again, or
+       `closed` follows. */
+    void (*ended)(void *pool, struct session *session, struct query *query,
+                  const struct query_result *result);
+    /* The connection is lost and `query` (or NULL) was not answered. `worked`: the
+       connection had been made; else Postgres could not be reached. */
+    void (*closed)(void *pool, struct session *session, struct query *query, bool worked);
+};
+
+struct session_options {
+    struct ev_loop *loop;
+    const struct postgres_settings *settings;
+    int64_t slow_query_ms;
+    size_t n_statements;
+    const struct session_events *events;
+    void *pool;
+};
+
+/* Starts connecting. */
+struct session *session_new(TALLOC_CTX *ctx, const struct session_options *options);
+
+/* Runs `query` now, or once connected. Only on a session that has none. */
+void session_run(struct session *session, struct query *query);
+
+bool session_is_idle(const struct session *session);
+
+/* When it last became idle, monotonic. */
+int64_t session_idle_since_us(const struct session *session);
+
+#endif
