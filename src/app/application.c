@@ -27,8 +27,7 @@ static size_t variable_place(struct application *app, const char *name)
     while (app->variables[i] != NULL && strcmp(app->variables[i], name) != 0)
         i++;
     if (app->variables[i] == NULL) {
-        app->variables =
-            mem_check(talloc_realloc(app, app->variables, const char *, i + 2));
+        app->variables = mem_check(talloc_realloc(app, app->variables, const char *, i + 2));
         app->variables[i] = name;
         app->variables[i + 1] = NULL;
     }

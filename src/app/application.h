@@ -12,16 +12,16 @@
 struct route_rules {
     struct freshness_policy policy;
     char fingerprint[FINGERPRINT_HEX + 1];
-    bool edge;               /* the context's, unless the route is private */
-    int64_t query_limit_ms;  /* min(statement_timeout, budget) */
-    size_t *variables;       /* by parameter: its place in application.variables */
+    bool edge;              /* the context's, unless the route is private */
+    int64_t query_limit_ms; /* min(statement_timeout, budget) */
+    size_t *variables;      /* by parameter: its place in application.variables */
 };
 
 struct application {
     const struct config *config;
     struct route_table *routes;
     const struct route_rules *rules; /* by route index */
-    const char **variables;          /* FastCGI variables that parameters come from; NULL-terminated */
+    const char **variables; /* FastCGI variables that parameters come from; NULL-terminated */
 };
 
 /* All that -t checks. 0 and *app, a child of `ctx`; or -1 and *error. */

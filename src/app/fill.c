@@ -68,8 +68,7 @@ static void make_entry(struct fill *fill, const struct query_result *query,
 static enum fill_storing store_entry(struct fill *fill, const struct fill_result *result)
 {
     const struct application *app = fill->backend->app;
-    const struct freshness_policy *policy =
-        &application_rules(app, fill->request.route)->policy;
+    const struct freshness_policy *policy = &application_rules(app, fill->request.route)->policy;
     struct redis *redis = fill->backend->redis;
     size_t len = (size_t)(result->entry.body + result->entry.body_len - (char *)result->bytes);
 

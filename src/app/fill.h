@@ -10,17 +10,19 @@
 
 enum fill_storing {
     FILL_STORED,
-    FILL_NOT_STORED, /* the lease was lost, something newer is there, or there is no budget for it */
+    FILL_NOT_STORED, /* the lease was lost, something newer is there, or there is no budget for it
+                      */
     FILL_TOO_LARGE,  /* over max_object */
     FILL_NO_REDIS,   /* no lease was asked for, or Redis went away */
 };
 
 struct fill_result {
     enum query_outcome outcome;
-    int status;         /* 200 or 404, or the status of the failure */
-    struct cache_entry entry; /* QUERY_DONE, QUERY_NO_ROW; snapshot_us 0 if Redis's clock is not known */
-    void *bytes;        /* the talloc chunk that the entry points into */
-    int64_t sent_us;    /* monotonic; the answer's age counts from here */
+    int status; /* 200 or 404, or the status of the failure */
+    struct cache_entry
+        entry;       /* QUERY_DONE, QUERY_NO_ROW; snapshot_us 0 if Redis's clock is not known */
+    void *bytes;     /* the talloc chunk that the entry points into */
+    int64_t sent_us; /* monotonic; the answer's age counts from here */
     enum fill_storing storing;
 };
 

@@ -104,8 +104,7 @@ static struct freshness_verdict judge_stored(const struct flight *flight,
 
     if (stored->reply == NULL)
         return (struct freshness_verdict){.state = FRESHNESS_EXPIRED};
-    return freshness_judge(&flight->rules->policy, stored->entry.status,
-                           stored->entry.snapshot_us,
+    return freshness_judge(&flight->rules->policy, stored->entry.status, stored->entry.snapshot_us,
                            redis_clock_latest(clock, clock_monotonic_us()));
 }
 
@@ -123,8 +122,6 @@ static void end_with_stored(struct flight *flight, const struct cache_entry *ent
     const struct answer answer = {
         .row = verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED,
         .verdict = verdict,
-        .policy = &flight->rules->policy,
-        .negative = entry->status == 404,
         .private = !flight->rules->edge,
     };
     struct visit *visit;
@@ -192,13 +189,10 @@ static void end_with_result(struct flight *flight, const struct fill_result *res
             .row = row_of(flight, visit, result),
             .fwd_status = result->status,
             .stored = result->storing == FILL_STORED,
-            .policy = policy,
-            .negative = result->status == 404,
             .private = !flight->rules->edge,
         };
         /* by the local clock, which started this query */
-        answer.verdict =
-            freshness_judge(policy, 200, result->sent_us, clock_monotonic_us());
+        answer.verdict = freshness_judge(policy, 200, result->sent_us, clock_monotonic_us());
         if (policy->budget_us > 0 && answer.verdict.ttl_us <= 0) {
             respond_failure(visit, 504, false);
             continue;

@@ -48,8 +48,8 @@ void gauges_read(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settin
 
     *gauges = (struct metrics_gauges){-1, -1, -1.0};
     redis_queue(redis, (struct redis_part[]){redis_text("LLEN"), redis_text(jobs)}, 2);
-    redis_queue(
-        redis, (struct redis_part[]){redis_text("LINDEX"), redis_text(jobs), redis_text("-1")}, 3);
+    redis_queue(redis,
+                (struct redis_part[]){redis_text("LINDEX"), redis_text(jobs), redis_text("-1")}, 3);
     redis_queue(redis, (struct redis_part[]){redis_text("INFO"), redis_text("memory")}, 2);
     for (int i = 0; i < 3; i++) {
         redisReply *reply = redis_next(redis);

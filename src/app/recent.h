@@ -15,7 +15,6 @@ struct recent *recent_new(TALLOC_CTX *ctx);
 
 /* Whether `key` was added and has not expired; if not, it is added until `until_us`. Pure but
    for the table: `now_us` is the caller's. */
-bool recent_check_and_add(struct recent *recent, const char *key, int64_t now_us,
-                          int64_t until_us);
+bool recent_check_and_add(struct recent *recent, const char *key, int64_t now_us, int64_t until_us);
 
 #endif

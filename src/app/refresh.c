@@ -20,8 +20,8 @@
 #include "refresh/queue.h"
 
 enum {
-    TAKE_MS = 500,    /* how long one BLMOVE waits: signals and heartbeats come in between */
-    AWAY_MS = 100,    /* how often a refresher without Redis looks whether it may stop */
+    TAKE_MS = 500, /* how long one BLMOVE waits: signals and heartbeats come in between */
+    AWAY_MS = 100, /* how often a refresher without Redis looks whether it may stop */
 };
 
 struct refresher {
@@ -122,10 +122,10 @@ static bool wants_refresh(const struct task *task, const struct stored *stored)
 
     if (stored->reply == NULL || stored->entry.status != 200)
         return false;
-    return freshness_judge(&application_rules(refresher->app, task->route)->policy, 200,
-                           stored->entry.snapshot_us,
-                           redis_clock_latest(redis_get_clock(refresher->backend->redis),
-                                              clock_monotonic_us()))
+    return freshness_judge(
+               &application_rules(refresher->app, task->route)->policy, 200,
+               stored->entry.snapshot_us,
+               redis_clock_latest(redis_get_clock(refresher->backend->redis), clock_monotonic_us()))
                .state != FRESHNESS_FRESH;
 }
 
@@ -184,7 +184,8 @@ static void on_beat(struct ev_loop *loop, ev_timer *timer, int events)
         return;
     int moved = queue_reap(refresher->queue);
     if (moved > 0)
-        log_event(LOG_LEVEL_WARN, "jobs of a dead refresher were put back", log_number("jobs", moved));
+        log_event(LOG_LEVEL_WARN, "jobs of a dead refresher were put back",
+                  log_number("jobs", moved));
 }
 
 static void on_stop(struct refresher *refresher)

@@ -62,8 +62,8 @@ static const char *status_line(int status)
 }
 
 /* The entry's header lines and body lie behind each other, and go out as they are. */
-static void send_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
-                       void *shared)
+static void send_entry(struct visit *visit, const struct cache_entry *entry,
+                       const struct answer *answer, void *shared)
 {
     const char *line = status_line(entry->status);
     size_t len = strlen(line);
@@ -81,8 +81,8 @@ static void send_entry(struct visit *visit, const struct cache_entry *entry, con
     request_answer(visit->request, &bytes);
 }
 
-void respond_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
-                   void *shared)
+void respond_entry(struct visit *visit, const struct cache_entry *entry,
+                   const struct answer *answer, void *shared)
 {
     count_response(visit, answer);
     if (entry->status == 200 && conditional_none_match(visit->request->if_none_match, entry->etag))
@@ -92,8 +92,7 @@ void respond_entry(struct visit *visit, const struct cache_entry *entry, const s
 }
 
 /* `extra` is further header lines, each ended by CR LF, or "". */
-static void send_problem(struct request *request, int status, const char *detail,
-                         const char *extra)
+static void send_problem(struct request *request, int status, const char *detail, const char *extra)
 {
     char head[HEAD_BYTES];
     size_t body_len;

@@ -10,8 +10,8 @@
 
 /* A response of a route: `row` and its fields choose the caching headers. 304 and HEAD are
    seen to. `shared` as in struct answer_bytes. */
-void respond_entry(struct visit *visit, const struct cache_entry *entry, const struct answer *answer,
-                   void *shared);
+void respond_entry(struct visit *visit, const struct cache_entry *entry,
+                   const struct answer *answer, void *shared);
 
 /* A problem document with no-store, for a failure on a known route. A 503, and what
    another's failure settled (`shared_failure`), carry Retry-After: 1. */

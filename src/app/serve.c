@@ -21,6 +21,8 @@ enum {
     MAX_TARGET_BYTES = 8192,
     /* One worker asks again for the same key's refresh after this. */
     ASK_AGAIN_US = 1000 * 1000,
+    /* A job that was lost on the way keeps its key from being queued for this long. */
+    MAX_MARK_MS = 60 * 1000,
 };
 
 struct server {
@@ -100,8 +102,8 @@ static void find_path(const struct request *request, struct slice *path, struct 
         uri_split(request->target, path, query);
         return;
     }
-    const char *joined = mem_check(
-        talloc_asprintf(request, "%s%s", request->script_name, request->path_info));
+    const char *joined =
+        mem_check(talloc_asprintf(request, "%s%s", request->script_name, request->path_info));
     *path = (struct slice){joined, strlen(joined)};
     *query = (struct slice){request->query_string, strlen(request->query_string)};
 }
@@ -159,14 +161,13 @@ static struct visit *understand(struct server *server, struct request *request)
         return NULL;
     }
     struct visit *visit = make_visit(server, request, match.route);
-    int status =
-        param_bind(visit, &match, query, find_variable, &lookup, &visit->values, &detail);
+    int status = param_bind(visit, &match, query, find_variable, &lookup, &visit->values, &detail);
     if (status != 0) {
         respond_problem(request, status, detail);
         return NULL;
     }
-    visit->base = key_base(visit, settings->redis.prefix, visit->route,
-                           visit->rules->fingerprint, &visit->values);
+    visit->base = key_base(visit, settings->redis.prefix, visit->route, visit->rules->fingerprint,
+                           &visit->values);
     return visit;
 }
 
@@ -195,15 +196,14 @@ static struct refresh_wish wish_refresh(struct server *server, TALLOC_CTX *ctx,
         .fingerprint = visit->rules->fingerprint,
         .values = visit->values,
     };
-    wish.wanted = true;
     wish.base = mem_check(talloc_strdup(ctx, visit->base));
     wish.job = job_encode(ctx, &job, &wish.job_len);
-    wish.mark_ms = ttl_us / 1000;
+    wish.wanted = wish.job != NULL; /* else its parameters are too long to be queued */
+    wish.mark_ms = ttl_us / 1000 < MAX_MARK_MS ? ttl_us / 1000 : MAX_MARK_MS;
     return wish;
 }
 
-static void ask_for_refresh(struct server *server, TALLOC_CTX *ctx,
-                            const struct refresh_wish *wish)
+static void ask_for_refresh(struct server *server, TALLOC_CTX *ctx, const struct refresh_wish *wish)
 {
     const struct redis_settings *settings = &server->backend->app->config->settings.redis;
     const struct redis_part job = {wish->job, wish->job_len};
@@ -222,8 +222,6 @@ static void serve_hit(struct server *server, struct visit *visit, const struct c
     const struct answer answer = {
         .row = stale ? ANSWER_STALE : ANSWER_FRESH,
         .verdict = verdict,
-        .policy = &visit->rules->policy,
-        .negative = entry->status == 404,
         .private = !visit->rules->edge,
     };
 

@@ -5,6 +5,7 @@
 #include "app/worker.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "app/serve.h"
 #include "base/log.h"
@@ -14,6 +15,8 @@
 enum {
     /* Connections that are being read or written beside those that wait. */
     FURTHER_CONNECTIONS = 1024,
+    /* For Redis, Postgres, files and the loop. */
+    OWN_DESCRIPTORS = 128,
     DRAIN_CHECK_MS = 20,
 };
 
@@ -131,13 +134,32 @@ static void on_report(struct ev_loop *loop, ev_timer *timer, int events)
                    postgres_is_up(worker->backend->postgres));
 }
 
+/* As many as the process may have descriptors for, less those it needs itself. */
+static size_t connection_limit(const struct settings *settings)
+{
+    size_t wanted = (size_t)settings->max_waiting + FURTHER_CONNECTIONS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        return wanted;
+    if (limit.rlim_cur < wanted + OWN_DESCRIPTORS && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur =
+            limit.rlim_max < wanted + OWN_DESCRIPTORS ? limit.rlim_max : wanted + OWN_DESCRIPTORS;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur >= wanted + OWN_DESCRIPTORS)
+        return wanted;
+    return limit.rlim_cur > 2 * OWN_DESCRIPTORS ? limit.rlim_cur - OWN_DESCRIPTORS
+                                                : OWN_DESCRIPTORS;
+}
+
 static int start(struct worker *worker, int listen_fd)
 {
     const struct settings *settings = &worker->app->config->settings;
     const struct transport_options options = {
         .loop = worker->loop,
         .listen_fd = listen_fd,
-        .max_connections = (size_t)settings->max_waiting + FURTHER_CONNECTIONS,
+        .max_connections = connection_limit(settings),
         .client_timeout_ms = settings->client_timeout_ms,
         .variables = worker->app->variables,
         .on_request = on_request,

@@ -50,7 +50,7 @@ static bool parse_with_unit(const char *text, const struct unit *units, int64_t 
 bool num_parse_duration_ms(const char *text, int64_t *out)
 {
     static const struct unit units[] = {
-        {"ms", 1},         {"s", 1000},     {"m", 60 * 1000},
+        {"ms", 1},          {"s", 1000},         {"m", 60 * 1000},
         {"h", 3600 * 1000}, {"d", 86400 * 1000}, {NULL, 0},
     };
 

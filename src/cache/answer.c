@@ -1,144 +1,160 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A row of the table to two header lines. */
+/* Both lines by plain appending: they are written on every hit. */
 #include "config.h"
 
 #include "cache/answer.h"
 
-#include <assert.h>
 #include <string.h>
 
+enum { SECOND_US = 1000000, I64_DIGITS = 20 };
+
 struct text {
-    char *at;
+    char *data;
+    size_t len;
+    size_t size;
+    bool cut;
 };
 
-static void put(struct text *out, const char *text)
+static void put_bytes(struct text *text, const char *bytes, size_t len)
 {
-    size_t len = strlen(text);
-
-    memcpy(out->at, text, len);
-    out->at += len;
+    if (text->cut || len >= text->size - text->len) {
+        text->cut = true;
+        return;
+    }
+    memcpy(text->data + text->len, bytes, len);
+    text->len += len;
 }
 
-static void put_number(struct text *out, int64_t number)
+static void put(struct text *text, const char *str)
 {
-    char digits[24];
-    size_t i = sizeof digits;
-    bool negative = number < 0;
+    put_bytes(text, str, strlen(str));
+}
 
-    /* kept below zero, where the smallest number fits */
-    if (!negative)
-        number = -number;
+static void put_number(struct text *text, int64_t number)
+{
+    char digits[I64_DIGITS];
+    char *first = digits + sizeof digits;
+    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+
     do {
-        digits[--i] = (char)('0' - number % 10);
-        number /= 10;
-    } while (number != 0);
-    if (negative)
-        digits[--i] = '-';
-    memcpy(out->at, digits + i, sizeof digits - i);
-    out->at += sizeof digits - i;
+        *--first = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0)
+        *--first = '-';
+    put_bytes(text, first, (size_t)(digits + sizeof digits - first));
 }
 
-/* Towards minus infinity. */
-static int64_t whole_seconds(int64_t micros)
+/* Rounds towards minus infinity. */
+static void put_seconds(struct text *text, int64_t micros)
 {
-    return micros >= 0 ? micros / 1000000 : -((-micros + 999999) / 1000000);
+    int64_t secs = micros / SECOND_US;
+
+    put_number(text, micros < 0 && micros % SECOND_US != 0 ? secs - 1 : secs);
 }
 
-static void put_forwarded(struct text *out, const char *reason, const struct answer *answer)
+static void put_hit(struct text *text, const struct answer *answer, const char *detail)
 {
-    put(out, "fwd=");
-    put(out, reason);
-    put(out, "; fwd-status=");
-    put_number(out, answer->fwd_status);
+    put(text, "hit; ttl=");
+    put_seconds(text, answer->verdict.ttl_us);
+    put(text, detail);
+}
+
+static void put_query(struct text *text, const struct answer *answer, const char *why)
+{
+    put(text, why);
+    put(text, "; fwd-status=");
+    put_number(text, answer->fwd_status);
     if (answer->stored)
-        put(out, "; stored");
+        put(text, "; stored");
 }
 
-static void put_hit(struct text *out, const struct answer *answer, const char *detail)
+static void put_status(struct text *text, const struct answer *answer)
 {
-    put(out, "hit; ttl=");
-    put_number(out, whole_seconds(answer->verdict.ttl_us));
-    put(out, detail);
-}
-
-static void put_status(struct text *out, const struct answer *answer)
-{
-    put(out, "Cache-Status: leeway; ");
+    put(text, "Cache-Status: leeway; ");
     switch (answer->row) {
     case ANSWER_FRESH:
-        put_hit(out, answer, "");
+        put_hit(text, answer, "");
         break;
     case ANSWER_STALE:
-        put_hit(out, answer, "; detail=stale");
+        put_hit(text, answer, "; detail=stale");
         break;
     case ANSWER_ON_ERROR:
-        put_hit(out, answer, "; detail=stale-if-error");
+        put_hit(text, answer, "; detail=stale-if-error");
         break;
     case ANSWER_MISS:
-        put_forwarded(out, "uri-miss", answer);
+        put_query(text, answer, "fwd=uri-miss");
         break;
     case ANSWER_EXPIRED:
-        put_forwarded(out, "stale", answer);
+        put_query(text, answer, "fwd=stale");
         break;
     case ANSWER_COLLAPSED:
-        put(out, "fwd=uri-miss; collapsed");
+        put(text, "fwd=uri-miss; collapsed");
         break;
     case ANSWER_NO_BUDGET:
-        put(out, "fwd=bypass; detail=no-budget");
+        put(text, "fwd=bypass; detail=no-budget");
         break;
     case ANSWER_TOO_LARGE:
-        put(out, "fwd=bypass; detail=too-large");
+        put(text, "fwd=bypass; detail=too-large");
         break;
     case ANSWER_NO_REDIS:
-        put(out, "fwd=bypass; detail=redis-unavailable");
+        put(text, "fwd=bypass; detail=redis-unavailable");
         break;
     }
-    put(out, "\r\n");
+    put(text, "\r\n");
 }
 
-/* What is left until the refresh, and from there to the end of the budget. Both are rounded
-   down, and so is their sum. */
-static void put_lifetime(struct text *out, const struct answer *answer)
+static void put_lifetimes(struct text *text, int64_t max_age_us, int64_t revalidate_us)
 {
-    const struct freshness_policy *policy = answer->policy;
+    put(text, "max-age=");
+    put_seconds(text, max_age_us);
+    put(text, ", stale-while-revalidate=");
+    put_seconds(text, revalidate_us);
+    put(text, ", stale-if-error=0");
+}
+
+/* Whether a cache down the line may reuse the response without asking. */
+static bool has_lifetime(const struct answer *answer)
+{
+    switch (answer->row) {
+    case ANSWER_ON_ERROR:
+    case ANSWER_NO_BUDGET:
+    case ANSWER_TOO_LARGE:
+    case ANSWER_NO_REDIS:
+        return false;
+    default:
+        return answer->verdict.ttl_us > 0;
+    }
+}
+
+static void put_control(struct text *text, const struct answer *answer)
+{
     const struct freshness_verdict *verdict = &answer->verdict;
-    int64_t left_us = verdict->ttl_us > 0 ? verdict->ttl_us : 0;
-    int64_t window_us = policy->budget_us - policy->refresh_after_us;
 
-    if (answer->negative)
-        window_us = 0;
-    else if (window_us > left_us)
-        window_us = left_us;
-    put(out, "max-age=");
-    put_number(out, whole_seconds(left_us - window_us));
-    put(out, ", stale-while-revalidate=");
-    put_number(out, whole_seconds(window_us));
-    put(out, ", stale-if-error=0");
-}
-
-static void put_control(struct text *out, const struct answer *answer)
-{
-    put(out, "Cache-Control: ");
+    put(text, "Cache-Control: ");
     if (answer->row == ANSWER_NO_BUDGET) {
-        put(out, "no-store\r\n");
+        put(text, "no-store\r\n");
         return;
     }
     if (answer->private)
-        put(out, "private, ");
-    if (answer->row == ANSWER_ON_ERROR || answer->row == ANSWER_TOO_LARGE ||
-        answer->row == ANSWER_NO_REDIS)
-        put(out, "no-cache");
+        put(text, "private, ");
+    if (!has_lifetime(answer))
+        put(text, "no-cache");
+    else if (verdict->fresh_us > 0)
+        put_lifetimes(text, verdict->fresh_us, verdict->ttl_us - verdict->fresh_us);
     else
-        put_lifetime(out, answer);
-    put(out, "\r\n");
+        put_lifetimes(text, 0, verdict->ttl_us);
+    put(text, "\r\n");
 }
 
 size_t answer_cache_headers(char *out, size_t size, const struct answer *answer)
 {
-    struct text text = {.at = out};
+    struct text text = {.data = out, .size = size};
 
-    assert(size >= ANSWER_MAX_BYTES);
     put_status(&text, answer);
     put_control(&text, answer);
-    return (size_t)(text.at - out);
+    if (text.cut)
+        return 0;
+    out[text.len] = '\0';
+    return text.len;
 }

@@ -1,114 +1,149 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The prefix line: "lw1 <snapshot, 16> <status, 3> <tag, 32> <head, 8> <body, 8>\n". */
+/* Encoding and decoding of stored responses. */
 #include "config.h"
 
 #include "cache/entry.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
+/* "lw1 SNAPSHOT STATUS HASH HEAD BODY\n" */
 enum {
-    STATUS_AT = ENTRY_SNAPSHOT_AT + ENTRY_SNAPSHOT_DIGITS + 1,
+    MAGIC_BYTES = ENTRY_SNAPSHOT_AT,
     STATUS_DIGITS = 3,
-    TAG_AT = STATUS_AT + STATUS_DIGITS + 1,
-    TAG_DIGITS = 32,
-    HEAD_LEN_AT = TAG_AT + TAG_DIGITS + 1,
-    LEN_DIGITS = 8,
-    BODY_LEN_AT = HEAD_LEN_AT + LEN_DIGITS + 1,
-    END_AT = BODY_LEN_AT + LEN_DIGITS,
+    HASH_DIGITS = ENTRY_ETAG_BYTES - 2,
+    HEAD_DIGITS = 8,
+    BODY_DIGITS = 9,
 };
 
-_Static_assert(END_AT + 1 == ENTRY_PREFIX_BYTES, "the prefix line has a fixed width");
+_Static_assert(ENTRY_PREFIX_BYTES == MAGIC_BYTES + ENTRY_SNAPSHOT_DIGITS + STATUS_DIGITS +
+                                         HASH_DIGITS + HEAD_DIGITS + BODY_DIGITS + 5,
+               "four spaces and a line feed");
 
-static void make_tag(char tag[TAG_DIGITS + 1], const char *body, size_t len)
+static const int64_t max_snapshot_us = INT64_C(9999999999999999);
+
+static void format_hash(const char *body, size_t body_len, char hash[HASH_DIGITS + 1])
 {
-    XXH128_hash_t hash = XXH3_128bits(body, len);
+    XXH128_hash_t value = XXH3_128bits(body, body_len);
 
-    snprintf(tag, TAG_DIGITS + 1, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64,
-             (uint64_t)hash.low64);
+    snprintf(hash, HASH_DIGITS + 1, "%016" PRIx64 "%016" PRIx64, (uint64_t)value.high64,
+             (uint64_t)value.low64);
+}
+
+static size_t format_head(char *head, size_t size, int status, const char *hash, size_t body_len)
+{
+    int len;
+
+    if (status == 200)
+        len = snprintf(head, size,
+                       "Content-Type: application/json\r\n"
+                       "ETag: \"%s\"\r\n"
+                       "Content-Length: %zu\r\n\r\n",
+                       hash, body_len);
+    else
+        len = snprintf(head, size,
+                       "Content-Type: application/problem+json\r\n"
+                       "Content-Length: %zu\r\n\r\n",
+                       body_len);
+    assert(len > 0 && (size_t)len < size);
+    return (size_t)len;
 }
 
 void entry_encode(struct buf *out, int64_t snapshot_us, int status, const char *body,
                   size_t body_len)
 {
-    char tag[TAG_DIGITS + 1];
-    char head[160];
-    int head_len;
+    char hash[HASH_DIGITS + 1];
+    char head[192];
 
-    make_tag(tag, body, body_len);
-    if (status == 200)
-        head_len = snprintf(head, sizeof head,
-                            "Content-Type: application/json\r\n"
-                            "ETag: \"%s\"\r\n"
-                            "Content-Length: %zu\r\n\r\n",
-                            tag, body_len);
-    else
-        head_len = snprintf(head, sizeof head,
-                            "Content-Type: application/problem+json\r\n"
-                            "Content-Length: %zu\r\n\r\n",
-                            body_len);
-    buf_printf(out, "lw%d %016" PRId64 " %03d %s %08d %08zu\n", ENTRY_VERSION, snapshot_us, status,
-               tag, head_len, body_len);
-    buf_append(out, head, (size_t)head_len);
+    assert(status == 200 || status == 404);
+    assert(body_len <= ENTRY_MAX_BODY_BYTES);
+    if (snapshot_us < 0)
+        snapshot_us = 0;
+    if (snapshot_us > max_snapshot_us)
+        snapshot_us = max_snapshot_us;
+    format_hash(body, body_len, hash);
+    size_t head_len = format_head(head, sizeof head, status, hash, body_len);
+    buf_printf(out, "lw%d %0*" PRId64 " %0*d %s %0*zu %0*zu\n", ENTRY_VERSION,
+               ENTRY_SNAPSHOT_DIGITS, snapshot_us, STATUS_DIGITS, status, hash, HEAD_DIGITS,
+               head_len, BODY_DIGITS, body_len);
+    buf_append(out, head, head_len);
     buf_append(out, body, body_len);
 }
 
-/* Exactly `digits` decimal digits; -1 if there is anything else. */
-static int64_t read_digits(const char *bytes, int digits)
+/* The next piece of the prefix. */
+struct reader {
+    const char *at;
+    bool damaged;
+};
+
+static int64_t read_digits(struct reader *reader, int digits)
 {
     int64_t value = 0;
 
-    for (int i = 0; i < digits; i++) {
-        if (bytes[i] < '0' || bytes[i] > '9')
-            return -1;
-        value = value * 10 + (bytes[i] - '0');
+    for (; digits > 0; digits--, reader->at++) {
+        if (*reader->at < '0' || *reader->at > '9')
+            reader->damaged = true;
+        value = value * 10 + (*reader->at - '0');
     }
     return value;
 }
 
-static int check_separators(const char *bytes)
+static void read_char(struct reader *reader, char expected)
 {
-    static const int spaces[] = {STATUS_AT - 1, TAG_AT - 1, HEAD_LEN_AT - 1, BODY_LEN_AT - 1};
-
-    for (size_t i = 0; i < sizeof spaces / sizeof spaces[0]; i++)
-        if (bytes[spaces[i]] != ' ')
-            return -1;
-    return bytes[END_AT] == '\n' ? 0 : -1;
+    if (*reader->at++ != expected)
+        reader->damaged = true;
 }
 
-/* Digits only, so that nothing else gets into a header line. */
-static int read_tag(const char *bytes, char etag[ENTRY_ETAG_BYTES + 1])
+static void read_etag(struct reader *reader, char etag[ENTRY_ETAG_BYTES + 1])
 {
-    if (strspn(bytes, "0123456789abcdef") < TAG_DIGITS)
-        return -1;
     etag[0] = '"';
-    memcpy(etag + 1, bytes, TAG_DIGITS);
-    etag[TAG_DIGITS + 1] = '"';
-    etag[TAG_DIGITS + 2] = '\0';
-    return 0;
+    for (int i = 1; i <= HASH_DIGITS; i++) {
+        char c = *reader->at++;
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            reader->damaged = true;
+        etag[i] = c;
+    }
+    etag[HASH_DIGITS + 1] = '"';
+    etag[HASH_DIGITS + 2] = '\0';
+}
+
+/* Whether `head` ends as header lines do, so that the body cannot become one. */
+static bool ends_with_empty_line(const char *head, size_t len)
+{
+    return len >= 4 && memcmp(head + len - 4, "\r\n\r\n", 4) == 0;
 }
 
 int entry_decode(const char *bytes, size_t len, struct cache_entry *entry)
 {
-    if (len < ENTRY_PREFIX_BYTES || memcmp(bytes, "lw1 ", ENTRY_SNAPSHOT_AT) != 0 ||
-        check_separators(bytes) == -1 || read_tag(bytes + TAG_AT, entry->etag) == -1)
-        return -1;
+    struct reader reader = {.at = bytes};
 
-    int64_t snapshot_us = read_digits(bytes + ENTRY_SNAPSHOT_AT, ENTRY_SNAPSHOT_DIGITS);
-    int64_t status = read_digits(bytes + STATUS_AT, STATUS_DIGITS);
-    int64_t head_len = read_digits(bytes + HEAD_LEN_AT, LEN_DIGITS);
-    int64_t body_len = read_digits(bytes + BODY_LEN_AT, LEN_DIGITS);
-    if (snapshot_us == -1 || (status != 200 && status != 404) || head_len < 4 || body_len == -1 ||
-        (int64_t)len != ENTRY_PREFIX_BYTES + head_len + body_len)
+    if (len < ENTRY_PREFIX_BYTES)
         return -1;
-
-    entry->snapshot_us = snapshot_us;
-    entry->status = (int)status;
-    entry->head = bytes + ENTRY_PREFIX_BYTES;
-    entry->head_len = (size_t)head_len;
-    entry->body = entry->head + head_len;
-    entry->body_len = (size_t)body_len;
-    return memcmp(entry->body - 4, "\r\n\r\n", 4) == 0 ? 0 : -1;
+    read_char(&reader, 'l');
+    read_char(&reader, 'w');
+    read_char(&reader, '0' + ENTRY_VERSION);
+    read_char(&reader, ' ');
+    entry->snapshot_us = read_digits(&reader, ENTRY_SNAPSHOT_DIGITS);
+    read_char(&reader, ' ');
+    entry->status = (int)read_digits(&reader, STATUS_DIGITS);
+    read_char(&reader, ' ');
+    read_etag(&reader, entry->etag);
+    read_char(&reader, ' ');
+    entry->head_len = (size_t)read_digits(&reader, HEAD_DIGITS);
+    read_char(&reader, ' ');
+    entry->body_len = (size_t)read_digits(&reader, BODY_DIGITS);
+    read_char(&reader, '\n');
+    if (reader.damaged || (entry->status != 200 && entry->status != 404))
+        return -1;
+    if (len - ENTRY_PREFIX_BYTES != entry->head_len + entry->body_len)
+        return -1;
+    entry->head = reader.at;
+    entry->body = reader.at + entry->head_len;
+    if (entry->status == 404)
+        entry->etag[0] = '\0';
+    return ends_with_empty_line(entry->head, entry->head_len) ? 0 : -1;
 }

@@ -12,26 +12,30 @@
 enum {
     ENTRY_VERSION = 1,
     ENTRY_ETAG_BYTES = 34, /* 32 hexadecimal digits in double quotes */
-    ENTRY_PREFIX_BYTES = 76,
+    ENTRY_PREFIX_BYTES = 77,
     ENTRY_SNAPSHOT_AT = 4, /* offset of the snapshot's 16 digits, which sort as text */
     ENTRY_SNAPSHOT_DIGITS = 16,
+    ENTRY_MAX_BODY_BYTES = 999999999,
 };
 
 struct cache_entry {
-    int64_t snapshot_us; /* Redis's clock, at the latest when the query was sent */
-    int status;          /* 200 or 404 */
-    char etag[ENTRY_ETAG_BYTES + 1];
-    const char *head; /* header lines, each ended by CR LF, then CR LF; borrowed */
+    int64_t snapshot_us;             /* Redis's clock, at the latest when the query was sent */
+    int status;                      /* 200 or 404 */
+    char etag[ENTRY_ETAG_BYTES + 1]; /* strong; "" for a 404, which has none */
+    const char *head;                /* header lines, each ended by CR LF, then CR LF; borrowed */
     size_t head_len;
     const char *body; /* behind `head`; borrowed */
     size_t body_len;
 };
 
-/* Appends the entry of `body` to `out`: type and tag are made from the body. */
+/* Appends the entry of `body` to `out`: the tag is made from the body, the type from
+   the status (a 404's body is a problem document). The body has at most
+   ENTRY_MAX_BODY_BYTES; a snapshot that 16 digits cannot hold is brought to the nearest. */
 void entry_encode(struct buf *out, int64_t snapshot_us, int status, const char *body,
                   size_t body_len);
 
-/* 0, or -1: not an entry of this version, or damaged. Slices point into `bytes`. */
+/* 0, or -1: not an entry of this version, or damaged. The body is not hashed anew.
+   Slices point into `bytes`. */
 int entry_decode(const char *bytes, size_t len, struct cache_entry *entry)
     __attribute__((warn_unused_result));
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Ages against budgets. */
+/* Fresh, stale, servable on error, expired: four intervals of one age. */
 #include "config.h"
 
 #include "cache/freshness.h"
@@ -9,41 +9,49 @@ const char *freshness_name(enum freshness state)
     static const char *const names[] = {
         [FRESHNESS_FRESH] = "fresh",
         [FRESHNESS_STALE] = "stale",
-        [FRESHNESS_ON_ERROR] = "stale-if-error",
+        [FRESHNESS_ON_ERROR] = "on-error",
         [FRESHNESS_EXPIRED] = "expired",
     };
 
     return names[state];
 }
 
-static enum freshness judge_found(const struct freshness_policy *policy, int64_t age_us)
+static bool is_negative(int status)
 {
-    if (age_us < policy->budget_us)
-        return age_us < policy->refresh_after_us ? FRESHNESS_FRESH : FRESHNESS_STALE;
-    /* a subtraction, for the sum of two long budgets could overflow */
-    if (policy->budget_us > 0 && age_us - policy->budget_us < policy->stale_if_error_us)
-        return FRESHNESS_ON_ERROR;
-    return FRESHNESS_EXPIRED;
+    return status == 404;
+}
+
+static enum freshness state_of(const struct freshness_policy *policy, int status,
+                               const struct freshness_verdict *verdict)
+{
+    if (verdict->ttl_us > 0)
+        return verdict->fresh_us > 0 ? FRESHNESS_FRESH : FRESHNESS_STALE;
+    if (is_negative(status) || policy->budget_us == 0)
+        return FRESHNESS_EXPIRED;
+    return -verdict->ttl_us < policy->stale_if_error_us ? FRESHNESS_ON_ERROR : FRESHNESS_EXPIRED;
 }
 
 struct freshness_verdict freshness_judge(const struct freshness_policy *policy, int status,
                                          int64_t snapshot_us, int64_t now_us)
 {
-    int64_t lifetime_us = status == 404 ? policy->negative_budget_us : policy->budget_us;
-    struct freshness_verdict verdict;
+    int64_t age_us = now_us > snapshot_us ? now_us - snapshot_us : 0;
+    struct freshness_verdict verdict = {.age_us = age_us};
 
-    verdict.age_us = now_us > snapshot_us ? now_us - snapshot_us : 0;
-    verdict.ttl_us = lifetime_us - verdict.age_us;
-    if (status == 404)
-        verdict.state = verdict.ttl_us > 0 ? FRESHNESS_FRESH : FRESHNESS_EXPIRED;
-    else
-        verdict.state = judge_found(policy, verdict.age_us);
+    if (is_negative(status)) {
+        verdict.ttl_us = policy->negative_budget_us - age_us;
+        verdict.fresh_us = verdict.ttl_us;
+    } else {
+        verdict.ttl_us = policy->budget_us - age_us;
+        verdict.fresh_us = policy->refresh_after_us - age_us;
+    }
+    verdict.state = state_of(policy, status, &verdict);
     return verdict;
 }
 
 int64_t freshness_expiry_ms(const struct freshness_policy *policy, int status, int64_t snapshot_us)
 {
-    if (status == 404)
-        return (snapshot_us + policy->negative_budget_us) / 1000;
-    return (snapshot_us + policy->budget_us + policy->stale_if_error_us) / 1000;
+    int64_t kept_us = is_negative(status) ? policy->negative_budget_us
+                                          : policy->budget_us + policy->stale_if_error_us;
+
+    return (snapshot_us + kept_us - 1) / 1000;
 }

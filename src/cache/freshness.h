@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 struct freshness_policy {
-    int64_t budget_us;         /* B; 0: nothing is ever fresh */
-    int64_t refresh_after_us;  /* S <= B */
-    int64_t stale_if_error_us; /* beyond B */
+    int64_t budget_us;          /* B; 0: nothing is ever fresh */
+    int64_t refresh_after_us;   /* S <= B */
+    int64_t stale_if_error_us;  /* beyond B */
     int64_t negative_budget_us; /* <= B */
 };
 
@@ -23,21 +23,22 @@ enum freshness {
 
 struct freshness_verdict {
     enum freshness state;
-    int64_t age_us; /* never below 0 */
-    int64_t ttl_us; /* what is left of the budget; negative past it */
+    int64_t age_us;   /* never below 0 */
+    int64_t fresh_us; /* what is left until it is stale; 0 or below from then on */
+    int64_t
+        ttl_us; /* what is left of the budget, a 404's being negative_budget; negative past it */
 };
 
 const char *freshness_name(enum freshness state);
 
-/* `status` is the entry's: a 404 is fresh below negative_budget, and nothing
-   after it. An age below 0 (the snapshot lies in the future of a clock that was
-   set back) counts as 0. */
+/* `status` is the entry's: a 404 is fresh below negative_budget and expired from
+   then on, so that its fresh_us is its ttl_us. An age below 0 (the snapshot lies in the future of a
+   clock that was set back) counts as 0. */
 struct freshness_verdict freshness_judge(const struct freshness_policy *policy, int status,
                                          int64_t snapshot_us, int64_t now_us);
 
 /* Until when Redis keeps an entry: milliseconds, for PXAT, never later than the
    last instant at which freshness_judge lets it be served. */
-int64_t freshness_expiry_ms(const struct freshness_policy *policy, int status,
-                            int64_t snapshot_us);
+int64_t freshness_expiry_ms(const struct freshness_policy *policy, int status, int64_t snapshot_us);
 
 #endif

@@ -138,9 +138,9 @@ int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
 {
     struct redis_digits ms;
     const struct redis_part parts[] = {
-        redis_text("EVAL"), redis_text(renew_script), redis_text("1"),
-        redis_text(lease_key(ctx, lease->base)), redis_text(lease->token),
-        redis_number(&ms, LEASE_MS),
+        redis_text("EVAL"),       redis_text(renew_script),
+        redis_text("1"),          redis_text(lease_key(ctx, lease->base)),
+        redis_text(lease->token), redis_number(&ms, LEASE_MS),
     };
 
     return run_script(redis, parts, 6);

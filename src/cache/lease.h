@@ -11,8 +11,8 @@
 #include "cache/store.h"
 
 enum {
-    LEASE_MS = 2000,       /* a dead leader is replaced after this */
-    LEASE_RENEW_MS = 600,  /* how often a living one renews */
+    LEASE_MS = 2000,      /* a dead leader is replaced after this */
+    LEASE_RENEW_MS = 600, /* how often a living one renews */
     LEASE_FAILED_MS = 1000,
     LEASE_TOO_LARGE_MS = 10000,
     LEASE_TOKEN_BYTES = 32,

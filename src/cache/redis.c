@@ -98,6 +98,7 @@ static void go_down(struct redis *redis, const char *why)
 
     if (!redis->outage_logged)
         log_event(LOG_LEVEL_WARN, "redis is away",
+                  log_text("connection", redis->options.client_name),
                   log_text("address", redis->options.settings->address), log_text("error", why));
     redis->outage_logged = true;
     drop_context(redis);
@@ -186,6 +187,7 @@ static void go_up(struct redis *redis)
     ev_timer_again(redis->loop, &redis->measure);
     if (redis->outage_logged)
         log_event(LOG_LEVEL_INFO, "redis is back",
+                  log_text("connection", redis->options.client_name),
                   log_text("address", redis->options.settings->address));
     redis->outage_logged = false;
     if (redis->options.on_change != NULL)

@@ -28,8 +28,7 @@ int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct sto
     const char *key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
 
     return store_take(
-        redis_command(redis, (struct redis_part[]){redis_text("GET"), redis_text(key)}, 2),
-        stored);
+        redis_command(redis, (struct redis_part[]){redis_text("GET"), redis_text(key)}, 2), stored);
 }
 
 void stored_free(struct stored *stored)

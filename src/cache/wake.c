@@ -84,8 +84,8 @@ struct wake *wake_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redis_
     return wake;
 }
 
-struct wake_watch *wake_watch(TALLOC_CTX *ctx, struct wake *wake, const char *channel,
-                              wake_fn *fn, void *data)
+struct wake_watch *wake_watch(TALLOC_CTX *ctx, struct wake *wake, const char *channel, wake_fn *fn,
+                              void *data)
 {
     struct wake_watch *watch = mem_check(talloc_zero(ctx, struct wake_watch));
 

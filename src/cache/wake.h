@@ -16,12 +16,11 @@ struct wake_watch;
    published before is not delivered) and with every message. It may end the watch. */
 typedef void wake_fn(void *data);
 
-struct wake *wake_new(TALLOC_CTX *ctx, struct ev_loop *loop,
-                      const struct redis_settings *settings);
+struct wake *wake_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redis_settings *settings);
 
 /* At most one watch per channel at a time. Ended by talloc_free, also by freeing
    `ctx`. While Redis is away nothing is called; the caller keeps a deadline. */
-struct wake_watch *wake_watch(TALLOC_CTX *ctx, struct wake *wake, const char *channel,
-                              wake_fn *fn, void *data);
+struct wake_watch *wake_watch(TALLOC_CTX *ctx, struct wake *wake, const char *channel, wake_fn *fn,
+                              void *data);
 
 #endif

@@ -1,356 +1,509 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A walk over records that never looks beyond `len`, and the arithmetic of framing. */
+/* Records as the FastCGI specification 1.0 lays them out (sections 3.3, 4, 5 and 8). */
 #include "config.h"
 
 #include "http/fcgi_record.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
     PROTOCOL_VERSION = 1,
     HEADER_BYTES = 8,
+    BEGIN_CONTENT_BYTES = 8,
+    ROLE_RESPONDER = 1,
+    FLAG_KEEP_CONN = 1,
+    ALIGNMENT = 8,
+    /* the largest aligned content: a record of it takes FULL_RECORD_BYTES and no padding */
+    FULL_CONTENT_BYTES = 65528,
+    FULL_RECORD_BYTES = HEADER_BYTES + FULL_CONTENT_BYTES,
+    END_BYTES = HEADER_BYTES + HEADER_BYTES + 8, /* empty STDOUT, END_REQUEST */
+    MAX_CONNECTIONS = 1024,
+};
+
+_Static_assert(FCGI_FRAME_SCRATCH_MIN >= ALIGNMENT - 1 + END_BYTES,
+               "padding and end are one piece");
+
+enum record_type {
     TYPE_BEGIN_REQUEST = 1,
     TYPE_ABORT_REQUEST = 2,
     TYPE_END_REQUEST = 3,
     TYPE_PARAMS = 4,
     TYPE_STDIN = 5,
     TYPE_STDOUT = 6,
+    TYPE_DATA = 8, /* the last that belongs to a request */
     TYPE_GET_VALUES = 9,
     TYPE_GET_VALUES_RESULT = 10,
     TYPE_UNKNOWN_TYPE = 11,
-    ROLE_RESPONDER = 1,
-    FLAG_KEEP_CONN = 1,
-    BEGIN_BYTES = 8,
-    /* The longest content that needs no padding; a full record is 64 KiB. */
-    CONTENT_BYTES = 65528,
-    RECORD_BYTES = CONTENT_BYTES + HEADER_BYTES,
-    TRAILER_BYTES = 3 * HEADER_BYTES, /* the end of STDOUT, and END_REQUEST with its body */
+};
+
+static uint16_t read_u16(const unsigned char *bytes)
+{
+    return (uint16_t)(bytes[0] << 8 | bytes[1]);
+}
+
+/* Name/value pairs of a stream, fed in pieces that may end anywhere. */
+struct pairs {
+    uint64_t skip;    /* bytes of name and value still to come */
+    uint64_t lengths; /* of the pair being begun, as far as both lengths are known */
+    uint32_t number;  /* a length of four bytes, as far as it is known */
+    int number_left;  /* its bytes still to come */
+    bool has_name_length;
+};
+
+static void pairs_take_length(struct pairs *pairs, uint32_t length)
+{
+    pairs->lengths += length;
+    if (pairs->has_name_length) {
+        pairs->skip = pairs->lengths;
+        pairs->lengths = 0;
+    }
+    pairs->has_name_length = !pairs->has_name_length;
+}
+
+static void pairs_take_byte(struct pairs *pairs, unsigned char byte)
+{
+    if (pairs->number_left > 0) {
+        pairs->number = pairs->number << 8 | byte;
+        if (--pairs->number_left == 0)
+            pairs_take_length(pairs, pairs->number);
+    } else if ((byte & 0x80) != 0) {
+        pairs->number = byte & 0x7f;
+        pairs->number_left = 3;
+    } else {
+        pairs_take_length(pairs, byte);
+    }
+}
+
+static void pairs_feed(struct pairs *pairs, const unsigned char *bytes, size_t len)
+{
+    while (len > 0) {
+        size_t step = 1;
+        if (pairs->skip > 0) {
+            step = pairs->skip < len ? (size_t)pairs->skip : len;
+            pairs->skip -= step;
+        } else {
+            pairs_take_byte(pairs, *bytes);
+        }
+        bytes += step;
+        len -= step;
+    }
+}
+
+static bool pairs_complete(const struct pairs *pairs)
+{
+    return pairs->skip == 0 && pairs->number_left == 0 && !pairs->has_name_length;
+}
+
+enum phase { PHASE_START, PHASE_PARAMS, PHASE_STDIN };
+
+struct scan {
+    const unsigned char *bytes;
+    size_t len;
+    size_t at;
+    enum phase phase;
+    struct pairs pairs;
+    uint64_t stream_bytes;
+    const struct fcgi_limits *limits;
+    struct fcgi_verdict *verdict;
 };
 
 struct record {
     int type;
     uint16_t id;
     size_t content_len;
-    const unsigned char *content;
-    size_t total; /* with header and padding */
+    size_t length; /* with header and padding */
 };
 
-enum take { TAKE_MORE, TAKE_OK, TAKE_BAD };
-
-/* The record at `at`. Of an incomplete one as much is judged as is there. */
-static enum take take_record(const unsigned char *bytes, size_t len, size_t at,
-                             struct record *record)
+static bool is_management(int type)
 {
-    const unsigned char *header = bytes + at;
-
-    if (at < len && header[0] != PROTOCOL_VERSION)
-        return TAKE_BAD;
-    if (len - at < HEADER_BYTES)
-        return TAKE_MORE;
-    record->type = header[1];
-    record->id = (uint16_t)(header[2] << 8 | header[3]);
-    record->content_len = (size_t)(header[4] << 8 | header[5]);
-    record->content = header + HEADER_BYTES;
-    record->total = HEADER_BYTES + record->content_len + header[6];
-    return len - at < record->total ? TAKE_MORE : TAKE_OK;
+    return type == 0 || type > TYPE_DATA;
 }
 
-static bool header_is_there(size_t len, size_t at)
+static bool is_expected_type(const struct scan *scan, int type)
 {
-    return len - at >= HEADER_BYTES;
-}
-
-/* Name-value pairs (section 3.4) as a stream, for a pair may lie across records. */
-struct pairs {
-    int lengths_read; /* of the pair: 0, 1 or 2 */
-    int length_bytes; /* of the current length still to come; 0: its first byte comes next */
-    uint64_t length;
-    uint64_t to_skip; /* name and value together */
-};
-
-static void end_length(struct pairs *pairs)
-{
-    pairs->to_skip += pairs->length;
-    pairs->length = 0;
-    pairs->lengths_read++;
-}
-
-static void take_length_byte(struct pairs *pairs, unsigned char byte)
-{
-    if (pairs->length_bytes > 0) {
-        pairs->length = pairs->length << 8 | byte;
-        if (--pairs->length_bytes == 0)
-            end_length(pairs);
-    } else if ((byte & 0x80) != 0) {
-        pairs->length = byte & 0x7f;
-        pairs->length_bytes = 3;
-    } else {
-        pairs->length = byte;
-        end_length(pairs);
+    switch (scan->phase) {
+    case PHASE_START:
+        return type == TYPE_BEGIN_REQUEST || type == TYPE_ABORT_REQUEST || is_management(type);
+    case PHASE_PARAMS:
+        return type == TYPE_PARAMS || type == TYPE_ABORT_REQUEST;
+    default:
+        return type == TYPE_STDIN || type == TYPE_ABORT_REQUEST;
     }
 }
 
-static void take_pair_bytes(struct pairs *pairs, const unsigned char *bytes, size_t len)
+static bool is_expected_id(const struct scan *scan, int type, uint16_t id)
 {
-    for (size_t i = 0; i < len;) {
-        if (pairs->lengths_read < 2) {
-            take_length_byte(pairs, bytes[i++]);
-        } else {
-            size_t step = len - i < pairs->to_skip ? len - i : (size_t)pairs->to_skip;
-            pairs->to_skip -= step;
-            i += step;
-        }
-        if (pairs->lengths_read == 2 && pairs->to_skip == 0)
-            *pairs = (struct pairs){.lengths_read = 0};
-    }
+    if (scan->phase != PHASE_START)
+        return id == scan->verdict->id;
+    return is_management(type) == (id == 0);
 }
 
-static bool is_between_pairs(const struct pairs *pairs)
+static bool is_expected_length(int type, size_t content_len)
 {
-    return pairs->lengths_read == 0 && pairs->length_bytes == 0;
+    if (type == TYPE_BEGIN_REQUEST)
+        return content_len == BEGIN_CONTENT_BYTES;
+    return type != TYPE_ABORT_REQUEST || content_len == 0;
 }
 
-static enum fcgi_check_state check_begin(const struct record *begin, struct fcgi_verdict *verdict)
+/* MORE stands for nothing against it, even when the header is whole. */
+static enum fcgi_state judge_header(const struct scan *scan)
 {
-    if (begin->type != TYPE_BEGIN_REQUEST || begin->content_len != BEGIN_BYTES)
+    const unsigned char *header = scan->bytes + scan->at;
+    size_t len = scan->len - scan->at;
+
+    if ((len >= 1 && header[0] != PROTOCOL_VERSION) ||
+        (len >= 2 && !is_expected_type(scan, header[1])) ||
+        (len >= 4 && !is_expected_id(scan, header[1], read_u16(header + 2))) ||
+        (len >= 6 && !is_expected_length(header[1], read_u16(header + 4))))
         return FCGI_CHECK_BAD;
-    if ((begin->content[0] << 8 | begin->content[1]) != ROLE_RESPONDER)
+    return FCGI_CHECK_MORE;
+}
+
+static struct record read_header(const unsigned char *header)
+{
+    size_t content_len = read_u16(header + 4);
+
+    return (struct record){
+        .type = header[1],
+        .id = read_u16(header + 2),
+        .content_len = content_len,
+        .length = HEADER_BYTES + content_len + header[6],
+    };
+}
+
+/* Refuses a stream as soon as a header tells how much too long it will be. */
+static enum fcgi_state judge_size(struct scan *scan, const struct record *record)
+{
+    if (scan->phase == PHASE_START || record->content_len == 0)
+        return FCGI_CHECK_MORE;
+    scan->stream_bytes += record->length;
+    if (scan->phase == PHASE_PARAMS && scan->stream_bytes > scan->limits->max_params_bytes)
+        return FCGI_CHECK_PARAMS_TOO_LARGE;
+    if (scan->phase == PHASE_STDIN && scan->stream_bytes > scan->limits->max_stdin_bytes)
+        return FCGI_CHECK_STDIN_TOO_LARGE;
+    return FCGI_CHECK_MORE;
+}
+
+static enum fcgi_state take_begin(struct scan *scan, const unsigned char *content)
+{
+    if (read_u16(content) != ROLE_RESPONDER)
         return FCGI_CHECK_BAD;
-    verdict->id = begin->id;
-    verdict->keep = (begin->content[2] & FLAG_KEEP_CONN) != 0;
-    return FCGI_CHECK_WHOLE;
+    scan->verdict->keep = (content[2] & FLAG_KEEP_CONN) != 0;
+    scan->phase = PHASE_PARAMS;
+    return FCGI_CHECK_MORE;
 }
 
-/* One stream from *at to its empty record. `pairs` NULL: its content is not looked at. */
-static enum fcgi_check_state check_stream(const unsigned char *bytes, size_t len, size_t *at,
-                                          int type, uint16_t id, size_t max, struct pairs *pairs)
+static enum fcgi_state take_params(struct scan *scan, const unsigned char *content, size_t len)
 {
-    size_t content = 0;
-    struct record record;
+    pairs_feed(&scan->pairs, content, len);
+    if (len > 0)
+        return FCGI_CHECK_MORE;
+    scan->phase = PHASE_STDIN;
+    scan->stream_bytes = 0;
+    return pairs_complete(&scan->pairs) ? FCGI_CHECK_MORE : FCGI_CHECK_BAD;
+}
 
-    for (;;) {
-        enum take taken = take_record(bytes, len, *at, &record);
-        if (taken == TAKE_BAD)
-            return FCGI_CHECK_BAD;
-        if (header_is_there(len, *at)) {
-            if (record.type == TYPE_ABORT_REQUEST && record.id == id)
-                return FCGI_CHECK_ABORT;
-            if (record.type != type || record.id != id)
-                return FCGI_CHECK_BAD;
-            content += record.content_len;
-            if (content > max)
-                return type == TYPE_PARAMS ? FCGI_CHECK_PARAMS_TOO_LARGE
-                                           : FCGI_CHECK_STDIN_TOO_LARGE;
-        }
-        if (taken == TAKE_MORE)
-            return FCGI_CHECK_MORE;
-        *at += record.total;
-        if (record.content_len == 0)
-            return FCGI_CHECK_WHOLE;
-        if (pairs != NULL)
-            take_pair_bytes(pairs, record.content, record.content_len);
+static enum fcgi_state take_content(struct scan *scan, const struct record *record)
+{
+    const unsigned char *content = scan->bytes + scan->at + HEADER_BYTES;
+
+    switch (record->type) {
+    case TYPE_BEGIN_REQUEST:
+        return take_begin(scan, content);
+    case TYPE_ABORT_REQUEST:
+        return FCGI_CHECK_ABORT;
+    case TYPE_PARAMS:
+        return take_params(scan, content, record->content_len);
+    case TYPE_STDIN:
+        return record->content_len > 0 ? FCGI_CHECK_MORE : FCGI_CHECK_WHOLE;
+    default:
+        return FCGI_CHECK_MANAGEMENT;
     }
 }
 
-static void check_request(const unsigned char *bytes, size_t len, const struct record *begin,
-                          const struct fcgi_limits *limits, struct fcgi_verdict *verdict)
+/* true: a record was taken, and the next one is to be looked at. */
+static bool take_record(struct scan *scan)
 {
-    struct pairs pairs = {.lengths_read = 0};
-    size_t at = begin->total;
+    struct fcgi_verdict *verdict = scan->verdict;
+    size_t left = scan->len - scan->at;
 
-    verdict->state = check_begin(begin, verdict);
-    if (verdict->state != FCGI_CHECK_WHOLE)
-        return;
-    verdict->state = check_stream(bytes, len, &at, TYPE_PARAMS, begin->id,
-                                  limits->max_params_bytes, &pairs);
-    if (verdict->state != FCGI_CHECK_WHOLE)
-        return;
-    if (!is_between_pairs(&pairs)) {
-        verdict->state = FCGI_CHECK_BAD;
-        return;
-    }
-    verdict->state =
-        check_stream(bytes, len, &at, TYPE_STDIN, begin->id, limits->max_stdin_bytes, NULL);
-    verdict->length = at;
+    verdict->state = judge_header(scan);
+    if (verdict->state != FCGI_CHECK_MORE || left < HEADER_BYTES)
+        return false;
+    const struct record record = read_header(scan->bytes + scan->at);
+    verdict->id = record.id;
+    verdict->state = judge_size(scan, &record);
+    if (verdict->state != FCGI_CHECK_MORE || left < record.length)
+        return false;
+    verdict->state = take_content(scan, &record);
+    scan->at += record.length;
+    return verdict->state == FCGI_CHECK_MORE;
 }
 
 void fcgi_check(const unsigned char *bytes, size_t len, const struct fcgi_limits *limits,
                 struct fcgi_verdict *verdict)
 {
-    struct record record = {.type = 0};
-    enum take taken = take_record(bytes, len, 0, &record);
+    struct scan scan = {.bytes = bytes, .len = len, .limits = limits, .verdict = verdict};
 
     *verdict = (struct fcgi_verdict){.state = FCGI_CHECK_MORE};
-    if (taken == TAKE_BAD) {
-        verdict->state = FCGI_CHECK_BAD;
-        return;
+    while (take_record(&scan))
+        continue;
+    if (verdict->state == FCGI_CHECK_WHOLE || verdict->state == FCGI_CHECK_MANAGEMENT ||
+        verdict->state == FCGI_CHECK_ABORT)
+        verdict->length = scan.at;
+}
+
+const char *fcgi_state_name(enum fcgi_state state)
+{
+    static const char *const names[] = {
+        [FCGI_CHECK_MORE] = "more",
+        [FCGI_CHECK_WHOLE] = "whole",
+        [FCGI_CHECK_MANAGEMENT] = "management",
+        [FCGI_CHECK_ABORT] = "abort",
+        [FCGI_CHECK_PARAMS_TOO_LARGE] = "params-too-large",
+        [FCGI_CHECK_STDIN_TOO_LARGE] = "stdin-too-large",
+        [FCGI_CHECK_BAD] = "bad",
+    };
+
+    return names[state];
+}
+
+static void write_header(unsigned char *out, int type, uint16_t id, size_t content_len,
+                         size_t padding)
+{
+    const unsigned char header[HEADER_BYTES] = {
+        PROTOCOL_VERSION,
+        (unsigned char)type,
+        (unsigned char)(id >> 8),
+        (unsigned char)id,
+        (unsigned char)(content_len >> 8),
+        (unsigned char)content_len,
+        (unsigned char)padding,
+        0,
+    };
+
+    memcpy(out, header, HEADER_BYTES);
+}
+
+static size_t padding_of(uint64_t content_len)
+{
+    return (size_t)(-content_len % ALIGNMENT);
+}
+
+/* The variables of section 4.1. A web server that heeds them opens no more connections
+   than one worker holds, and sends one request at a time over each. */
+static const struct variable {
+    const char *name;
+    int value;
+} variables[] = {
+    {"FCGI_MAX_CONNS", MAX_CONNECTIONS},
+    {"FCGI_MAX_REQS", MAX_CONNECTIONS},
+    {"FCGI_MPXS_CONNS", 0},
+};
+
+enum { VARIABLE_COUNT = sizeof variables / sizeof variables[0] };
+
+/* One length in front of a pair. false: `*at` has not so many bytes. */
+static bool read_length(const unsigned char **at, const unsigned char *end, size_t *length)
+{
+    const unsigned char *p = *at;
+
+    if (p == end)
+        return false;
+    if ((p[0] & 0x80) == 0) {
+        *length = p[0];
+        *at += 1;
+        return true;
     }
-    if (header_is_there(len, 0) && record.id != 0 && record.type != TYPE_BEGIN_REQUEST &&
-        record.type != TYPE_ABORT_REQUEST) {
-        verdict->state = FCGI_CHECK_BAD;
-        return;
-    }
-    if (taken == TAKE_MORE)
-        return;
-    verdict->id = record.id;
-    verdict->length = record.total;
-    if (record.id == 0)
-        verdict->state = FCGI_CHECK_MANAGEMENT;
-    else if (record.type == TYPE_ABORT_REQUEST)
-        verdict->state = FCGI_CHECK_ABORT;
-    else
-        check_request(bytes, len, &record, limits, verdict);
+    if (end - p < 4)
+        return false;
+    *length = (size_t)(p[0] & 0x7f) << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+    *at += 4;
+    return true;
 }
 
-static void put_header(unsigned char *out, int type, uint16_t id, size_t content_len,
-                       size_t padding_len)
+/* Which variables are asked for, up to where the pairs stop making sense. */
+static void find_wanted(const unsigned char *at, const unsigned char *end,
+                        bool wanted[VARIABLE_COUNT])
 {
-    out[0] = PROTOCOL_VERSION;
-    out[1] = (unsigned char)type;
-    out[2] = (unsigned char)(id >> 8);
-    out[3] = (unsigned char)id;
-    out[4] = (unsigned char)(content_len >> 8);
-    out[5] = (unsigned char)content_len;
-    out[6] = (unsigned char)padding_len;
-    out[7] = 0;
-}
+    size_t name_len, value_len;
 
-static bool asks_for(const unsigned char *content, size_t len, const char *name)
-{
-    return memmem(content, len, name, strlen(name)) != NULL;
-}
-
-/* A name is looked for as bytes: a variable that was not asked for does no harm in a reply, and
-   each is answered once however often it was asked for. */
-static size_t put_values(unsigned char *out, const unsigned char *content, size_t len)
-{
-    static const char *const values[][2] = {
-        {"FCGI_MAX_CONNS", "1024"}, {"FCGI_MAX_REQS", "1024"}, {"FCGI_MPXS_CONNS", "0"}};
-    size_t at = 0;
-
-    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
-        size_t name_len = strlen(values[i][0]), value_len = strlen(values[i][1]);
-        if (!asks_for(content, len, values[i][0]))
-            continue;
-        out[at++] = (unsigned char)name_len;
-        out[at++] = (unsigned char)value_len;
-        memcpy(out + at, values[i][0], name_len);
-        memcpy(out + at + name_len, values[i][1], value_len);
+    while (read_length(&at, end, &name_len) && read_length(&at, end, &value_len)) {
+        if (name_len > (size_t)(end - at) || value_len > (size_t)(end - at) - name_len)
+            return;
+        for (size_t i = 0; i < VARIABLE_COUNT; i++)
+            if (name_len == strlen(variables[i].name) &&
+                memcmp(at, variables[i].name, name_len) == 0)
+                wanted[i] = true;
         at += name_len + value_len;
     }
-    return at;
 }
 
-size_t fcgi_management_reply(const unsigned char *record, size_t len,
-                             unsigned char out[FCGI_MANAGEMENT_REPLY_BYTES])
+static size_t write_variable(unsigned char *out, const struct variable *variable)
 {
-    memset(out, 0, FCGI_MANAGEMENT_REPLY_BYTES);
-    if (record[1] != TYPE_GET_VALUES) {
-        put_header(out, TYPE_UNKNOWN_TYPE, 0, 8, 0);
-        out[HEADER_BYTES] = record[1];
-        return HEADER_BYTES + 8;
-    }
-    size_t content_len = put_values(out + HEADER_BYTES, record + HEADER_BYTES, len - HEADER_BYTES);
-    put_header(out, TYPE_GET_VALUES_RESULT, 0, content_len, 0);
-    return HEADER_BYTES + content_len;
+    char value[16];
+    size_t name_len = strlen(variable->name);
+    size_t value_len = (size_t)snprintf(value, sizeof value, "%d", variable->value);
+
+    out[0] = (unsigned char)name_len;
+    out[1] = (unsigned char)value_len;
+    memcpy(out + 2, variable->name, name_len);
+    memcpy(out + 2 + name_len, value, value_len);
+    return 2 + name_len + value_len;
 }
 
-static uint64_t content_length(const struct fcgi_frame *frame)
+static size_t write_values(const unsigned char *content, size_t content_len, unsigned char *out)
+{
+    bool wanted[VARIABLE_COUNT] = {false};
+    size_t len = 0;
+
+    find_wanted(content, content + content_len, wanted);
+    for (size_t i = 0; i < VARIABLE_COUNT; i++)
+        if (wanted[i])
+            len += write_variable(out + HEADER_BYTES + len, &variables[i]);
+    size_t padding = padding_of(len);
+    write_header(out, TYPE_GET_VALUES_RESULT, 0, len, padding);
+    memset(out + HEADER_BYTES + len, 0, padding);
+    return HEADER_BYTES + len + padding;
+}
+
+static size_t write_unknown_type(int type, unsigned char *out)
+{
+    write_header(out, TYPE_UNKNOWN_TYPE, 0, 8, 0);
+    memset(out + HEADER_BYTES, 0, 8);
+    out[HEADER_BYTES] = (unsigned char)type;
+    return HEADER_BYTES + 8;
+}
+
+size_t fcgi_management_reply(const unsigned char *record, size_t len, unsigned char *out,
+                             size_t size)
+{
+    assert(len >= HEADER_BYTES && size >= FCGI_MANAGEMENT_REPLY_BYTES);
+    const struct record read = read_header(record);
+
+    assert(read.length <= len);
+    if (read.type == TYPE_GET_VALUES)
+        return write_values(record + HEADER_BYTES, read.content_len, out);
+    return write_unknown_type(read.type, out);
+}
+
+static uint64_t frame_content_length(const struct fcgi_frame *frame)
 {
     return (uint64_t)frame->head_len + frame->body_len;
 }
 
-static size_t padding_of(size_t content_len)
-{
-    return (8 - content_len % 8) % 8;
-}
-
-/* Framed bytes of the STDOUT records alone: full ones, then the last with its padding. */
-static uint64_t stdout_length(uint64_t content_len)
-{
-    uint64_t full = content_len / CONTENT_BYTES;
-    size_t last = content_len % CONTENT_BYTES;
-    uint64_t length = full * RECORD_BYTES;
-
-    return last == 0 ? length : length + HEADER_BYTES + last + padding_of(last);
-}
-
 uint64_t fcgi_frame_length(const struct fcgi_frame *frame)
 {
-    return stdout_length(content_length(frame)) + TRAILER_BYTES;
+    uint64_t content_len = frame_content_length(frame);
+    uint64_t records = (content_len + FULL_CONTENT_BYTES - 1) / FULL_CONTENT_BYTES;
+
+    return content_len + padding_of(content_len) + records * HEADER_BYTES + END_BYTES;
 }
 
-/* Collects pieces; the bytes before `from` of the whole have been cut off already. */
+/* Collects pieces, leaving out those before the position asked for. */
 struct pieces {
     struct iovec *iov;
     int count;
-    uint64_t skip; /* of the bytes that are added next */
+    int max;
+    unsigned char *scratch;
+    size_t scratch_left;
+    uint64_t skip;
 };
 
-static void add_piece(struct pieces *pieces, const void *bytes, size_t len)
+/* false: there is no room. */
+static bool add_piece(struct pieces *pieces, const void *bytes, size_t len)
 {
     if (pieces->skip >= len) {
         pieces->skip -= len;
-        return;
+        return true;
     }
-    /* sendmsg does not write through iov_base, whose type is shared with recvmsg */
-    union {
-        const void *read_only;
-        void *as_iov;
-    } base = {.read_only = (const char *)bytes + pieces->skip};
-    pieces->iov[pieces->count].iov_base = base.as_iov;
-    pieces->iov[pieces->count].iov_len = len - (size_t)pieces->skip;
-    pieces->count++;
+    if (pieces->count == pieces->max)
+        return false;
+    /* an iovec to be sent from is not written to */
+    pieces->iov[pieces->count++] = (struct iovec){
+        .iov_base = (void *)((uintptr_t)bytes + (uintptr_t)pieces->skip),
+        .iov_len = len - (size_t)pieces->skip,
+    };
     pieces->skip = 0;
+    return true;
 }
 
-/* The content from `at` on, `len` bytes of it, out of head and body. */
-static void add_content(struct pieces *pieces, const struct fcgi_frame *frame, uint64_t at,
+/* The same for bytes that are not the frame's, and so have to be kept in scratch. */
+static bool add_copied(struct pieces *pieces, const unsigned char *bytes, size_t len)
+{
+    if (pieces->skip >= len) {
+        pieces->skip -= len;
+        return true;
+    }
+    if (pieces->scratch_left < len || pieces->count == pieces->max)
+        return false;
+    memcpy(pieces->scratch, bytes, len);
+    bool added = add_piece(pieces, pieces->scratch, len);
+    pieces->scratch += len;
+    pieces->scratch_left -= len;
+    return added;
+}
+
+/* `len` bytes of content from `at` on, which may lie in head, body or both. */
+static bool add_content(struct pieces *pieces, const struct fcgi_frame *frame, uint64_t at,
                         size_t len)
 {
+    size_t from_head = 0;
+
     if (at < frame->head_len) {
-        size_t part = frame->head_len - (size_t)at < len ? frame->head_len - (size_t)at : len;
-        add_piece(pieces, frame->head + at, part);
-        at += part;
-        len -= part;
+        from_head = frame->head_len - (size_t)at < len ? frame->head_len - (size_t)at : len;
+        if (!add_piece(pieces, frame->head + at, from_head))
+            return false;
     }
-    if (len > 0)
-        add_piece(pieces, frame->body + (at - frame->head_len), len);
+    if (from_head == len)
+        return true;
+    return add_piece(pieces, frame->body + (at + from_head - frame->head_len), len - from_head);
 }
 
-static void add_trailer(struct pieces *pieces, uint16_t id, unsigned char *scratch)
+static bool add_record(struct pieces *pieces, const struct fcgi_frame *frame, uint64_t at,
+                       size_t len)
 {
-    memset(scratch, 0, TRAILER_BYTES);
-    put_header(scratch, TYPE_STDOUT, id, 0, 0);
-    /* application status 0 and FCGI_REQUEST_COMPLETE, which is 0 too */
-    put_header(scratch + HEADER_BYTES, TYPE_END_REQUEST, id, HEADER_BYTES, 0);
-    add_piece(pieces, scratch, TRAILER_BYTES);
+    unsigned char header[HEADER_BYTES];
+
+    write_header(header, TYPE_STDOUT, frame->id, len, padding_of(len));
+    return add_copied(pieces, header, sizeof header) && add_content(pieces, frame, at, len);
+}
+
+/* The last record's padding, the end of STDOUT, END_REQUEST with status 0, complete. */
+static void add_end(struct pieces *pieces, const struct fcgi_frame *frame)
+{
+    unsigned char end[ALIGNMENT + END_BYTES] = {0};
+    size_t padding = padding_of(frame_content_length(frame));
+
+    write_header(end + padding, TYPE_STDOUT, frame->id, 0, 0);
+    write_header(end + padding + HEADER_BYTES, TYPE_END_REQUEST, frame->id, 8, 0);
+    add_copied(pieces, end, padding + END_BYTES);
 }
 
 int fcgi_frame_iov(const struct fcgi_frame *frame, uint64_t from, struct iovec *iov, int max_iov,
                    unsigned char *scratch, size_t scratch_size)
 {
-    static const unsigned char zeros[8];
-    uint64_t content_len = content_length(frame);
-    uint64_t stdout_len = stdout_length(content_len);
-    /* whole records before `from` are left out by arithmetic, not by walking over them */
-    uint64_t record = from < stdout_len ? from / RECORD_BYTES : stdout_len / RECORD_BYTES;
-    struct pieces pieces = {.iov = iov, .skip = from - record * RECORD_BYTES};
-    const unsigned char *scratch_end = scratch + scratch_size - TRAILER_BYTES;
+    uint64_t content_len = frame_content_length(frame);
+    uint64_t full_records = content_len / FULL_CONTENT_BYTES;
+    uint64_t first =
+        from / FULL_RECORD_BYTES < full_records ? from / FULL_RECORD_BYTES : full_records;
+    struct pieces pieces = {
+        .iov = iov,
+        .max = max_iov,
+        .scratch = scratch,
+        .scratch_left = scratch_size,
+        .skip = from - first * FULL_RECORD_BYTES,
+    };
 
-    if (from >= fcgi_frame_length(frame))
-        return 0;
-    for (; record * CONTENT_BYTES < content_len; record++) {
-        uint64_t at = record * CONTENT_BYTES;
-        size_t len = content_len - at < CONTENT_BYTES ? (size_t)(content_len - at) : CONTENT_BYTES;
-        if (pieces.count + FCGI_FRAME_MIN_IOV > max_iov || scratch + HEADER_BYTES > scratch_end)
+    assert(max_iov >= 1 && scratch_size >= FCGI_FRAME_SCRATCH_MIN);
+    for (uint64_t at = first * FULL_CONTENT_BYTES; at < content_len; at += FULL_CONTENT_BYTES) {
+        uint64_t left = content_len - at;
+        size_t len = left < FULL_CONTENT_BYTES ? (size_t)left : FULL_CONTENT_BYTES;
+        if (!add_record(&pieces, frame, at, len))
             return pieces.count;
-        put_header(scratch, TYPE_STDOUT, frame->id, len, padding_of(len));
-        add_piece(&pieces, scratch, HEADER_BYTES);
-        scratch += HEADER_BYTES;
-        add_content(&pieces, frame, at, len);
-        add_piece(&pieces, zeros, padding_of(len));
     }
-    add_trailer(&pieces, frame->id, scratch);
+    add_end(&pieces, frame);
     return pieces.count;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* FastCGI records (specification 1.0, sections 3 to 5): what a run of bytes from a web
-   server amounts to, and the records of an answer. Pure. */
+/* FastCGI 1.0 records: whether bytes are a whole and well-formed request, the answers to
+   management records, and the framing of a response. Pure: no socket is touched. */
 #ifndef LEEWAY_HTTP_FCGI_RECORD_H
 #define LEEWAY_HTTP_FCGI_RECORD_H
 
@@ -9,42 +9,49 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+/* Sums over the records of one stream, headers and padding included but the empty record
+   that ends it left out. A request is never more than 1 KiB longer than both together. */
 struct fcgi_limits {
-    size_t max_params_bytes; /* content of all PARAMS records */
-    size_t max_stdin_bytes;
+    uint64_t max_params_bytes;
+    uint64_t max_stdin_bytes;
 };
 
-enum fcgi_check_state {
-    FCGI_CHECK_MORE,       /* well-formed so far, not complete */
-    FCGI_CHECK_WHOLE,      /* one responder request, with all of PARAMS and STDIN */
-    FCGI_CHECK_MANAGEMENT, /* one record of id 0 */
-    FCGI_CHECK_ABORT,      /* one ABORT_REQUEST record */
+enum fcgi_state {
+    FCGI_CHECK_MORE,       /* good as far as it goes; nothing is wrong yet with no bytes at all */
+    FCGI_CHECK_WHOLE,      /* one complete request */
+    FCGI_CHECK_MANAGEMENT, /* one complete management record, before any request */
+    FCGI_CHECK_ABORT,      /* ends with ABORT_REQUEST, of the request begun or of an earlier one */
     FCGI_CHECK_PARAMS_TOO_LARGE,
     FCGI_CHECK_STDIN_TOO_LARGE,
-    FCGI_CHECK_BAD, /* anything else; known as early as it can be */
+    FCGI_CHECK_BAD, /* nothing that follows can mend it */
 };
 
 struct fcgi_verdict {
-    enum fcgi_check_state state;
-    size_t length; /* WHOLE, MANAGEMENT, ABORT: bytes from the start */
-    uint16_t id;   /* WHOLE, ABORT, *_TOO_LARGE */
-    bool keep;     /* the web server wants to keep the connection */
+    enum fcgi_state state;
+    size_t length; /* WHOLE, MANAGEMENT, ABORT: bytes it takes up, padding included; else 0 */
+    uint16_t id;   /* 0 until a request begins, or is aborted */
+    bool keep;     /* the web server wants to keep the connection (FCGI_KEEP_CONN) */
 };
 
-/* Judges the start of `bytes`. A WHOLE request has one BEGIN_REQUEST, then only PARAMS, then only
-   STDIN of its id, each ended by an empty record, and its name-value pairs fill PARAMS exactly. */
+const char *fcgi_state_name(enum fcgi_state state);
+
+/* Judges the bytes from the start of a connection, or from behind the request before.
+   A request is BEGIN_REQUEST for a responder, then PARAMS and then STDIN of the same id,
+   each ended by an empty record, with nothing between; the names and values fill the
+   PARAMS exactly. What comes behind a request is not looked at. Bytes that MORE was said
+   of are judged again from their start; the cost is that of reading the PARAMS twice. */
 void fcgi_check(const unsigned char *bytes, size_t len, const struct fcgi_limits *limits,
                 struct fcgi_verdict *verdict);
 
 enum { FCGI_MANAGEMENT_REPLY_BYTES = 128 };
 
-/* The reply to a record that fcgi_check called MANAGEMENT: GET_VALUES_RESULT, or UNKNOWN_TYPE
-   (section 4). Bytes written to `out`. */
-size_t fcgi_management_reply(const unsigned char *record, size_t len,
-                             unsigned char out[FCGI_MANAGEMENT_REPLY_BYTES]);
+/* The reply to a record that fcgi_check called MANAGEMENT: GET_VALUES_RESULT with those
+   values asked for that there are, each once, or UNKNOWN_TYPE. Returns its length; `size`
+   is at least FCGI_MANAGEMENT_REPLY_BYTES. */
+size_t fcgi_management_reply(const unsigned char *record, size_t len, unsigned char *out,
+                             size_t size);
 
-/* An answer: head and body as STDOUT records of at most 65528 bytes, the end of STDOUT, and
-   END_REQUEST. All pointers are borrowed. */
+/* A response whose bytes are `head` followed by `body`; both are borrowed. */
 struct fcgi_frame {
     uint16_t id;
     const char *head;
@@ -53,14 +60,15 @@ struct fcgi_frame {
     size_t body_len;
 };
 
-/* Bytes of the whole framed answer. */
+/* Bytes on the wire: STDOUT records, the empty one, END_REQUEST. */
 uint64_t fcgi_frame_length(const struct fcgi_frame *frame);
 
-enum { FCGI_FRAME_MIN_IOV = 5, FCGI_FRAME_MIN_SCRATCH = 40 };
+enum { FCGI_FRAME_SCRATCH_MIN = 32 };
 
-/* The pieces to be sent from position `from` on, as many as fit into `iov` (at least
-   FCGI_FRAME_MIN_IOV) and `scratch` (record headers; at least FCGI_FRAME_MIN_SCRATCH bytes).
-   Returns their number; 0 only at the end. */
+/* Describes the bytes from position `from` on, and returns the number of pieces: 0 only
+   behind the end. They may stop short of the end when `max_iov` (at least 1) or `scratch`
+   (at least FCGI_FRAME_SCRATCH_MIN) is used up: send them, add what was sent to `from`,
+   ask again. The pieces point into the frame and into `scratch`. */
 int fcgi_frame_iov(const struct fcgi_frame *frame, uint64_t from, struct iovec *iov, int max_iov,
                    unsigned char *scratch, size_t scratch_size);
 

@@ -14,15 +14,15 @@ struct transport;
    its own. */
 struct request {
     const char *method;
-    const char *target;        /* REQUEST_URI, raw; NULL: the server did not send one */
-    const char *script_name;   /* decoded by the server; "" if absent, like those below */
+    const char *target;      /* REQUEST_URI, raw; NULL: the server did not send one */
+    const char *script_name; /* decoded by the server; "" if absent, like those below */
     const char *path_info;
     const char *query_string;
     const char *if_none_match; /* NULL: absent */
     const char *remote_addr;
-    const char **variables;    /* in the order of transport_options.variables; NULL: absent */
-    int64_t received_us;       /* monotonic, when the last byte had come */
-    void *owner;               /* for whoever answers it; NULL at first */
+    const char **variables; /* in the order of transport_options.variables; NULL: absent */
+    int64_t received_us;    /* monotonic, when the last byte had come */
+    void *owner;            /* for whoever answers it; NULL at first */
 };
 
 /* What is sent: `head` is complete but for the STDOUT framing, "Status: ..." first, and

@@ -49,7 +49,7 @@ struct connection {
     bool keep;            /* the current request's wish */
     uint16_t id;          /* of the current request */
     struct request *request;
-    struct buf input;     /* collected, not yet handled */
+    struct buf input;        /* collected, not yet handled */
     struct fcgi_frame frame; /* CONNECTION_WRITING: points into `pending` */
     uint64_t written;
     TALLOC_CTX *pending;
@@ -67,7 +67,7 @@ struct transport {
     struct connection *handing_over; /* its request has not been answered yet */
     bool stopping;
     bool listening;
-    int accept_epoll;  /* holds the listener, so that one wake-up reaches one process */
+    int accept_epoll; /* holds the listener, so that one wake-up reaches one process */
     ev_io acceptable;
     ev_timer accept_pause;
     unsigned char peeked[INPUT_BYTES];
@@ -91,8 +91,7 @@ static void watch(struct connection *connection, int events)
 {
     struct ev_loop *loop = connection->transport->options.loop;
 
-    if (ev_is_active(&connection->io) &&
-        (connection->io.events & (EV_READ | EV_WRITE)) == events)
+    if (ev_is_active(&connection->io) && (connection->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(loop, &connection->io);
     ev_io_set(&connection->io, connection->fd, events);
@@ -265,8 +264,8 @@ static void send_answer(struct connection *connection, const struct answer_bytes
 
 void request_answer(struct request *request, const struct answer_bytes *bytes)
 {
-    struct connection *connection = talloc_get_type_abort(talloc_parent(request),
-                                                          struct connection);
+    struct connection *connection =
+        talloc_get_type_abort(talloc_parent(request), struct connection);
 
     send_answer(connection, bytes);
 }
@@ -371,7 +370,7 @@ static void answer_management(struct connection *connection, const struct fcgi_v
 {
     unsigned char reply[FCGI_MANAGEMENT_REPLY_BYTES];
     size_t len = fcgi_management_reply((const unsigned char *)connection->input.data,
-                                       verdict->length, reply);
+                                       verdict->length, reply, sizeof reply);
 
     buf_consume(&connection->input, verdict->length);
     if (send(connection->fd, reply, len, MSG_NOSIGNAL) != (ssize_t)len)
@@ -440,8 +439,8 @@ static void peek(struct connection *connection)
 {
     struct transport *transport = connection->transport;
     struct fcgi_verdict verdict;
-    ssize_t got = recv(connection->fd, transport->peeked, sizeof transport->peeked,
-                       MSG_PEEK | MSG_DONTWAIT);
+    ssize_t got =
+        recv(connection->fd, transport->peeked, sizeof transport->peeked, MSG_PEEK | MSG_DONTWAIT);
 
     if (got == -1 && (errno == EAGAIN || errno == EINTR)) {
         await_request(connection);
@@ -605,8 +604,8 @@ bool transport_is_idle(const struct transport *transport)
     const struct connection *connection;
 
     TAILQ_FOREACH(connection, &transport->connections, link)
-        if (!is_idle(connection))
-            return false;
+    if (!is_idle(connection))
+        return false;
     return true;
 }
 

@@ -17,9 +17,9 @@ enum metrics_role { METRICS_WORKER, METRICS_REFRESHER };
 /* What a worker is doing, for leeway_workers{state}. */
 enum metrics_state { METRICS_STARTING, METRICS_SERVING, METRICS_DRAINING };
 
-enum stale_reason { STALE_BUDGET, STALE_ERROR };           /* reason="refresh" | "error" */
+enum stale_reason { STALE_BUDGET, STALE_ERROR };               /* reason="refresh" | "error" */
 enum query_origin { QUERY_MISS, QUERY_REFRESH, QUERY_BYPASS }; /* origin= */
-enum refresh_result { REFRESH_STORED, REFRESH_FAILED, REFRESH_DROPPED }; /* result= */
+enum refresh_result { REFRESH_STORED, REFRESH_FAILED, REFRESH_DROPPED };     /* result= */
 enum collapse_result { COLLAPSE_SERVED, COLLAPSE_FAILED, COLLAPSE_TIMEOUT }; /* result= */
 
 /* Claims a free slot in `runtime_dir` (made if it is missing) by a lock that the

@@ -11,8 +11,8 @@
 
 /* A child's view of its parent. */
 struct child_link {
-    int index;      /* 0 .. count-1, stable over replacement */
-    int parent_fd;  /* readable (end of file) once the parent has died */
+    int index;     /* 0 .. count-1, stable over replacement */
+    int parent_fd; /* readable (end of file) once the parent has died */
     int ready_fd;
 };
 
@@ -20,8 +20,8 @@ struct child_link {
 void child_ready(struct child_link *link);
 
 struct supervisor_program {
-    const char *role;  /* "worker": for log lines */
-    int64_t (*count)(void *data);             /* children wanted, after each reload */
+    const char *role;             /* "worker": for log lines */
+    int64_t (*count)(void *data); /* children wanted, after each reload */
     int64_t (*drain_timeout_ms)(void *data);
     /* Runs in the child, returns its exit status. Signal dispositions are the
        defaults (SIGPIPE ignored) and nothing is blocked; TERM means drain. */

@@ -1,103 +1,202 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* [version, queued_ms, "route", "fingerprint", [parameter or null, ...]] */
+/* [version, queued_ms, "route", "fingerprint", [parameter or null, ...]], written and read
+   with yajl. Reading is a walk along that one shape: the first event which is not the
+   next in it ends the parse, so that nothing nests and memory is bound by the input. */
 #include "config.h"
 
 #include "refresh/job.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <yajl/yajl_gen.h>
-#include <yajl/yajl_tree.h>
+#include <yajl/yajl_parse.h>
 
 #include "base/mem.h"
-#include "base/num.h"
+#include "base/utf8.h"
 
 static void put_text(yajl_gen gen, const char *text)
 {
-    if (text == NULL)
-        yajl_gen_null(gen);
-    else
-        yajl_gen_string(gen, (const unsigned char *)text, strlen(text));
+    yajl_gen_string(gen, (const unsigned char *)text, strlen(text));
 }
 
-char *job_encode(TALLOC_CTX *ctx, const struct job *job, size_t *len)
+static void put_job(yajl_gen gen, const struct job *job)
 {
-    yajl_gen gen = mem_check(yajl_gen_alloc(NULL));
-    const unsigned char *text = NULL;
-
     yajl_gen_array_open(gen);
     yajl_gen_integer(gen, JOB_VERSION);
     yajl_gen_integer(gen, job->queued_ms);
     put_text(gen, job->route);
     put_text(gen, job->fingerprint);
     yajl_gen_array_open(gen);
-    for (size_t i = 0; i < job->values.count; i++)
-        put_text(gen, job->values.texts[i]);
-    yajl_gen_array_close(gen);
-    yajl_gen_array_close(gen);
-    yajl_gen_get_buf(gen, &text, len);
-    char *bytes = mem_check(talloc_strndup(ctx, (const char *)text, *len));
-    yajl_gen_free(gen);
-    return bytes;
-}
-
-static int read_integer(yajl_val value, int64_t *out)
-{
-    if (!YAJL_IS_INTEGER(value))
-        return -1;
-    *out = YAJL_GET_INTEGER(value);
-    return 0;
-}
-
-static const char *read_text(TALLOC_CTX *ctx, yajl_val value)
-{
-    return YAJL_IS_STRING(value) ? mem_check(talloc_strdup(ctx, YAJL_GET_STRING(value))) : NULL;
-}
-
-static int read_values(TALLOC_CTX *ctx, yajl_val value, struct param_values *values)
-{
-    if (!YAJL_IS_ARRAY(value))
-        return -1;
-    values->count = YAJL_GET_ARRAY(value)->len;
-    values->texts = mem_check(talloc_zero_array(ctx, const char *, (unsigned)values->count + 1));
-    for (size_t i = 0; i < values->count; i++) {
-        yajl_val item = YAJL_GET_ARRAY(value)->values[i];
-        values->texts[i] = read_text(ctx, item);
-        if (values->texts[i] == NULL && !YAJL_IS_NULL(item))
-            return -1;
+    for (size_t i = 0; i < job->values.count; i++) {
+        if (job->values.texts[i] == NULL)
+            yajl_gen_null(gen);
+        else
+            put_text(gen, job->values.texts[i]);
     }
-    return 0;
+    yajl_gen_array_close(gen);
+    yajl_gen_array_close(gen);
 }
 
-static int read_job(TALLOC_CTX *ctx, yajl_val root, struct job *job)
+char *job_encode(TALLOC_CTX *ctx, const struct job *job, size_t *len)
 {
-    int64_t version;
+    yajl_gen gen = mem_check(yajl_gen_alloc(NULL));
+    const unsigned char *json;
+    char *copy = NULL;
 
-    if (!YAJL_IS_ARRAY(root) || YAJL_GET_ARRAY(root)->len != 5)
-        return -1;
-    yajl_val *parts = YAJL_GET_ARRAY(root)->values;
-    if (read_integer(parts[0], &version) == -1 || version != JOB_VERSION ||
-        read_integer(parts[1], &job->queued_ms) == -1)
-        return -1;
-    job->route = read_text(ctx, parts[2]);
-    job->fingerprint = read_text(ctx, parts[3]);
-    if (job->route == NULL || job->fingerprint == NULL)
-        return -1;
-    return read_values(ctx, parts[4], &job->values);
+    put_job(gen, job);
+    yajl_gen_get_buf(gen, &json, len);
+    if (*len <= JOB_MAX_BYTES)
+        copy = mem_check(talloc_strndup(ctx, (const char *)json, *len));
+    yajl_gen_free(gen);
+    return copy;
 }
+
+/* What is expected next. */
+enum place {
+    PLACE_ARRAY,
+    PLACE_VERSION,
+    PLACE_QUEUED,
+    PLACE_ROUTE,
+    PLACE_FINGERPRINT,
+    PLACE_VALUES,
+    PLACE_VALUE, /* or the end of the values */
+    PLACE_END,
+    PLACE_DONE,
+};
+
+enum { CANCEL = 0, GO_ON = 1 };
+
+struct reading {
+    TALLOC_CTX *ctx;
+    struct job *job;
+    enum place place;
+};
+
+static int advance(struct reading *reading)
+{
+    reading->place++;
+    return GO_ON;
+}
+
+static void add_value(struct reading *reading, const char *text)
+{
+    struct param_values *values = &reading->job->values;
+    size_t size = talloc_array_length(values->texts);
+
+    if (values->count == size)
+        values->texts = mem_check(
+            talloc_realloc(reading->ctx, values->texts, const char *, size > 0 ? 2 * size : 4));
+    values->texts[values->count++] = text;
+}
+
+static int on_null(void *data)
+{
+    struct reading *reading = data;
+
+    if (reading->place != PLACE_VALUE)
+        return CANCEL;
+    add_value(reading, NULL);
+    return GO_ON;
+}
+
+static int on_integer(void *data, long long value)
+{
+    struct reading *reading = data;
+
+    switch (reading->place) {
+    case PLACE_VERSION:
+        return value == JOB_VERSION ? advance(reading) : CANCEL;
+    case PLACE_QUEUED:
+        reading->job->queued_ms = value;
+        return value >= 0 ? advance(reading) : CANCEL;
+    default:
+        return CANCEL;
+    }
+}
+
+static int on_string(void *data, const unsigned char *bytes, size_t len)
+{
+    struct reading *reading = data;
+
+    if (memchr(bytes, '\0', len) != NULL || utf8_length((const char *)bytes, len) == -1)
+        return CANCEL;
+    const char *text = mem_check(talloc_strndup(reading->ctx, (const char *)bytes, len));
+    switch (reading->place) {
+    case PLACE_ROUTE:
+        reading->job->route = text;
+        return advance(reading);
+    case PLACE_FINGERPRINT:
+        reading->job->fingerprint = text;
+        return advance(reading);
+    case PLACE_VALUE:
+        add_value(reading, text);
+        return GO_ON;
+    default:
+        return CANCEL;
+    }
+}
+
+static int on_array(void *data)
+{
+    struct reading *reading = data;
+
+    if (reading->place != PLACE_ARRAY && reading->place != PLACE_VALUES)
+        return CANCEL;
+    return advance(reading);
+}
+
+static int on_array_end(void *data)
+{
+    struct reading *reading = data;
+
+    if (reading->place != PLACE_VALUE && reading->place != PLACE_END)
+        return CANCEL;
+    return advance(reading);
+}
+
+static int on_boolean(void *data, int value)
+{
+    (void)data;
+    (void)value;
+    return CANCEL;
+}
+
+static int on_double(void *data, double value)
+{
+    (void)data;
+    (void)value;
+    return CANCEL;
+}
+
+static int on_map(void *data)
+{
+    (void)data;
+    return CANCEL;
+}
+
+/* yajl passes over what has no callback, hence one for everything that can come first. */
+static const yajl_callbacks callbacks = {
+    .yajl_null = on_null,
+    .yajl_boolean = on_boolean,
+    .yajl_integer = on_integer,
+    .yajl_double = on_double,
+    .yajl_string = on_string,
+    .yajl_start_map = on_map,
+    .yajl_start_array = on_array,
+    .yajl_end_array = on_array_end,
+};
 
 int job_decode(TALLOC_CTX *ctx, const char *bytes, size_t len, struct job *job)
 {
-    char error[64];
+    struct reading reading = {.ctx = ctx, .job = job, .place = PLACE_ARRAY};
 
     if (len > JOB_MAX_BYTES)
         return -1;
-    /* a copy, for yajl wants a NUL; one inside would cut the job short, which is no array */
-    char *text = mem_check(talloc_strndup(ctx, bytes, len));
-    yajl_val root = yajl_tree_parse(text, error, sizeof error);
-    int result = root != NULL ? read_job(ctx, root, job) : -1;
-    yajl_tree_free(root);
-    talloc_free(text);
-    return result;
+    *job = (struct job){.route = NULL};
+    yajl_handle parser = mem_check(yajl_alloc(&callbacks, NULL, &reading));
+    /* on_string judges UTF-8, more strictly than yajl would */
+    yajl_config(parser, yajl_dont_validate_strings, 1);
+    bool whole = yajl_parse(parser, (const unsigned char *)bytes, len) == yajl_status_ok &&
+                 yajl_complete_parse(parser) == yajl_status_ok;
+    yajl_free(parser);
+    return whole && reading.place == PLACE_DONE ? 0 : -1;
 }

@@ -20,10 +20,12 @@ struct job {
     struct param_values values;
 };
 
-/* A child of `ctx`. */
+/* A child of `ctx`; NULL if it would be longer than JOB_MAX_BYTES, which no
+   refresher reads. All texts are UTF-8. */
 char *job_encode(TALLOC_CTX *ctx, const struct job *job, size_t *len);
 
-/* 0, or -1: not a job of this version. Strings are children of `ctx`. */
+/* 0, or -1: not a job of this version, longer than JOB_MAX_BYTES, or with a text that is
+   not UTF-8 or holds a NUL. Strings are children of `ctx`. */
 int job_decode(TALLOC_CTX *ctx, const char *bytes, size_t len, struct job *job)
     __attribute__((warn_unused_result));
 

@@ -44,12 +44,13 @@ struct queue {
     char *processing;
     char *alive;
     char *registry;
+    char *turn; /* held by the refresher that reaps */
 };
 
 static char *queue_key(TALLOC_CTX *ctx, const char *prefix, const char *kind, const char *of)
 {
-    return mem_check(talloc_asprintf(ctx, "{%s:jobs}:%s%s%s", prefix, kind,
-                                     of[0] != '\0' ? ":" : "", of));
+    return mem_check(
+        talloc_asprintf(ctx, "{%s:jobs}:%s%s%s", prefix, kind, of[0] != '\0' ? ":" : "", of));
 }
 
 static char *jobs_key(TALLOC_CTX *ctx, const char *prefix)
@@ -98,8 +99,7 @@ enum queue_offer queue_offer(TALLOC_CTX *ctx, struct redis *redis,
     }
 }
 
-struct queue *queue_new(TALLOC_CTX *ctx, struct redis *redis,
-                        const struct redis_settings *settings)
+struct queue *queue_new(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings)
 {
     struct queue *queue = mem_check(talloc_zero(ctx, struct queue));
     char host[64] = "";
@@ -111,12 +111,12 @@ struct queue *queue_new(TALLOC_CTX *ctx, struct redis *redis,
         random = 0;
     queue->redis = redis;
     queue->prefix = settings->prefix;
-    queue->name =
-        mem_check(talloc_asprintf(queue, "%s-%ld-%08x", host, (long)getpid(), random));
+    queue->name = mem_check(talloc_asprintf(queue, "%s-%ld-%08x", host, (long)getpid(), random));
     queue->jobs = jobs_key(queue, queue->prefix);
     queue->processing = queue_key(queue, queue->prefix, "processing", queue->name);
     queue->alive = queue_key(queue, queue->prefix, "alive", queue->name);
     queue->registry = queue_key(queue, queue->prefix, "refreshers", "");
+    queue->turn = queue_key(queue, queue->prefix, "reaper", "");
     return queue;
 }
 
@@ -189,8 +189,8 @@ int queue_back_off(struct queue *queue, const char *base, int64_t ms)
     TALLOC_CTX *ctx = talloc_new(queue);
     struct redis_digits room;
     const struct redis_part parts[] = {
-        redis_text("SET"), redis_text(queue_key(ctx, queue->prefix, "mark", base)),
-        redis_text("1"),   redis_text("PX"),
+        redis_text("SET"),       redis_text(queue_key(ctx, queue->prefix, "mark", base)),
+        redis_text("1"),         redis_text("PX"),
         redis_number(&room, ms),
     };
     int64_t result = run(queue->redis, parts, 5);
@@ -202,9 +202,8 @@ int queue_back_off(struct queue *queue, const char *base, int64_t ms)
 int queue_beat(struct queue *queue)
 {
     struct redis_digits ms;
-    const struct redis_part alive[] = {redis_text("SET"), redis_text(queue->alive),
-                                       redis_text("1"), redis_text("PX"),
-                                       redis_number(&ms, QUEUE_ALIVE_MS)};
+    const struct redis_part alive[] = {redis_text("SET"), redis_text(queue->alive), redis_text("1"),
+                                       redis_text("PX"), redis_number(&ms, QUEUE_ALIVE_MS)};
     const struct redis_part enrol[] = {redis_text("SADD"), redis_text(queue->registry),
                                        redis_text(queue->name)};
 
@@ -233,11 +232,31 @@ static int64_t reap_one(struct queue *queue, const char *name)
     return count;
 }
 
+/* 1: this refresher reaps for the next second, 0: another does, -1. */
+static int64_t take_turn(struct queue *queue)
+{
+    struct redis_digits ms;
+    const struct redis_part parts[] = {
+        redis_text("SET"), redis_text(queue->turn), redis_text(queue->name),
+        redis_text("NX"),  redis_text("PX"),        redis_number(&ms, QUEUE_BEAT_MS - 100),
+    };
+    redisReply *reply = redis_command(queue->redis, parts, 6);
+    int64_t result = redis_reply_failed(reply, "SET") ? -1 : redis_reply_is(reply, "OK");
+
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return result;
+}
+
 int queue_reap(struct queue *queue)
 {
     const struct redis_part parts[] = {redis_text("SMEMBERS"), redis_text(queue->registry)};
+    int64_t moved = take_turn(queue);
+
+    if (moved != 1)
+        return (int)moved;
     redisReply *reply = redis_command(queue->redis, parts, 2);
-    int64_t moved = 0;
+    moved = 0;
 
     if (redis_reply_failed(reply, "SMEMBERS") || reply->type != REDIS_REPLY_ARRAY)
         moved = -1;

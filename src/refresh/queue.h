@@ -49,7 +49,8 @@ int queue_back_off(struct queue *queue, const char *base, int64_t ms);
 /* Shows that this refresher lives. */
 int queue_beat(struct queue *queue);
 
-/* Puts back what dead refreshers had taken: how many jobs, or -1. */
+/* Puts back what dead refreshers had taken: how many jobs, or -1. Of all refreshers one
+   a second does the work. */
 int queue_reap(struct queue *queue);
 
 /* Takes this refresher off the list of those that live and puts back what it has in hand. Also

@@ -86,8 +86,8 @@ static yajl_gen_status put_object(yajl_gen gen, const struct json_column *column
     yajl_gen_status status = yajl_gen_map_open(gen);
 
     for (size_t i = 0; i < count && status == yajl_gen_status_ok; i++) {
-        status = yajl_gen_string(gen, (const unsigned char *)columns[i].name,
-                                 strlen(columns[i].name));
+        status =
+            yajl_gen_string(gen, (const unsigned char *)columns[i].name, strlen(columns[i].name));
         if (status == yajl_gen_status_ok)
             status = put_cell(gen, columns[i].kind, &cells[i]);
     }

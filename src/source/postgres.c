@@ -51,9 +51,8 @@ struct postgres {
 const char *query_outcome_name(enum query_outcome outcome)
 {
     static const char *const names[] = {
-        [QUERY_DONE] = "done",           [QUERY_NO_ROW] = "no-row",
-        [QUERY_BAD_VALUE] = "bad-value", [QUERY_BROKEN] = "broken",
-        [QUERY_TIMED_OUT] = "timed-out", [QUERY_NO_SLOT] = "no-slot",
+        [QUERY_DONE] = "done",     [QUERY_NO_ROW] = "no-row",       [QUERY_BAD_VALUE] = "bad-value",
+        [QUERY_BROKEN] = "broken", [QUERY_TIMED_OUT] = "timed-out", [QUERY_NO_SLOT] = "no-slot",
         [QUERY_AWAY] = "away",
     };
 
@@ -105,14 +104,14 @@ static void on_session_up(void *data)
     postgres->breaker_until_us = 0;
 }
 
+/* Every session that reports is one of ours. */
 static struct pooled *find_pooled(struct postgres *postgres, const struct session *session)
 {
-    struct pooled *pooled;
+    struct pooled *pooled = TAILQ_FIRST(&postgres->sessions);
 
-    TAILQ_FOREACH(pooled, &postgres->sessions, link)
-        if (pooled->session == session)
-            return pooled;
-    return NULL;
+    while (pooled->session != session)
+        pooled = TAILQ_NEXT(pooled, link);
+    return pooled;
 }
 
 static void close_session(struct postgres *postgres, struct pooled *pooled)
@@ -134,8 +133,7 @@ static void on_session_ended(void *data, struct session *session, struct query *
 }
 
 /* Queries only read, so one whose connection broke is simply sent once more. */
-static void on_session_closed(void *data, struct session *session, struct query *query,
-                              bool worked)
+static void on_session_closed(void *data, struct session *session, struct query *query, bool worked)
 {
     struct postgres *postgres = data;
 
@@ -160,8 +158,8 @@ static struct session *idle_session(struct postgres *postgres)
     struct pooled *pooled;
 
     TAILQ_FOREACH(pooled, &postgres->sessions, link)
-        if (session_is_idle(pooled->session))
-            return pooled->session;
+    if (session_is_idle(pooled->session))
+        return pooled->session;
 
     pooled = mem_check(talloc_zero(postgres, struct pooled));
     pooled->session = session_new(pooled, &postgres->session_options);
@@ -218,8 +216,7 @@ void postgres_query(struct postgres *postgres, const struct query_request *reque
     query->request = *request;
     query->statement = &postgres->statements[request->route->index];
     query->slot = -1;
-    query->slot_until_us =
-        clock_monotonic_us() + postgres->settings->slot_timeout_ms * 1000;
+    query->slot_until_us = clock_monotonic_us() + postgres->settings->slot_timeout_ms * 1000;
     TAILQ_INSERT_TAIL(&postgres->waiting, query, link);
     pump_after(postgres, 0);
 }
@@ -235,8 +232,7 @@ static void on_reap(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     while (pooled != NULL && postgres->n_sessions > 1) {
         struct pooled *earlier = TAILQ_PREV(pooled, pooled_list, link);
-        if (session_is_idle(pooled->session) &&
-            session_idle_since_us(pooled->session) < before_us)
+        if (session_is_idle(pooled->session) && session_idle_since_us(pooled->session) < before_us)
             close_session(postgres, pooled);
         pooled = earlier;
     }

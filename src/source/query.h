@@ -12,7 +12,7 @@ struct query {
     TAILQ_ENTRY(query) link;
     struct query_request request;
     struct statement *statement;
-    int slot;             /* -1: none held */
+    int slot;              /* -1: none held */
     int64_t slot_until_us; /* monotonic */
     int64_t sent_us;
     bool retried;

@@ -37,14 +37,14 @@ struct session {
     struct session_options options;
     PGconn *conn;
     enum session_step step;
-    bool worked;              /* it has connected and taken its settings */
-    unsigned *prepared;       /* by statement index: the generation prepared here, 0: none */
-    unsigned preparing;       /* the generation that STEP_PREPARE has sent */
-    struct query *query;      /* NULL: none */
+    bool worked;         /* it has connected and taken its settings */
+    unsigned *prepared;  /* by statement index: the generation prepared here, 0: none */
+    unsigned preparing;  /* the generation that STEP_PREPARE has sent */
+    struct query *query; /* NULL: none */
     struct query_result result;
-    bool replan;              /* the tables have changed: describe and run once more */
+    bool replan; /* the tables have changed: describe and run once more */
     bool in_recovery;
-    char sqlstate[6];         /* of the query's error; "": none */
+    char sqlstate[6]; /* of the query's error; "": none */
     struct json_writer *writer;
     struct json_column *columns;
     struct json_cell *cells;
@@ -209,8 +209,8 @@ static void take_error(struct session *session, const PGresult *res)
     if (session->step == STEP_SETUP || session->query == NULL)
         return;
     /* 0A000: cached plan must not change result type; 26000: no such statement */
-    if (!session->query->retried && (strcmp(session->sqlstate, "0A000") == 0 ||
-                                     strcmp(session->sqlstate, "26000") == 0)) {
+    if (!session->query->retried &&
+        (strcmp(session->sqlstate, "0A000") == 0 || strcmp(session->sqlstate, "26000") == 0)) {
         session->replan = true;
         return;
     }
@@ -237,9 +237,8 @@ static bool take_columns(struct session *session, const PGresult *res)
     for (size_t i = 0; i + 1 < count; i++)
         session->columns[i].name =
             mem_check(talloc_strdup(session->columns, session->columns[i].name));
-    session->writer =
-        json_writer_new(session, statement->route->shape, statement->plan == PLAN_RENDERED,
-                        RESPONSE_MAX_BYTES);
+    session->writer = json_writer_new(session, statement->route->shape,
+                                      statement->plan == PLAN_RENDERED, RESPONSE_MAX_BYTES);
     return true;
 }
 
@@ -276,8 +275,8 @@ static void take_rows(struct session *session, const PGresult *res)
                 .len = (size_t)PQgetlength(res, row, (int)i),
             };
         }
-        take_json_status(session, json_writer_row(session->writer, session->columns,
-                                                  session->cells, count));
+        take_json_status(session,
+                         json_writer_row(session->writer, session->columns, session->cells, count));
     }
 }
 
@@ -363,8 +362,7 @@ static void send_step(struct session *session)
     switch (session->step) {
     case STEP_SETUP:
         if (session->options.settings->prepared)
-            send_settings(session,
-                          "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "");
+            send_settings(session, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "");
         else
             PQsendQuery(session->conn, "SELECT pg_is_in_recovery()");
         break;
@@ -426,8 +424,8 @@ static void start_query(struct session *session)
     const struct postgres_settings *settings = session->options.settings;
     int64_t limit_ms = session->query->request.limit_ms;
 
-    set_deadline(session, limit_ms < settings->statement_timeout_ms ? limit_ms
-                                                                   : limit_ms + SERVER_FIRST_MS);
+    set_deadline(session,
+                 limit_ms < settings->statement_timeout_ms ? limit_ms : limit_ms + SERVER_FIRST_MS);
     if (settings->prepared)
         advance_query(session);
     else
@@ -605,8 +603,8 @@ static int session_destroy(struct session *session)
 
 struct session *session_new(TALLOC_CTX *ctx, const struct session_options *options)
 {
-    static const char *const keywords[] = {"dbname", "fallback_application_name",
-                                           "client_encoding", NULL};
+    static const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
+                                           NULL};
     const char *const values[] = {options->settings->conninfo, "leeway", "UTF8", NULL};
     struct session *session = mem_check(talloc_zero(ctx, struct session));
 

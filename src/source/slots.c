@@ -47,8 +47,7 @@ struct slots *slots_open(TALLOC_CTX *ctx, const char *runtime_dir, size_t count,
 
 static bool lock_byte(int fd, size_t at, short type)
 {
-    struct flock lock = {
-        .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = 1};
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = 1};
 
     return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What children there are is compared with what children there should be, again after every
+   signal and deadline; nothing else starts or stops one. */
+#include "config.h"
+
+#include "prefork/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <talloc.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "prefork/notify.h"
+
+enum {
+    FIRST_DELAY_MS = 100,
+    MAX_DELAY_MS = 10000,
+    /* A child that dies this soon after it was ready has not worked. */
+    PROVEN_MS = 1000,
+    KILL_AFTER_DRAIN_MS = 1000,
+};
+
+enum child_state { CHILD_STARTING, CHILD_READY, CHILD_DRAINING };
+
+struct child {
+    TAILQ_ENTRY(child) link;
+    pid_t pid;
+    int index;
+    unsigned generation;
+    enum child_state state;
+    int ready_fd;       /* -1 once it has said so */
+    int64_t ready_us;   /* when it did */
+    int64_t kill_at_us; /* CHILD_DRAINING */
+};
+
+/* What is remembered of an index beyond its children. */
+struct post {
+    int64_t start_at_us;
+    int64_t delay_ms; /* 0: the last child had worked */
+};
+
+struct supervisor {
+    const struct supervisor_program *program;
+    TAILQ_HEAD(, child) children;
+    struct post *posts; /* by index */
+    int n_posts;
+    unsigned generation; /* counts reloads */
+    bool stopping;
+    bool announced; /* READY=1 was said of this generation */
+    bool killed;    /* some child did not stop by itself */
+    int signal_fd;
+    int parent_pipe[2]; /* nobody writes: its end is what children wait for */
+    sigset_t old_mask;
+};
+
+void child_ready(struct child_link *link)
+{
+    if (link->ready_fd == -1)
+        return;
+    /* if the parent has died, nobody needs to know */
+    ssize_t ignored = write(link->ready_fd, "", 1);
+    (void)ignored;
+    close(link->ready_fd);
+    link->ready_fd = -1;
+}
+
+/* In the child: what was the parent's is put away. */
+static void become_child(struct supervisor *supervisor, const struct child *child, int ready_fd)
+{
+    struct child_link link = {
+        .index = child->index,
+        .parent_fd = supervisor->parent_pipe[0],
+        .ready_fd = ready_fd,
+    };
+    const struct child *other;
+
+    TAILQ_FOREACH(other, &supervisor->children, link)
+    if (other->ready_fd != -1)
+        close(other->ready_fd);
+    close(supervisor->parent_pipe[1]);
+    close(supervisor->signal_fd);
+    signal(SIGPIPE, SIG_IGN);
+    sigprocmask(SIG_SETMASK, &supervisor->old_mask, NULL);
+    exit(supervisor->program->child(supervisor->program->data, &link));
+}
+
+static void log_failure(const char *message)
+{
+    log_event(LOG_LEVEL_ERROR, message, log_text("error", strerror(errno)));
+}
+
+/* A failure to fork is treated like a child that died at once. */
+static void postpone(struct post *post)
+{
+    post->delay_ms = post->delay_ms == 0 ? FIRST_DELAY_MS : 2 * post->delay_ms;
+    if (post->delay_ms > MAX_DELAY_MS)
+        post->delay_ms = MAX_DELAY_MS;
+    post->start_at_us = clock_monotonic_us() + post->delay_ms * 1000;
+}
+
+static void start_child(struct supervisor *supervisor, int index)
+{
+    struct child *child = mem_check(talloc_zero(supervisor, struct child));
+    int ready[2];
+
+    if (pipe2(ready, O_CLOEXEC) == -1) {
+        log_failure("cannot make a pipe");
+        postpone(&supervisor->posts[index]);
+        talloc_free(child);
+        return;
+    }
+    child->index = index;
+    child->generation = supervisor->generation;
+    child->ready_fd = ready[0];
+    TAILQ_INSERT_TAIL(&supervisor->children, child, link);
+    child->pid = fork();
+    if (child->pid == 0)
+        become_child(supervisor, child, ready[1]);
+    close(ready[1]);
+    if (child->pid == -1) {
+        log_failure("cannot fork");
+        postpone(&supervisor->posts[index]);
+        close(ready[0]);
+        TAILQ_REMOVE(&supervisor->children, child, link);
+        talloc_free(child);
+    }
+}
+
+static void drain_child(struct supervisor *supervisor, struct child *child)
+{
+    int64_t patience_ms =
+        supervisor->program->drain_timeout_ms(supervisor->program->data) + KILL_AFTER_DRAIN_MS;
+
+    if (child->state == CHILD_DRAINING)
+        return;
+    child->state = CHILD_DRAINING;
+    child->kill_at_us = clock_monotonic_us() + patience_ms * 1000;
+    kill(child->pid, SIGTERM);
+}
+
+static struct child *find_child(const struct supervisor *supervisor, int index, bool current)
+{
+    struct child *child;
+
+    TAILQ_FOREACH(child, &supervisor->children, link)
+    if (child->index == index && child->state != CHILD_DRAINING &&
+        (child->generation == supervisor->generation) == current)
+        return child;
+    return NULL;
+}
+
+static bool is_any_starting(const struct supervisor *supervisor)
+{
+    const struct child *child;
+
+    TAILQ_FOREACH(child, &supervisor->children, link)
+    if (child->state == CHILD_STARTING)
+        return true;
+    return false;
+}
+
+/* One index: a current child, and the one before it until the current one is ready. Successors
+   of living children start one at a time. */
+static void tend_post(struct supervisor *supervisor, int index)
+{
+    struct child *current = find_child(supervisor, index, true);
+    struct child *former = find_child(supervisor, index, false);
+
+    if (current == NULL && supervisor->posts[index].start_at_us <= clock_monotonic_us() &&
+        (former == NULL || !is_any_starting(supervisor)))
+        start_child(supervisor, index);
+    else if (current != NULL && current->state == CHILD_READY && former != NULL)
+        drain_child(supervisor, former);
+}
+
+static void kill_overdue(struct supervisor *supervisor)
+{
+    struct child *child;
+
+    TAILQ_FOREACH(child, &supervisor->children, link)
+    {
+        if (child->state != CHILD_DRAINING || child->kill_at_us > clock_monotonic_us())
+            continue;
+        log_event(LOG_LEVEL_ERROR, "child did not stop in time and is killed",
+                  log_text("role", supervisor->program->role), log_number("child", child->pid));
+        kill(child->pid, SIGKILL);
+        child->kill_at_us = INT64_MAX;
+        supervisor->killed = true;
+    }
+}
+
+static void announce(struct supervisor *supervisor)
+{
+    for (int i = 0; i < supervisor->n_posts; i++) {
+        const struct child *child = find_child(supervisor, i, true);
+        if (child == NULL || child->state != CHILD_READY)
+            return;
+    }
+    notify_manager("READY=1");
+    supervisor->announced = true;
+}
+
+/* Brings what is to what should be. */
+static void tend(struct supervisor *supervisor)
+{
+    struct child *child;
+
+    kill_overdue(supervisor);
+    if (supervisor->stopping) {
+        TAILQ_FOREACH(child, &supervisor->children, link)
+        drain_child(supervisor, child);
+        return;
+    }
+    TAILQ_FOREACH(child, &supervisor->children, link)
+    if (child->index >= supervisor->n_posts)
+        drain_child(supervisor, child);
+    for (int i = 0; i < supervisor->n_posts; i++)
+        tend_post(supervisor, i);
+    if (!supervisor->announced)
+        announce(supervisor);
+}
+
+static void log_death(const struct supervisor *supervisor, const struct child *child, int status)
+{
+    bool signalled = WIFSIGNALED(status);
+
+    log_event(signalled ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "child died",
+              log_text("role", supervisor->program->role), log_number("index", child->index),
+              log_number("child", child->pid),
+              log_number(signalled ? "signal" : "status",
+                         signalled ? WTERMSIG(status) : WEXITSTATUS(status)));
+}
+
+static bool had_worked(const struct child *child)
+{
+    return child->state == CHILD_READY &&
+           clock_monotonic_us() - child->ready_us >= PROVEN_MS * 1000;
+}
+
+static void bury(struct supervisor *supervisor, struct child *child, int status)
+{
+    bool expected = child->state == CHILD_DRAINING && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
+    if (!expected)
+        log_death(supervisor, child, status);
+    if (child->state != CHILD_DRAINING && child->index < supervisor->n_posts) {
+        struct post *post = &supervisor->posts[child->index];
+        if (had_worked(child))
+            *post = (struct post){.delay_ms = 0};
+        else
+            postpone(post);
+    }
+    if (child->ready_fd != -1)
+        close(child->ready_fd);
+    TAILQ_REMOVE(&supervisor->children, child, link);
+    talloc_free(child);
+}
+
+static void reap(struct supervisor *supervisor)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct child *child;
+        TAILQ_FOREACH(child, &supervisor->children, link)
+        if (child->pid == pid)
+            break;
+        if (child != NULL)
+            bury(supervisor, child, status);
+    }
+}
+
+static void set_posts(struct supervisor *supervisor)
+{
+    int count = (int)supervisor->program->count(supervisor->program->data);
+
+    supervisor->posts =
+        mem_check(talloc_realloc(supervisor, supervisor->posts, struct post, (unsigned)count));
+    memset(supervisor->posts, 0, (size_t)count * sizeof *supervisor->posts);
+    supervisor->n_posts = count;
+}
+
+static void reload(struct supervisor *supervisor)
+{
+    if (supervisor->stopping)
+        return;
+    notify_reloading();
+    if (supervisor->program->reload(supervisor->program->data) == -1) {
+        notify_manager("READY=1");
+        return;
+    }
+    supervisor->generation++;
+    supervisor->announced = false;
+    set_posts(supervisor);
+}
+
+static void stop(struct supervisor *supervisor)
+{
+    struct child *child;
+
+    notify_manager("STOPPING=1");
+    /* asked twice, somebody is in a hurry */
+    if (supervisor->stopping)
+        TAILQ_FOREACH(child, &supervisor->children, link)
+    child->kill_at_us = 0;
+    supervisor->stopping = true;
+}
+
+static void take_signals(struct supervisor *supervisor)
+{
+    struct signalfd_siginfo info;
+
+    while (read(supervisor->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD)
+            reap(supervisor);
+        else if (info.ssi_signo == SIGHUP)
+            reload(supervisor);
+        else
+            stop(supervisor);
+    }
+}
+
+static void take_readiness(struct child *child)
+{
+    char byte;
+
+    /* the end of the pipe without a byte: it is about to be reaped */
+    if (read(child->ready_fd, &byte, 1) == 1 && child->state == CHILD_STARTING) {
+        child->state = CHILD_READY;
+        child->ready_us = clock_monotonic_us();
+    }
+    close(child->ready_fd);
+    child->ready_fd = -1;
+}
+
+/* Until the next start or kill that is due; -1: only a signal can change anything. */
+static int next_deadline_ms(const struct supervisor *supervisor)
+{
+    int64_t at_us = INT64_MAX, now_us = clock_monotonic_us();
+    const struct child *child;
+
+    TAILQ_FOREACH(child, &supervisor->children, link)
+    if (child->state == CHILD_DRAINING && child->kill_at_us < at_us)
+        at_us = child->kill_at_us;
+    for (int i = 0; i < supervisor->n_posts && !supervisor->stopping; i++)
+        if (supervisor->posts[i].start_at_us < at_us && find_child(supervisor, i, true) == NULL &&
+            (find_child(supervisor, i, false) == NULL || !is_any_starting(supervisor)))
+            at_us = supervisor->posts[i].start_at_us;
+    if (at_us == INT64_MAX)
+        return -1;
+    return at_us <= now_us ? 0 : (int)((at_us - now_us + 999) / 1000);
+}
+
+static void wait_for_change(struct supervisor *supervisor)
+{
+    TALLOC_CTX *ctx = talloc_new(supervisor);
+    struct child *child, *next;
+    nfds_t count = 1, i = 1;
+
+    TAILQ_FOREACH(child, &supervisor->children, link)
+    count++;
+    struct pollfd *fds = mem_check(talloc_zero_array(ctx, struct pollfd, (unsigned)count));
+    fds[0] = (struct pollfd){.fd = supervisor->signal_fd, .events = POLLIN};
+    TAILQ_FOREACH(child, &supervisor->children, link)
+    fds[i++] = (struct pollfd){.fd = child->ready_fd, .events = POLLIN};
+    if (poll(fds, count, next_deadline_ms(supervisor)) > 0) {
+        i = 1;
+        /* before signals, which may take children off the list */
+        for (child = TAILQ_FIRST(&supervisor->children); child != NULL; child = next) {
+            next = TAILQ_NEXT(child, link);
+            if (fds[i++].revents != 0)
+                take_readiness(child);
+        }
+        if (fds[0].revents != 0)
+            take_signals(supervisor);
+    }
+    talloc_free(ctx);
+}
+
+/* Signals come through a descriptor only, so that none is lost between two looks. */
+static int catch_signals(struct supervisor *supervisor)
+{
+    sigset_t mask;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    sigaddset(&mask, SIGHUP);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &mask, &supervisor->old_mask) == -1)
+        return -1;
+    /* inherited as ignored, it would never arrive */
+    signal(SIGCHLD, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+    supervisor->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
+    return supervisor->signal_fd == -1 ? -1 : pipe2(supervisor->parent_pipe, O_CLOEXEC);
+}
+
+int supervisor_run(const struct supervisor_program *program)
+{
+    struct supervisor *supervisor = mem_check(talloc_zero(NULL, struct supervisor));
+
+    supervisor->program = program;
+    TAILQ_INIT(&supervisor->children);
+    if (catch_signals(supervisor) == -1) {
+        log_failure("cannot take signals");
+        talloc_free(supervisor);
+        return 1;
+    }
+    set_posts(supervisor);
+    while (!supervisor->stopping || !TAILQ_EMPTY(&supervisor->children)) {
+        tend(supervisor);
+        if (!supervisor->stopping || !TAILQ_EMPTY(&supervisor->children))
+            wait_for_change(supervisor);
+    }
+    int status = supervisor->killed ? 1 : 0;
+    close(supervisor->signal_fd);
+    close(supervisor->parent_pipe[0]);
+    close(supervisor->parent_pipe[1]);
+    sigprocmask(SIG_SETMASK, &supervisor->old_mask, NULL);
+    talloc_free(supervisor);
+    return status;
+}
