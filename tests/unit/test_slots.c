@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Query slots: counted over processes, and freed when their holder dies. */
+#include "config.h"
+
+#include "unit.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "source/slots.h"
+
+struct fixture {
+    char directory[64];
+    struct slots *slots;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = talloc_zero(NULL, struct fixture);
+    char error[256];
+
+    snprintf(fixture->directory, sizeof fixture->directory, "/tmp/leeway-slots-XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    fixture->slots = slots_open(fixture, fixture->directory, 2, error, sizeof error);
+    assert_non_null(fixture->slots);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/slots", fixture->directory);
+    unlink(path);
+    rmdir(fixture->directory);
+    talloc_free(fixture);
+    return 0;
+}
+
+static void test_within_a_process(void **state)
+{
+    const struct fixture *fixture = *state;
+    int first = slots_take(fixture->slots), second = slots_take(fixture->slots);
+
+    assert_int_not_equal(first, -1);
+    assert_int_not_equal(second, -1);
+    assert_int_not_equal(first, second);
+    assert_int_equal(slots_take(fixture->slots), -1);
+    slots_give_back(fixture->slots, first);
+    assert_int_equal(slots_take(fixture->slots), first);
+}
+
+/* A child that takes both slots, says so, and never gives them back. */
+static pid_t start_holder(const struct fixture *fixture)
+{
+    char error[256], byte;
+    int ready[2];
+
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct slots *own = slots_open(NULL, fixture->directory, 2, error, sizeof error);
+        bool both = own != NULL && slots_take(own) != -1 && slots_take(own) != -1;
+        if (write(ready[1], both ? "y" : "n", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(byte, 'y');
+    close(ready[0]);
+    return pid;
+}
+
+static void test_freed_by_the_kernel(void **state)
+{
+    const struct fixture *fixture = *state;
+    pid_t holder = start_holder(fixture);
+
+    assert_int_equal(slots_take(fixture->slots), -1);
+    kill(holder, SIGKILL);
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
+    assert_int_not_equal(slots_take(fixture->slots), -1);
+}
+
+static void test_unusable_directory(void **state)
+{
+    char error[256] = "";
+
+    (void)state;
+    assert_null(slots_open(NULL, "/nonexistent/leeway", 2, error, sizeof error));
+    assert_non_null(strstr(error, "/nonexistent/leeway/slots"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_within_a_process, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_freed_by_the_kernel, set_up, tear_down),
+        cmocka_unit_test(test_unusable_directory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
