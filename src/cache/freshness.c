@@ -44,7 +44,8 @@ struct freshness_verdict freshness_judge(const struct freshness_policy *policy, 
         verdict.ttl_us = policy->budget_us - age_us;
         verdict.fresh_us = policy->refresh_after_us - age_us;
     }
-    verdict.state = state_of(policy, status, &verdict);
+    /* a snapshot in the future: the clock was set back, and how old it is cannot be known */
+    verdict.state = now_us < snapshot_us ? FRESHNESS_EXPIRED : state_of(policy, status, &verdict);
     return verdict;
 }
 

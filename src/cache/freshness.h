@@ -25,15 +25,14 @@ struct freshness_verdict {
     enum freshness state;
     int64_t age_us;   /* never below 0 */
     int64_t fresh_us; /* what is left until it is stale; 0 or below from then on */
-    int64_t
-        ttl_us; /* what is left of the budget, a 404's being negative_budget; negative past it */
+    int64_t ttl_us;   /* what is left of the budget (of a 404: negative_budget); negative past it */
 };
 
 const char *freshness_name(enum freshness state);
 
-/* `status` is the entry's: a 404 is fresh below negative_budget and expired from
-   then on, so that its fresh_us is its ttl_us. An age below 0 (the snapshot lies in the future of a
-   clock that was set back) counts as 0. */
+/* `status` is the entry's: a 404 is fresh below negative_budget and expired from then on, so
+   that its fresh_us is its ttl_us. A snapshot in the future counts as age 0 but is expired: the
+   caller's bounds rule it out unless Redis's clock was set back. */
 struct freshness_verdict freshness_judge(const struct freshness_policy *policy, int status,
                                          int64_t snapshot_us, int64_t now_us);
 

@@ -36,7 +36,7 @@ static void test_judgement(void **state)
         {&usual, 200, 90 * SECOND - 1, FRESHNESS_ON_ERROR},
         {&usual, 200, 90 * SECOND, FRESHNESS_EXPIRED},
         {&usual, 200, INT64_C(1000000) * SECOND, FRESHNESS_EXPIRED},
-        {&usual, 200, -5 * SECOND, FRESHNESS_FRESH},
+        {&usual, 200, -5 * SECOND, FRESHNESS_EXPIRED},
         {&usual, 404, 0, FRESHNESS_FRESH},
         {&usual, 404, 6 * SECOND - 1, FRESHNESS_FRESH},
         {&usual, 404, 6 * SECOND, FRESHNESS_EXPIRED},
