@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A small HTTP client that hides nothing, and many requests at once."""
+import http.client
+import json
+import threading
+from dataclasses import dataclass
+
+from .wait import PATIENCE_S
+
+
+@dataclass
+class Response:
+    status: int
+    headers: dict  # lower-case names
+    body: bytes
+
+    @property
+    def cache(self):
+        return self.headers.get("cache-status")
+
+    @property
+    def control(self):
+        return self.headers.get("cache-control")
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def request(port, path, method="GET", headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    try:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        body = response.read()
+        return Response(response.status,
+                        {name.lower(): value for name, value in response.getheaders()}, body)
+    finally:
+        connection.close()
+
+
+class Background:
+    """A request that is under way: .done() says whether it was answered, .result() waits."""
+
+    def __init__(self, call):
+        self.value = None
+        self.error = None
+        self.thread = threading.Thread(target=self.run, args=(call,), daemon=True)
+        self.thread.start()
+
+    def run(self, call):
+        try:
+            self.value = call()
+        except Exception as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def done(self):
+        return not self.thread.is_alive()
+
+    def result(self):
+        self.thread.join(2 * PATIENCE_S)
+        assert self.done(), "a request was never answered"
+        if self.error:
+            raise self.error
+        return self.value

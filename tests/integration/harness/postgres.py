@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One private Postgres for the whole run; each test has a database of its own."""
+import glob
+import os
+import signal
+import subprocess
+
+import psycopg2
+
+from .process import Process, unprivileged_account
+from .wait import wait_until
+
+
+def find_program(name):
+    found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"),
+                   key=lambda path: int(path.split("/")[4]))
+    return found[-1] if found else name
+
+
+class Postgres:
+    """Logs every statement, so that tests can count queries by a marker in them."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+        self.account = unprivileged_account()
+        self.data = os.path.join(self.folder, "data")
+        self.process = None
+        os.makedirs(self.data, exist_ok=True)
+        if self.account:
+            os.chown(self.folder, self.account.pw_uid, self.account.pw_gid)
+            os.chown(self.data, self.account.pw_uid, self.account.pw_gid)
+        self.run(find_program("initdb"), "-D", self.data, "-U", "leeway", "-A", "trust", "-N",
+                 "-E", "UTF8", "--locale=C.UTF-8", "--wal-segsize=1")
+        self.start()
+
+    def run(self, *argv):
+        user = {"user": self.account.pw_uid, "group": self.account.pw_gid,
+                "extra_groups": []} if self.account else {}
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **user)
+
+    @property
+    def log(self):
+        return os.path.join(self.folder, "postgres.log")
+
+    def start(self):
+        self.process = Process(
+            [find_program("postgres"), "-D", self.data, "-k", self.folder, "-h", "",
+             "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=200",
+             "-c", "log_statement=all", "-c", "log_line_prefix=%d "],
+            self.log, account=self.account, cwd=self.folder)
+        wait_until(self.answers, "Postgres answers")
+
+    def answers(self):
+        try:
+            self.connect("postgres").close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
+    def stop(self):
+        """At once, as after a crash."""
+        self.process.stop(signal.SIGQUIT)
+
+    def conninfo(self, database):
+        return f"host={self.folder} user=leeway dbname={database}"
+
+    def connect(self, database):
+        connection = psycopg2.connect(self.conninfo(database))
+        connection.autocommit = True
+        return connection
+
+    def create_database(self, name):
+        self.execute("postgres", f"create database {name}")
+
+    def drop_database(self, name):
+        self.execute("postgres", f"drop database if exists {name} with (force)")
+
+    def execute(self, database, sql, *values):
+        """All rows, or None for a statement without."""
+        connection = self.connect(database)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, values or None)
+                return cursor.fetchall() if cursor.description else None
+        finally:
+            connection.close()
+
+    def count_executions(self, database, marker):
+        """How often a statement with `marker` in it was executed in `database`."""
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return sum(1 for line in log
+                       if line.startswith(database + " ") and "execute " in line and marker in line)

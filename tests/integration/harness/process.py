@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Processes that end with the test, each with a log file that a failed test shows."""
+import os
+import pwd
+import signal
+import subprocess
+
+from .wait import PATIENCE_S
+
+
+def unprivileged_account():
+    """Whom to run as what refuses root; None if we are not root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise RuntimeError("no account to run Postgres as")
+
+
+class Process:
+    """A started program. `log` collects its standard output and error."""
+
+    def __init__(self, argv, log, account=None, **options):
+        def become():
+            os.setgroups([])
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
+
+        self.argv = [str(part) for part in argv]
+        self.log = log
+        with open(log, "ab") as out:
+            self.popen = subprocess.Popen(
+                self.argv, stdout=out, stderr=subprocess.STDOUT,
+                stdin=options.pop("stdin", subprocess.DEVNULL),
+                preexec_fn=become if account else None, **options)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def is_running(self):
+        return self.popen.poll() is None
+
+    def send(self, number):
+        if self.is_running():
+            os.kill(self.pid, number)
+
+    def wait(self, seconds=PATIENCE_S):
+        """The exit status; negative for a signal."""
+        return self.popen.wait(seconds)
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends it, by force if need be. The exit status."""
+        self.send(signal.SIGCONT)
+        self.send(number)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGKILL)
+            return self.wait()
+
+    def children(self):
+        """Pids of its children that live."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as listing:
+            return [int(pid) for pid in listing.read().split()]
+
+    def log_text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as text:
+            return text.read()

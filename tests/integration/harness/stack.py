@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""leeway's programs over private servers, as a user would run them."""
+import os
+import re
+import signal
+import socket
+import subprocess
+
+from . import fastcgi, http
+from .process import Process
+from .wait import wait_until
+
+BUILD = os.environ.get("LEEWAY_BUILDDIR", os.getcwd())
+FINDINGS = re.compile(r"ERROR: (Address|Leak|UndefinedBehavior)Sanitizer|runtime error:")
+
+
+def program(name):
+    return os.path.join(BUILD, name)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Stack:
+    """Starts nothing by itself but what a test asks for."""
+
+    def __init__(self, folder, postgres, redis, database):
+        self.folder = str(folder)
+        self.postgres = postgres
+        self.redis = redis
+        self.database = database
+        self.port = None
+        self.processes = []
+        self.expect_deaths = False
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    @property
+    def config(self):
+        return self.path("leeway.conf")
+
+    @property
+    def socket(self):
+        return self.path("leeway.sock")
+
+    def configure(self, routes, settings="", redis="", postgres=""):
+        """Writes leeway.conf; `routes` are contexts and routes, the others further settings."""
+        with open(self.config, "w", encoding="utf-8") as out:
+            out.write(f"""
+workers = 2
+refreshers = 1
+runtime_dir = "{self.path('run')}"
+{settings}
+redis {{
+  address = "unix:{self.redis.socket}"
+  {redis}
+}}
+postgres {{
+  conninfo = "{self.postgres.conninfo(self.database)}"
+  {postgres}
+}}
+{routes}
+""")
+
+    def sql(self, statement, *values):
+        return self.postgres.execute(self.database, statement, *values)
+
+    def executions(self, marker):
+        """How often a route's statement with `marker` in it has reached Postgres."""
+        return self.postgres.count_executions(self.database, marker)
+
+    def start_process(self, name, argv, **options):
+        process = Process(argv, self.path(name + ".log"), **options)
+        self.processes.append(process)
+        return process
+
+    def start_worker(self, *options, name="worker"):
+        worker = self.start_process(
+            name, [program("leeway-worker"), "-c", self.config, "-s", "unix:" + self.socket,
+                   *options])
+        wait_until(lambda: not worker.is_running() or self.worker_answers(), "the worker answers")
+        assert worker.is_running(), worker.log_text()
+        return worker
+
+    def worker_answers(self):
+        try:
+            with fastcgi.Connection(self.socket) as connection:
+                return connection.ask("/health")[0] == 200
+        except (OSError, fastcgi.Closed):
+            return False
+
+    def start_refresher(self, *options, name="refresher"):
+        return self.start_process(name, [program("leeway-refresher"), "-c", self.config, *options])
+
+    def start_lighttpd(self):
+        self.port = free_port()
+        conf = self.path("lighttpd.conf")
+        with open(conf, "w", encoding="utf-8") as out:
+            out.write(f"""
+server.document-root = "{self.folder}"
+server.bind = "127.0.0.1"
+server.port = {self.port}
+server.modules = ("mod_fastcgi")
+fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disable",
+                           "fix-root-scriptname" => "enable")))
+""")
+        server = self.start_process("lighttpd", ["lighttpd", "-D", "-f", conf])
+        wait_until(self.port_answers, "lighttpd answers")
+        return server
+
+    def port_answers(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def start(self, routes, refresher=True, **settings):
+        """The whole: configuration, worker, refresher, lighttpd."""
+        self.configure(routes, **settings)
+        self.worker = self.start_worker()
+        self.refresher = self.start_refresher() if refresher else None
+        self.start_lighttpd()
+        return self
+
+    def get(self, path, method="GET", **headers):
+        """Through lighttpd. A header's name is written with underscores."""
+        return http.request(self.port, path, method,
+                            {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def get_later(self, path, **options):
+        return http.Background(lambda: self.get(path, **options))
+
+    def get_many(self, paths):
+        """All at once; the responses in the same order."""
+        return [later.result() for later in [self.get_later(path) for path in paths]]
+
+    def ask(self, uri, **options):
+        """Straight to the worker: status, headers, body."""
+        with fastcgi.Connection(self.socket) as connection:
+            return connection.ask(uri, **options)
+
+    def run(self, name, *options):
+        """A program run to its end, for its output and exit status."""
+        return subprocess.run([program(name), *options], capture_output=True, text=True,
+                              timeout=30, check=False)
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.stop(signal.SIGTERM)
+
+    def findings(self):
+        """What a sanitizer said, or a child that died although no test killed it."""
+        found = []
+        for process in self.processes:
+            text = process.log_text()
+            if FINDINGS.search(text):
+                found.append(process.log)
+            if not self.expect_deaths and 'msg="child died"' in text:
+                found.append(process.log)
+        return found
+
+    def logs(self):
+        return "".join(f"==== {process.log}\n{process.log_text()}\n" for process in self.processes)
