@@ -170,6 +170,7 @@ static struct visit *understand(struct server *server, struct request *request)
 /* The job for a stale hit, made while the visit still lives. */
 struct refresh_wish {
     bool wanted;
+    const struct route *route;
     char *base;
     char *job;
     size_t job_len;
@@ -192,6 +193,7 @@ static struct refresh_wish wish_refresh(struct server *server, TALLOC_CTX *ctx,
         .fingerprint = visit->rules->fingerprint,
         .values = visit->values,
     };
+    wish.route = visit->route;
     wish.base = mem_check(talloc_strdup(ctx, visit->base));
     wish.job = job_encode(ctx, &job, &wish.job_len);
     wish.wanted = wish.job != NULL; /* else its parameters are too long to be queued */
@@ -204,8 +206,11 @@ static void ask_for_refresh(struct server *server, TALLOC_CTX *ctx, const struct
     const struct redis_settings *settings = &server->backend->app->config->settings.redis;
     const struct redis_part job = {wish->job, wish->job_len};
 
-    if (wish->wanted)
-        queue_offer(ctx, server->backend->redis, settings, wish->base, job, wish->mark_ms);
+    if (!wish->wanted)
+        return;
+    if (queue_offer(ctx, server->backend->redis, settings, wish->base, job, wish->mark_ms) ==
+        QUEUE_FULL)
+        metrics_refresh(server->backend->metrics, wish->route, REFRESH_DROPPED);
 }
 
 /* Answers first; the refresh is asked for behind the client's back. */
