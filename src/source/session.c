@@ -49,6 +49,7 @@ struct session {
     struct json_column *columns;
     struct json_cell *cells;
     int64_t idle_since_us;
+    int64_t started_us; /* when the query's first step was sent */
     ev_io io;
     ev_timer deadline;
 };
@@ -128,8 +129,8 @@ static void log_if_slow(const struct session *session, const struct query *query
                         const struct query_result *result)
 {
     int64_t limit_ms = session->options.slow_query_ms;
-    int64_t took_ms = (clock_monotonic_us() - result->sent_us) / 1000;
-    bool slow = result->sent_us != 0 && limit_ms > 0 && took_ms >= limit_ms;
+    int64_t took_ms = (clock_monotonic_us() - session->started_us) / 1000;
+    bool slow = limit_ms > 0 && took_ms >= limit_ms;
 
     if (result->outcome == QUERY_TIMED_OUT)
         log_event(LOG_LEVEL_WARN, "query timed out",
@@ -424,6 +425,7 @@ static void start_query(struct session *session)
     const struct postgres_settings *settings = session->options.settings;
     int64_t limit_ms = session->query->request.limit_ms;
 
+    session->started_us = clock_monotonic_us();
     set_deadline(session,
                  limit_ms < settings->statement_timeout_ms ? limit_ms : limit_ms + SERVER_FIRST_MS);
     if (settings->prepared)
