@@ -216,7 +216,11 @@ static void take_error(struct session *session, const PGresult *res)
         return;
     }
     session->result.outcome = outcome_of(session->sqlstate);
-    if (session->result.outcome == QUERY_BROKEN || session->result.outcome == QUERY_AWAY)
+    if (session->result.outcome == QUERY_BAD_VALUE)
+        log_event(LOG_LEVEL_INFO, "a value was refused by postgres",
+                  log_text("route", session->query->request.route->pattern),
+                  log_text("sqlstate", session->sqlstate));
+    else if (session->result.outcome != QUERY_TIMED_OUT)
         log_broken(session, message_to_log(res, session->sqlstate));
 }
 
