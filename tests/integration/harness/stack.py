@@ -34,6 +34,7 @@ class Stack:
         self.database = database
         self.port = None
         self.processes = []
+        self.mount = ""
         self.expect_deaths = False
 
     def path(self, name):
@@ -89,7 +90,7 @@ postgres {{
     def worker_answers(self):
         try:
             with fastcgi.Connection(self.socket) as connection:
-                return connection.ask("/health")[0] == 200
+                return connection.ask(self.mount + "/health")[0] == 200
         except (OSError, fastcgi.Closed):
             return False
 
