@@ -35,6 +35,7 @@ class Stack:
         self.port = None
         self.processes = []
         self.mount = ""
+        self.postgres_conninfo = postgres.conninfo(database)
         self.expect_deaths = False
 
     def path(self, name):
@@ -61,7 +62,7 @@ redis {{
   {redis}
 }}
 postgres {{
-  conninfo = "{self.postgres.conninfo(self.database)}"
+  conninfo = "{self.postgres_conninfo}"
   {postgres}
 }}
 {routes}
