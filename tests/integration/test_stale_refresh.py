@@ -50,6 +50,9 @@ def test_headers_and_refresh(stack):
     assert stale.control == (f"private, max-age=0, stale-while-revalidate={ttl}, "
                              "stale-if-error=0")
 
+    unchanged = stack.get("/items/7", If_None_Match="*")
+    assert unchanged.status == 304
+
     wait_until(lambda: "detail" not in stack.get("/items/7").cache, "a refreshed hit")
     assert stack.get("/items/7").json() == {"id": 7, "name": "new"}
     assert stack.executions("marker:item") == 2
@@ -128,6 +131,17 @@ def test_jobs_that_mean_nothing_are_dropped(stack):
     grow_stale(stack, "/items/7")
     stack.get("/items/7")
     wait_until(lambda: stack.executions("marker:item") == 2, "the refresher goes on")
+
+
+def test_a_stale_304(stack):
+    make_items(stack)
+    stack.start(ROUTES, refresher=False)
+    grow_stale(stack, "/items/7")
+    etag = stack.get("/items/7").headers["etag"]
+    answer = stack.get("/items/7", If_None_Match=etag)
+    assert (answer.status, answer.body) == (304, b"")
+    assert answer.cache.endswith("; detail=stale")
+    assert answer.control.startswith("private, max-age=0, stale-while-revalidate=1")
 
 
 def test_the_job_of_a_killed_refresher_is_done_by_another(stack):

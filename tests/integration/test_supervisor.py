@@ -98,6 +98,18 @@ def test_reload_loses_no_request(stack):
     assert len(stack.worker.children()) == 2
 
 
+def test_reloading_the_refresher(stack):
+    stack.configure(ROUTES)
+    refresher = stack.start_refresher()
+    wait_until(lambda: stack.redis.client().smembers("{leeway:jobs}:refreshers"), "enrolled")
+    before = refresher.children()
+    refresher.send(signal.SIGHUP)
+    wait_until(lambda: refresher.children() and not set(refresher.children()) & set(before),
+               "replaced")
+    wait_until(lambda: len(stack.redis.client().smembers("{leeway:jobs}:refreshers")) == 1,
+               "the old one has left")
+
+
 def test_a_broken_file_is_not_taken_over(stack):
     stack.start(ROUTES)
     before = stack.worker.children()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Large responses: what is over max_object is served and not stored; the rest goes out whole."""
 from harness import fastcgi
+from harness.wait import wait_until
 
 ROUTES = """
 route "/text/{n}" {
@@ -51,6 +52,23 @@ def test_a_slow_reader_holds_up_nobody(stack):
         status, _, body = connection.read_answer()
         assert (status, body) == (200, BODY_OF % (b"x" * 900000))
         connection.close()
+
+
+def test_slow_readers_share_what_was_computed_for_them(stack):
+    stack.configure(ROUTES)
+    stack.start_worker("-n", "1")
+    slow = [fastcgi.Connection(stack.socket) for _ in range(5)]
+    for connection in slow:
+        connection.send(fastcgi.request("/text/900001"))
+    # all of them are being answered from the one fill, whose memory has been given up since
+    wait_until(lambda: stack.redis.client().keys("*:entry"), "stored")
+    assert "hit" in stack.ask("/text/900001")[1]["cache-status"]
+    slow.pop().close()
+    for connection in slow:
+        status, _, body = connection.read_answer()
+        assert (status, body) == (200, BODY_OF % (b"x" * 900001))
+        connection.close()
+    assert stack.executions("marker:text") == 1
 
 
 def test_a_reader_that_stops_is_cut_off(stack):
