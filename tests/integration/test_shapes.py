@@ -98,3 +98,26 @@ def test_a_table_that_changes_is_no_error(stack):
     assert stack.get("/t/3").json() == {"id": 3, "v": "3", "d": "2026-01-01"}
     stack.sql("alter table t drop v")
     assert stack.get("/t/4").json() == {"id": 4, "d": "2026-01-01"}
+
+
+def test_slow_queries_are_logged_with_their_route_alone(stack):
+    stack.start("""route "/late/{t}" { param "t" { type = text }
+                   sql = "select $1 as t from pg_sleep(0.2)"  shape = value }
+                   route "/quick" { sql = "select 1"  shape = value }""",
+                settings="slow_query = 100ms", refresher=False)
+    assert stack.get("/late/secretvalue").status == 200
+    assert stack.get("/quick").status == 200
+    log = stack.worker.log_text()
+    assert 'msg="slow query" route=/late/{t} ms=' in log
+    assert "/quick" not in log
+    assert "secretvalue" not in log
+
+
+def test_a_response_over_64_mb_is_refused(stack):
+    stack.start("""route "/big/{n}" { param "n" { type = int }
+                   sql = "select repeat('x', 1000000) as t from generate_series(1, $1::int)" }""",
+                postgres="statement_timeout = 30s", settings="drain_timeout = 30s",
+                refresher=False)
+    assert stack.get("/big/68").status == 500
+    assert "the response is over 64 MB" in stack.worker.log_text()
+    assert len(stack.get("/big/3").body) > 3000000
