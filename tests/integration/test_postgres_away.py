@@ -82,6 +82,17 @@ def test_a_failed_refresh_keeps_the_entry(own):
     assert "detail=stale" in own.get("/stale").cache
 
 
+def test_a_connection_lost_in_the_middle_is_not_noticed(own):
+    own.start(ROUTES + """route "/slow" { sql = "select 1 as n from pg_sleep(0.5) -- marker:slow" }""",
+              refresher=False)
+    later = own.get_later("/slow")
+    wait_until(lambda: own.executions("marker:slow") == 1, "the query is under way")
+    own.sql("select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name = 'leeway'")
+    assert later.result().status == 200
+    assert own.executions("marker:slow") == 2
+
+
 def test_a_lost_connection_is_not_noticed(own):
     own.start(ROUTES, refresher=False)
     own.get("/items/1")
