@@ -46,7 +46,7 @@ def test_headers_and_refresh(stack):
 
     stale = stack.get("/items/7")
     assert stale.json() == {"id": 7, "name": "old"}
-    ttl = int(re.fullmatch(r"leeway; hit; ttl=(1[78]); detail=stale", stale.cache)[1])
+    ttl = int(re.fullmatch(r"leeway; hit; ttl=(1\d); detail=stale", stale.cache)[1])
     assert stale.control == (f"private, max-age=0, stale-while-revalidate={ttl}, "
                              "stale-if-error=0")
 

@@ -9,6 +9,11 @@ route "/slow/{id}" {
   sql = "select $1::int as id from pg_sleep(1) -- marker:slow"
   shape = object
 }
+route "/long/{id}" {
+  param "id" { type = int }
+  sql = "select $1::int as id from pg_sleep(3) -- marker:long"
+  shape = object
+}
 route "/quick" { sql = "select 1 as one" }
 """
 
@@ -16,8 +21,8 @@ route "/quick" { sql = "select 1 as one" }
 def test_hits_are_served_while_misses_are_under_way(stack):
     stack.start(ROUTES, settings="", postgres="slots = 40", refresher=False)
     stack.get("/quick")
-    misses = [stack.get_later(f"/slow/{i}") for i in range(40)]
-    wait_until(lambda: stack.executions("marker:slow") == 40, "all queries are under way")
+    misses = [stack.get_later(f"/long/{i}") for i in range(40)]
+    wait_until(lambda: stack.executions("marker:long") == 40, "all queries are under way")
     hits = [stack.get("/quick") for _ in range(20)]
     assert all("hit" in hit.cache for hit in hits)
     assert not any(miss.done() for miss in misses), "hits came first"
