@@ -47,6 +47,7 @@ static int restart(const struct program *program, int argc, char **argv)
 
 static int serve_alone(struct program *program, int argc, char **argv)
 {
+    program_log_start(program, 0);
     switch (worker_run(program->app, program->listen_fd, NULL)) {
     case WORKER_STOPPED:
         return 0;

@@ -14,6 +14,11 @@
 #include "base/mem.h"
 #include "cache/lease.h"
 
+enum {
+    AFTER_LEASE_MS = 5, /* when a lease that was not renewed is surely gone */
+    NO_EXPIRY_MS = 50,  /* it ended between two commands, or somebody gave it no expiry */
+};
+
 /* Why a response is not stored from the outset. */
 enum flight_bypass { BYPASS_NONE, BYPASS_NO_BUDGET, BYPASS_TOO_LARGE, BYPASS_NO_REDIS };
 
@@ -253,34 +258,24 @@ static void await_other(struct flight *flight, int64_t left_ms)
                                    lease_channel(node_of(flight), flight->base), on_wake, flight);
     ev_now_update(loop);
     ev_timer_stop(loop, &flight->recheck);
-    ev_timer_set(&flight->recheck, (double)(left_ms + 5) / 1000.0, 0.0);
+    ev_timer_set(&flight->recheck,
+                 (double)(left_ms > 0 ? left_ms + AFTER_LEASE_MS : NO_EXPIRY_MS) / 1000.0, 0.0);
     ev_timer_start(loop, &flight->recheck);
 }
 
-static void begin(struct flight *flight)
+/* What the lease's state asks for, where no stored response will do. */
+static void go_on(struct flight *flight, const struct lease_answer *answer)
 {
-    struct backend *backend = flight->flights->backend;
-    struct flight_node *node = node_of(flight);
-    struct lease_answer answer;
-
-    lease_take(node, backend->redis, flight->base, &flight->lease, &answer);
-    if (is_servable(judge_stored(flight, &answer.stored).state, false)) {
-        if (answer.state == LEASE_WON)
-            lease_give_up(node, backend->redis, &flight->lease);
-        end_with_stored(flight, &answer.stored, false);
-        stored_free(&answer.stored);
-        return;
-    }
-    switch (answer.state) {
+    switch (answer->state) {
     case LEASE_WON:
         lead(flight, BYPASS_NONE);
         break;
     case LEASE_HELD:
-        await_other(flight, answer.left_ms);
+        await_other(flight, answer->left_ms);
         break;
     case LEASE_FAILED:
-        if (!end_on_error(flight, answer.failed_status))
-            end_with_failure(flight, answer.failed_status, COLLAPSE_FAILED);
+        if (!end_on_error(flight, answer->failed_status))
+            end_with_failure(flight, answer->failed_status, COLLAPSE_FAILED);
         break;
     case LEASE_TOO_LARGE:
         lead(flight, BYPASS_TOO_LARGE);
@@ -289,7 +284,24 @@ static void begin(struct flight *flight)
         lead(flight, BYPASS_NO_REDIS);
         break;
     }
+}
+
+static void begin(struct flight *flight)
+{
+    struct redis *redis = flight->flights->backend->redis;
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    struct lease_answer answer;
+
+    lease_take(ctx, redis, flight->base, &flight->lease, &answer);
+    if (is_servable(judge_stored(flight, &answer.stored).state, false)) {
+        if (answer.state == LEASE_WON)
+            lease_give_up(ctx, redis, &flight->lease);
+        end_with_stored(flight, &answer.stored, false);
+    } else {
+        go_on(flight, &answer);
+    }
     stored_free(&answer.stored);
+    talloc_free(ctx);
 }
 
 static void on_recheck(struct ev_loop *loop, ev_timer *timer, int events)

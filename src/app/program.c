@@ -140,6 +140,14 @@ static int reload(void *data)
     return -1;
 }
 
+void program_log_start(const struct program *program, int64_t children)
+{
+    log_event(LOG_LEVEL_INFO, "started", log_text("program", program->name),
+              log_text("version", PACKAGE_VERSION), log_text("file", program->file),
+              log_number("routes", (int64_t)program->app->config->n_routes),
+              log_number("children", children));
+}
+
 int program_supervise(struct program *program)
 {
     const struct supervisor_program supervised = {
@@ -151,9 +159,6 @@ int program_supervise(struct program *program)
         .data = program,
     };
 
-    log_event(LOG_LEVEL_INFO, "started", log_text("program", program->name),
-              log_text("version", PACKAGE_VERSION), log_text("file", program->file),
-              log_number("routes", program->app->config->n_routes),
-              log_number("children", wanted_count(program)));
+    program_log_start(program, wanted_count(program));
     return supervisor_run(&supervised);
 }

@@ -38,6 +38,9 @@ void program_parse_options(struct program *program, int argc, char **argv);
    0 after -t. */
 void program_load_or_exit(struct program *program);
 
+/* Says in the log that the program has started, with so many children. */
+void program_log_start(const struct program *program, int64_t children);
+
 /* Runs children under a supervisor until told to stop; the exit status. */
 int program_supervise(struct program *program);
 
