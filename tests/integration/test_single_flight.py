@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""However many ask for a cold key, one query runs."""
+import os
+import signal
+
+from harness import fastcgi
+from harness.postgres import GATE
+from harness.stack import Stack
+from harness.wait import wait_until
+
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+route "/items/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select id, name from items, {GATE} where id = $1 -- marker:item"
+  shape = object
+}}
+route "/broken/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select 1 / (id - id) from items, {GATE} where id = $1 -- marker:broken"
+  shape = object
+}}
+"""
+PATH = "/items/7"
+CROWD = 60
+
+
+def prepare(stack):
+    stack.sql("create table items (id int primary key, name text)")
+    stack.sql("insert into items select i, 'item ' || i from generate_series(1, 100) i")
+
+
+def waiters(stack):
+    """How many processes wait for somebody else's query."""
+    client = stack.redis.client()
+    return sum(client.pubsub_numsub(channel)[0][1] for channel in client.pubsub_channels())
+
+
+def test_sixty_requests_of_eight_workers_are_one_query(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False, workers=8)
+    with stack.gate():
+        crowd = [stack.get_later(PATH) for _ in range(CROWD)]
+        wait_until(lambda: stack.executions("marker:item") > 0, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 1, "other workers wait for it")
+        assert not any(later.done() for later in crowd)
+    responses = [later.result() for later in crowd]
+    assert [response.status for response in responses] == [200] * CROWD
+    assert len({response.body for response in responses}) == 1
+    assert len({response.headers["etag"] for response in responses}) == 1
+    assert stack.executions("marker:item") == 1
+    stored = [response for response in responses if response.cache.endswith("; stored")]
+    collapsed = [response for response in responses
+                 if response.cache == "leeway; fwd=uri-miss; collapsed"]
+    hits = [response for response in responses if response.cache.startswith("leeway; hit")]
+    assert len(stored) == 1 and collapsed
+    assert len(stored) + len(collapsed) + len(hits) == CROWD
+    assert not stack.redis.client().keys("*:lease")
+
+
+def test_other_keys_are_other_flights(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    with stack.gate():
+        requests = [stack.get_later(f"/items/{number}") for number in (1, 2, 3)]
+        wait_until(lambda: stack.executions("marker:item") == 3, "three queries at once")
+    assert [later.result().json()["id"] for later in requests] == [1, 2, 3]
+
+
+def test_the_crowd_is_told_of_a_failure(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False, workers=4)
+    with stack.gate():
+        crowd = [stack.get_later("/broken/7") for _ in range(20)]
+        wait_until(lambda: stack.executions("marker:broken") > 0, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 1, "other workers wait for it")
+    responses = [later.result() for later in crowd]
+    assert {response.status for response in responses} == {400}
+    assert stack.executions("marker:broken") == 1
+    assert sum("retry-after" in response.headers for response in responses) == len(crowd) - 1
+
+
+def second_host(stack):
+    """A stack of its own runtime_dir and socket over the same Redis and Postgres."""
+    folder = stack.path("second")
+    os.mkdir(folder)
+    return Stack(folder, stack.postgres, stack.redis, stack.database)
+
+
+def test_two_hosts_share_a_query_and_survive_its_leader(stack):
+    prepare(stack)
+    stack.expect_deaths = True
+    stack.configure(ROUTES, workers=1)
+    leader = stack.start_worker()
+    second = second_host(stack)
+    try:
+        second.configure(ROUTES, workers=2)
+        second.start_worker()
+        with stack.gate():
+            stack.ask_later(PATH)
+            wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+            crowd = [second.ask_later(PATH) for _ in range(20)]
+            wait_until(lambda: waiters(stack) >= 1, "the second host waits")
+            assert stack.executions("marker:item") == 1
+            os.kill(leader.children()[0], signal.SIGKILL)
+            wait_until(lambda: stack.executions("marker:item") == 2, "a waiter takes over")
+        responses = [later.result() for later in crowd]
+        assert [status for status, _, _ in responses] == [200] * 20
+        assert stack.executions("marker:item") == 2
+        assert sum("stored" in headers["cache-status"] for _, headers, _ in responses) == 1
+    finally:
+        second.stop()
+    assert not second.findings()
+
+
+def test_a_purge_during_a_query_refuses_its_result(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    client = stack.redis.client()
+    with stack.gate():
+        request = stack.get_later(PATH)
+        lease = wait_until(lambda: client.keys("*:lease"), "the lease is taken")[0]
+        wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+        client.delete(lease, lease.replace(":lease", ":entry"))
+    response = request.result()
+    assert response.status == 200
+    assert response.cache == "leeway; fwd=uri-miss; fwd-status=200"
+    assert not stack.entries.keys()
+
+
+def test_a_leader_keeps_its_lease_for_as_long_as_its_query_runs(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    client = stack.redis.client()
+    with stack.gate():
+        request = stack.get_later(PATH)
+        lease = wait_until(lambda: client.keys("*:lease"), "the lease is taken")[0]
+        token = client.get(lease)
+        wait_until(lambda: client.pttl(lease) < 1500, "the lease grows old")
+        wait_until(lambda: client.pttl(lease) > 1800, "the lease is renewed")
+        assert client.get(lease) == token
+    assert request.result().cache.endswith("; stored")
+
+
+def test_a_client_that_leaves_does_not_take_the_query_along(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    with stack.gate():
+        with fastcgi.Connection(stack.socket) as first:
+            first.send(fastcgi.request(PATH))
+            wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+        second = stack.get_later(PATH)
+    assert second.result().status == 200
+    wait_until(stack.entries.keys, "the entry is stored")
+    assert stack.executions("marker:item") == 1
