@@ -112,6 +112,13 @@ postgres {{
         self.await_start(refresher, lambda: refresher.has_children(1))
         return refresher
 
+    def kill_child(self, process):
+        """Kills the first child and waits until another has taken its place."""
+        before = process.children()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: process.has_children(len(before)) and
+                   before[0] not in process.children(), "the child is replaced")
+
     def start_lighttpd(self):
         self.port = free_port()
         conf = self.path("lighttpd.conf")
