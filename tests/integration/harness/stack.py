@@ -85,10 +85,11 @@ postgres {{
         self.processes.append(process)
         return process
 
+    def worker_command(self, *options):
+        return [program("leeway-worker"), "-c", self.config, "-s", "unix:" + self.socket, *options]
+
     def start_worker(self, *options, name="worker"):
-        worker = self.start_process(
-            name, [program("leeway-worker"), "-c", self.config, "-s", "unix:" + self.socket,
-                   *options])
+        worker = self.start_process(name, self.worker_command(*options))
         self.await_start(worker, self.worker_answers)
         if "-n" not in options:
             wait_until(lambda: worker.has_children(self.workers), "all workers are there")

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Processes: replaced when they die, stopped and reloaded without losing a request."""
+import os
+import signal
+import threading
+
+import pytest
+
+from harness import fastcgi
+from harness.postgres import GATE
+from harness.stack import program
+from harness.wait import wait_until
+
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+route "/hello" {{ context = "c"  sql = "select 'hello'::text as t"  shape = value }}
+route "/items/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select $1::int as id"
+  shape = object
+}}
+route "/gated" {{ context = "c"  sql = "select 1 as n from {GATE} -- marker:gated"  shape = value }}
+"""
+MORE = ROUTES + 'route "/more" { context = "c"  sql = "select 2 as n"  shape = value }\n'
+
+
+class Load:
+    """Requests without a break; `with Load(stack) as load:` ... load.statuses."""
+
+    def __init__(self, stack, threads=4):
+        self.stack = stack
+        self.statuses = []
+        self.errors = []
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(number,), daemon=True)
+                        for number in range(threads)]
+
+    def run(self, number):
+        while not self.over.is_set():
+            # hits and misses
+            path = "/hello" if number % 2 else f"/items/{len(self.statuses)}"
+            try:
+                self.statuses.append(self.stack.get(path).status)
+            except Exception as error:  # pylint: disable=broad-except
+                self.errors.append(error)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        self.await_more(20)
+        return self
+
+    def __exit__(self, *exception):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(30)
+
+    def await_more(self, count):
+        target = len(self.statuses) + count
+        wait_until(lambda: len(self.statuses) >= target, "requests are answered")
+
+
+def start(stack, routes=ROUTES, **options):
+    return stack.start(routes, refresher=False, **options)
+
+
+def all_replaced(stack, process, before):
+    wait_until(lambda: process.has_children(stack.workers) and
+               not set(before) & set(process.children()), "all children are replaced")
+
+
+def test_a_killed_worker_is_replaced(stack):
+    stack.expect_deaths = True
+    start(stack)
+    for _ in range(3):
+        stack.kill_child(stack.worker)
+        assert stack.get("/hello").status == 200
+    assert "signal=9" in stack.worker.log_text()
+
+
+def test_a_killed_refresher_is_replaced(stack):
+    stack.expect_deaths = True
+    stack.configure(ROUTES)
+    stack.kill_child(stack.start_refresher())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_answers_what_waits_and_exits_0(stack, number):
+    start(stack)
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.worker.send(number)
+        wait_until(lambda: len(stack.worker.children()) == 1, "the idle worker has stopped")
+        assert not parked.done()
+    assert parked.result()[::2] == (200, b"1")
+    assert stack.worker.wait() == 0
+    assert not os.path.exists(stack.socket)
+
+
+def test_what_waits_beyond_drain_timeout_gets_503(stack):
+    # another worker of this host holds the only slot
+    stack.configure(ROUTES, postgres="slots = 1\n  statement_timeout = 20s",
+                    settings="drain_timeout = 20s")
+    holder = stack.path("holder.sock")
+    stack.start_process("holder", [program("leeway-worker"), "-c", stack.config, "-n", "0",
+                                   "-s", "unix:" + holder])
+    wait_until(lambda: os.path.exists(holder), "it listens")
+    with stack.gate(), fastcgi.Connection(holder) as connection:
+        connection.send(fastcgi.request("/gated"))
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.configure(ROUTES, settings="drain_timeout = 200ms",
+                        postgres="slots = 1\n  statement_timeout = 200ms\n  slot_timeout = 1m")
+        worker = stack.start_worker()
+        parked = stack.ask_later("/hello")
+        wait_until(lambda: len(stack.redis.client().keys("*:lease")) == 2, "it waits for the slot")
+        worker.send(signal.SIGTERM)
+        status, headers, _ = parked.result()
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert worker.wait() == 0
+    assert stack.executions("select 'hello'") == 0
+
+
+def test_idle_kept_connections_do_not_delay_the_end(stack):
+    start(stack)
+    with fastcgi.Connection(stack.socket) as kept:
+        assert kept.ask("/hello", keep=True)[0] == 200
+        stack.worker.send(signal.SIGTERM)
+        assert kept.is_closed()
+        assert stack.worker.wait() == 0
+
+
+def test_a_stop_right_after_the_start(stack):
+    stack.configure(ROUTES, workers=8)
+    for number in range(5):
+        worker = stack.start_process(f"brief{number}", stack.worker_command())
+        wait_until(worker.children, "the first child")
+        assert worker.stop() == 0
+
+
+def test_a_reload_under_load_loses_no_request(stack):
+    start(stack)
+    with Load(stack) as load:
+        for round_number in range(3):
+            before = stack.worker.children()
+            stack.configure(MORE if round_number % 2 == 0 else ROUTES)
+            stack.worker.send(signal.SIGHUP)
+            all_replaced(stack, stack.worker, before)
+            load.await_more(20)
+    assert not load.errors
+    assert set(load.statuses) == {200}
+    assert stack.get("/more").status == 200
+
+
+def test_a_reload_lets_parked_requests_finish(stack):
+    start(stack)
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.configure(MORE)
+        stack.worker.send(signal.SIGHUP)
+        wait_until(lambda: stack.get("/more").status == 200, "the new configuration serves")
+        assert not parked.done()
+    assert parked.result()[::2] == (200, b"1")
+
+
+def test_a_reload_changes_the_number_of_workers(stack):
+    start(stack)
+    for count in (4, 1):
+        before = stack.worker.children()
+        stack.configure(ROUTES, workers=count)
+        stack.worker.send(signal.SIGHUP)
+        all_replaced(stack, stack.worker, before)
+        assert stack.get("/hello").status == 200
+
+
+def test_a_broken_file_changes_nothing(stack):
+    start(stack)
+    children = stack.worker.children()
+    stack.configure(MORE + "\nworkerz = 8\n")
+    stack.worker.send(signal.SIGHUP)
+    wait_until(lambda: "not reloaded" in stack.worker.log_text(), "the log says why")
+    assert f"file={stack.config}" in stack.worker.log_text()
+    assert "workerz" in stack.worker.log_text()
+    assert stack.get("/hello").status == 200 and stack.get("/more").status == 404
+    assert stack.worker.children() == children
+    # and a good one is taken afterwards
+    stack.configure(MORE)
+    stack.worker.send(signal.SIGHUP)
+    wait_until(lambda: stack.get("/more").status == 200, "the new configuration serves")
+
+
+def test_a_refresher_is_reloaded(stack):
+    stack.configure(ROUTES)
+    refresher = stack.start_refresher()
+    before = refresher.children()
+    refresher.send(signal.SIGHUP)
+    wait_until(lambda: refresher.has_children(1) and refresher.children() != before,
+               "the refresher is replaced")
+    assert refresher.stop() == 0
+
+
+def test_without_children_a_reload_keeps_process_and_socket(stack):
+    stack.configure(ROUTES)
+    worker = stack.start_worker("-n", "0")
+    assert stack.ask("/more")[0] == 404
+    stack.configure(MORE + "workerz = 8\n")
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: "not reloaded" in worker.log_text(), "the log says why")
+    stack.configure(MORE)
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: stack.ask("/more")[0] == 200, "the new configuration serves")
+    assert worker.is_running()
+    assert worker.stop() == 0
+
+
+def test_without_children_a_reload_loses_no_request(stack):
+    stack.configure(ROUTES)
+    stack.worker = stack.start_worker("-n", "0")
+    stack.start_lighttpd()
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.configure(MORE)
+        stack.worker.send(signal.SIGHUP)
+        queued = stack.ask_later("/more")
+        assert not parked.done()
+    assert parked.result()[::2] == (200, b"1")
+    assert queued.result()[::2] == (200, b"2")
+
+
+def test_children_that_cannot_work_are_tried_again_at_growing_intervals(stack):
+    stack.expect_deaths = True
+    with open(stack.path("run"), "w", encoding="utf-8"):
+        pass  # a file where runtime_dir should be
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_process("failing", stack.worker_command())
+    wait_until(lambda: worker.log_text().count('msg="child died"') >= 3, "some attempts")
+    assert worker.is_running()
+    os.unlink(stack.path("run"))
+    wait_until(lambda: worker.has_children(1), "it works at last")
+    assert stack.ask("/hello")[0] == 200
