@@ -108,27 +108,29 @@ static struct freshness_verdict judge_stored(const struct flight *flight,
                            redis_clock_latest(clock, clock_monotonic_us()));
 }
 
-static bool within_budget(const struct flight *flight, const struct stored *stored)
+static bool is_servable(enum freshness state, bool on_error)
 {
-    enum freshness state = judge_stored(flight, stored).state;
-
-    return state == FRESHNESS_FRESH || state == FRESHNESS_STALE;
+    return state == FRESHNESS_FRESH || state == FRESHNESS_STALE ||
+           (state == FRESHNESS_ON_ERROR && on_error);
 }
 
-/* Answers everybody from an entry found in Redis. */
-static void end_with_stored(struct flight *flight, const struct cache_entry *entry,
-                            struct freshness_verdict verdict)
+/* Answers everybody from an entry found in Redis, each by its age at that moment: of a large
+   crowd the last ones may come too late for it. */
+static void end_with_stored(struct flight *flight, const struct stored *stored, bool on_error)
 {
-    const struct answer answer = {
-        .row = verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED,
-        .verdict = verdict,
-        .private = !flight->rules->edge,
-    };
     struct visit *visit;
 
     unlist(flight);
-    while ((visit = next_visit(flight)) != NULL)
-        respond_entry(visit, entry, &answer, NULL);
+    while ((visit = next_visit(flight)) != NULL) {
+        struct answer answer = {.verdict = judge_stored(flight, stored),
+                                .private = !flight->rules->edge};
+        answer.row =
+            answer.verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED;
+        if (is_servable(answer.verdict.state, on_error))
+            respond_entry(visit, &stored->entry, &answer, NULL);
+        else
+            respond_failure(visit, 503, true);
+    }
     talloc_free(node_of(flight));
 }
 
@@ -142,10 +144,9 @@ static bool end_on_error(struct flight *flight, int status)
         return false;
     if (store_get(node_of(flight), flight->flights->backend->redis, flight->base, &stored) != 1)
         return false;
-    struct freshness_verdict verdict = judge_stored(flight, &stored);
-    bool servable = verdict.state != FRESHNESS_EXPIRED;
+    bool servable = is_servable(judge_stored(flight, &stored).state, true);
     if (servable)
-        end_with_stored(flight, &stored.entry, verdict);
+        end_with_stored(flight, &stored, true);
     stored_free(&stored);
     return servable;
 }
@@ -263,11 +264,10 @@ static void begin(struct flight *flight)
     struct lease_answer answer;
 
     lease_take(node, backend->redis, flight->base, &flight->lease, &answer);
-    bool usable = within_budget(flight, &answer.stored);
-    if (usable && answer.state == LEASE_WON)
-        lease_give_up(node, backend->redis, &flight->lease);
-    if (usable) {
-        end_with_stored(flight, &answer.stored.entry, judge_stored(flight, &answer.stored));
+    if (is_servable(judge_stored(flight, &answer.stored).state, false)) {
+        if (answer.state == LEASE_WON)
+            lease_give_up(node, backend->redis, &flight->lease);
+        end_with_stored(flight, &answer.stored, false);
         stored_free(&answer.stored);
         return;
     }

@@ -21,7 +21,7 @@
 
 enum {
     TAKE_MS = 500, /* how long one BLMOVE waits: signals and heartbeats come in between */
-    AWAY_MS = 100, /* how often a refresher without Redis looks whether it may stop */
+    AWAY_MS = 100, /* how often a refresher without Redis looks for it */
 };
 
 struct refresher {
@@ -237,17 +237,14 @@ static void turn(struct refresher *refresher)
     ev_run(refresher->loop, EVRUN_NOWAIT);
     if (refresher->stopping)
         return;
-    if (!redis_is_up(refresher->backend->redis)) {
-        poll(NULL, 0, AWAY_MS);
-        return;
-    }
-    if (refresher->unsettled) {
+    if (refresher->unsettled && redis_is_up(refresher->backend->redis))
         refresher->unsettled = queue_leave(refresher->queue) == -1;
-        return;
-    }
     TALLOC_CTX *ctx = talloc_new(refresher);
-    if (queue_take(ctx, refresher->queue, TAKE_MS, &job, &len) == 1)
+    int taken = refresher->unsettled ? -1 : queue_take(ctx, refresher->queue, TAKE_MS, &job, &len);
+    if (taken == 1)
         do_job(refresher, job, len);
+    else if (taken == -1)
+        poll(NULL, 0, AWAY_MS); /* it failed at once, and would again */
     talloc_free(ctx);
 }
 

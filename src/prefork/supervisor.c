@@ -249,9 +249,11 @@ static bool had_worked(const struct child *child)
 
 static void bury(struct supervisor *supervisor, struct child *child, int status)
 {
-    bool expected = child->state == CHILD_DRAINING && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    /* one that was told to stop before it had a handler has had nothing to finish */
+    bool stopped = (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+                   (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 
-    if (!expected)
+    if (child->state != CHILD_DRAINING || !stopped)
         log_death(supervisor, child, status);
     if (child->state != CHILD_DRAINING && child->index < supervisor->n_posts) {
         struct post *post = &supervisor->posts[child->index];

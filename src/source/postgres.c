@@ -64,7 +64,7 @@ bool postgres_is_up(const struct postgres *postgres)
     return !postgres->down;
 }
 
-bool postgres_breaker_open(const struct postgres *postgres)
+static bool is_breaker_open(const struct postgres *postgres)
 {
     return clock_monotonic_us() < postgres->breaker_until_us;
 }
@@ -153,15 +153,20 @@ static void on_session_closed(void *data, struct session *session, struct query 
     }
 }
 
-static struct session *idle_session(struct postgres *postgres)
+static struct session *idle_session(const struct postgres *postgres)
 {
-    struct pooled *pooled;
+    const struct pooled *pooled;
 
     TAILQ_FOREACH(pooled, &postgres->sessions, link)
     if (session_is_idle(pooled->session))
         return pooled->session;
+    return NULL;
+}
 
-    pooled = mem_check(talloc_zero(postgres, struct pooled));
+static struct session *open_session(struct postgres *postgres)
+{
+    struct pooled *pooled = mem_check(talloc_zero(postgres, struct pooled));
+
     pooled->session = session_new(pooled, &postgres->session_options);
     TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
     postgres->n_sessions++;
@@ -195,14 +200,15 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
-        bool away = postgres_breaker_open(postgres);
+        struct session *session = idle_session(postgres);
+        bool away = session == NULL && is_breaker_open(postgres);
         if (!away && !has_slot(postgres, query))
             break;
         TAILQ_REMOVE(&postgres->waiting, query, link);
         if (away)
             answer_without_result(postgres, query, QUERY_AWAY);
         else
-            session_run(idle_session(postgres), query);
+            session_run(session != NULL ? session : open_session(postgres), query);
     }
     answer_overdue(postgres);
     if (!TAILQ_EMPTY(&postgres->waiting))

@@ -54,9 +54,6 @@ void postgres_query(struct postgres *postgres, const struct query_request *reque
 /* false after a failure to connect, until a connection has worked again. */
 bool postgres_is_up(const struct postgres *postgres);
 
-/* While true, a query would fail at once. */
-bool postgres_breaker_open(const struct postgres *postgres);
-
 /* Database and user that `conninfo` leads to (libpq's environment and defaults
    included), without connecting. 0, or -1: conninfo is malformed, and a sentence in
    `error`. Children of `ctx`. */

@@ -49,6 +49,7 @@ struct session {
     struct json_column *columns;
     struct json_cell *cells;
     int64_t idle_since_us;
+    int64_t started_us; /* when the query's first step was sent */
     ev_io io;
     ev_timer deadline;
 };
@@ -128,8 +129,8 @@ static void log_if_slow(const struct session *session, const struct query *query
                         const struct query_result *result)
 {
     int64_t limit_ms = session->options.slow_query_ms;
-    int64_t took_ms = (clock_monotonic_us() - result->sent_us) / 1000;
-    bool slow = result->sent_us != 0 && limit_ms > 0 && took_ms >= limit_ms;
+    int64_t took_ms = (clock_monotonic_us() - session->started_us) / 1000;
+    bool slow = limit_ms > 0 && took_ms >= limit_ms;
 
     if (result->outcome == QUERY_TIMED_OUT)
         log_event(LOG_LEVEL_WARN, "query timed out",
@@ -215,7 +216,11 @@ static void take_error(struct session *session, const PGresult *res)
         return;
     }
     session->result.outcome = outcome_of(session->sqlstate);
-    if (session->result.outcome == QUERY_BROKEN || session->result.outcome == QUERY_AWAY)
+    if (session->result.outcome == QUERY_BAD_VALUE)
+        log_event(LOG_LEVEL_INFO, "a value was refused by postgres",
+                  log_text("route", session->query->request.route->pattern),
+                  log_text("sqlstate", session->sqlstate));
+    else if (session->result.outcome != QUERY_TIMED_OUT)
         log_broken(session, message_to_log(res, session->sqlstate));
 }
 
@@ -424,6 +429,7 @@ static void start_query(struct session *session)
     const struct postgres_settings *settings = session->options.settings;
     int64_t limit_ms = session->query->request.limit_ms;
 
+    session->started_us = clock_monotonic_us();
     set_deadline(session,
                  limit_ms < settings->statement_timeout_ms ? limit_ms : limit_ms + SERVER_FIRST_MS);
     if (settings->prepared)

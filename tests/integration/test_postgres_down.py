@@ -146,14 +146,6 @@ def test_sessions_that_the_server_ended_are_made_anew(stack):
     assert await_answer(stack, "/items/2").json()["id"] == 2
 
 
-def test_a_changed_table_needs_no_restart(stack):
-    start(stack, refresher=False, workers=1)
-    assert stack.get("/items/1").status == 200
-    stack.sql("alter table items alter id type bigint")
-    response = stack.get("/items/2")
-    assert (response.status, response.json()) == (200, {"id": 2, "name": "item 2"})
-
-
 def test_unnamed_statements_do_as_well(stack):
     start(stack, refresher=False, postgres="prepared = false")
     assert stack.get("/items/1").json() == {"id": 1, "name": "item 1"}

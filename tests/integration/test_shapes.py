@@ -65,8 +65,9 @@ def expected(stack, sql):
         connection.close()
 
 
-def serve(stack, sql, shape="object"):
-    stack.start(f'route "/r" {{ sql = "{conf_text(sql)}"  shape = {shape} }}', refresher=False)
+def serve(stack, sql, shape="object", **options):
+    stack.start(f'route "/r" {{ sql = "{conf_text(sql)}"  shape = {shape} }}', refresher=False,
+                **options)
     response = stack.get("/r")
     assert response.status == 200, stack.worker.log_text()
     assert response.headers["content-length"] == str(len(response.body))
@@ -78,6 +79,13 @@ def serve(stack, sql, shape="object"):
 def test_types_in_an_object(stack, kind):
     sql = select(COLUMNS[kind])
     assert tokens(serve(stack, sql)) == tokens(expected(stack, sql)[0])
+
+
+@pytest.mark.parametrize("kind", ["float_special", "time"])
+def test_types_without_prepared_statements(stack, kind):
+    sql = select(COLUMNS[kind])
+    assert tokens(serve(stack, sql, postgres="prepared = false")) == \
+        tokens(expected(stack, sql)[0])
 
 
 def test_types_in_an_array_of_rows(stack):
@@ -148,6 +156,21 @@ def test_many_rows(stack):
     sql = "select i, i::text || 'é' as t, i % 2 = 0 as even from generate_series(1, 3000) i"
     served = json.loads(serve(stack, sql, "array"))
     assert served == [{"i": i, "t": f"{i}é", "even": i % 2 == 0} for i in range(1, 3001)]
+
+
+def test_a_table_that_changes_is_no_error(stack):
+    stack.sql("create table t (id int, v int)")
+    stack.sql("insert into t select n, n from generate_series(1, 5) n")
+    stack.start("""route "/t/{id}" { param "id" { type = int }
+                   sql = "select * from t where id = $1"  shape = object }""", refresher=False,
+                workers=1)
+    assert stack.get("/t/1").json() == {"id": 1, "v": 1}
+    stack.sql("alter table t alter v type text")
+    assert stack.get("/t/2").json() == {"id": 2, "v": "2"}
+    stack.sql("alter table t add d date default '2026-01-01'")
+    assert stack.get("/t/3").json() == {"id": 3, "v": "3", "d": "2026-01-01"}
+    stack.sql("alter table t drop v")
+    assert stack.get("/t/4").json() == {"id": 4, "d": "2026-01-01"}
 
 
 def test_user_types(stack):

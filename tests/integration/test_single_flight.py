@@ -3,9 +3,9 @@
 import os
 import signal
 
-from harness import fastcgi
+from harness import fastcgi, http
 from harness.postgres import GATE
-from harness.stack import Stack
+from harness.stack import Stack, program
 from harness.wait import wait_until
 
 ROUTES = f"""
@@ -60,6 +60,41 @@ def test_sixty_requests_of_eight_workers_are_one_query(stack):
     assert not stack.redis.client().keys("*:lease")
 
 
+def test_an_expired_key_is_one_query_too(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False, workers=4)
+    stack.get(PATH)
+    stack.entries.age(60)
+    with stack.gate():
+        crowd = [stack.get_later(PATH) for _ in range(30)]
+        wait_until(lambda: stack.executions("marker:item") == 2, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 1, "other workers wait for it")
+    assert {later.result().status for later in crowd} == {200}
+    assert stack.executions("marker:item") == 2
+
+
+def test_two_pools_of_one_host_share_a_query(stack):
+    prepare(stack)
+    stack.configure(ROUTES)
+    stack.start_worker()
+    second = stack.path("second.sock")
+    pool = stack.start_process("second", [program("leeway-worker"), "-c", stack.config,
+                                          "-s", "unix:" + second])
+    wait_until(lambda: pool.has_children(2), "the second pool is there")
+    with stack.gate():
+        first = [stack.ask_later(PATH) for _ in range(10)]
+        others = [http.Background(lambda: ask_at(second)) for _ in range(10)]
+        wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 1, "the other pool waits")
+    assert {later.result()[0] for later in first + others} == {200}
+    assert stack.executions("marker:item") == 1
+
+
+def ask_at(path):
+    with fastcgi.Connection(path) as connection:
+        return connection.ask(PATH)
+
+
 def test_other_keys_are_other_flights(stack):
     prepare(stack)
     stack.start(ROUTES, refresher=False)
@@ -80,6 +115,10 @@ def test_the_crowd_is_told_of_a_failure(stack):
     assert {response.status for response in responses} == {400}
     assert stack.executions("marker:broken") == 1
     assert sum("retry-after" in response.headers for response in responses) == len(crowd) - 1
+    # and so are those who come within the next second
+    late = stack.get("/broken/7")
+    assert (late.status, late.headers["retry-after"]) == (400, "1")
+    assert stack.executions("marker:broken") == 1
 
 
 def second_host(stack):

@@ -99,7 +99,10 @@ def test_the_refresher_renews_the_entry(stack):
     settled = next(at for at, line in enumerate(seen.lines)
                    if line.upper().startswith("LREM {LEEWAY:JOBS}:PROCESSING:"))
     assert any(line.startswith(f"BLMOVE {JOBS} ") for line in seen.lines)
-    assert lease < store < settled
+    told = next(at for at, line in enumerate(seen.lines)
+                if line.upper().startswith(f"PUBLISH {base}:done".upper()))
+    assert lease < store < told < settled
+    assert not stack.redis.client().keys("*:lease")
 
 
 def test_the_new_entry_expires_a_budget_after_its_own_snapshot(stack):
@@ -183,6 +186,19 @@ def test_the_job_of_a_killed_refresher_is_done_by_another(stack):
         stack.start_refresher(name="successor")
         wait_until(lambda: stack.executions("marker:item") == 3, "another does the job")
     assert ask_until_fresh(stack).json()["name"] == "new"
+    wait_until(lambda: not in_hand(stack), "nothing is left in hand")
+
+
+def test_the_job_of_a_killed_child_is_done_by_its_successor(stack):
+    stack.expect_deaths = True
+    start(stack, GATED)
+    stack.get("/items/7")
+    stack.entries.age(STALE_S)
+    with stack.gate():
+        stack.get("/items/7")
+        wait_until(lambda: stack.executions("marker:item") == 2, "the refresh is under way")
+        stack.kill_child(stack.refresher)
+        wait_until(lambda: stack.executions("marker:item") == 3, "the job is done anew")
     wait_until(lambda: not in_hand(stack), "nothing is left in hand")
 
 

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Paths, mounts, privacy: what surrounds a response."""
+from harness import fastcgi
+
+ROUTES = """
+context "edge" { budget = 30s  edge = true }
+route "/t/{text}" { context = "edge"  param "text" { type = text }  sql = "select $1 as t"  shape = value }
+route "/t/" { sql = "select 'slash' as t"  shape = value }
+route "/t/me" { sql = "select 'literal' as t"  shape = value }
+route "/me" {
+  context = "edge"
+  param "user" { type = text  from = "REMOTE_USER" }
+  sql = "select $1 as user"
+  shape = value
+}
+route "/hidden" { context = "edge"  private = true  sql = "select 1 as n"  shape = value }
+route "/ledger" { context = "ledger"  sql = "select clock_timestamp() -- marker:ledger"  shape = value }
+context "ledger" { budget = 0s }
+"""
+
+
+def body(stack, uri, **options):
+    status, _, content = stack.ask(uri, **options)
+    return status, content
+
+
+def test_paths(stack):
+    stack.configure(ROUTES)
+    stack.start_worker("-n", "1")
+    assert body(stack, "/t/a%2Fb") == (200, b'"a/b"')
+    assert body(stack, "/t/a+b%20c?x=y") == (200, b'"a+b c"')
+    assert body(stack, "/t/me") == (200, b'"literal"')
+    assert body(stack, "/t/%6de") == (200, b'"literal"')
+    assert body(stack, "/t/") == (200, b'"slash"')
+    assert body(stack, "/t/%2e%2e")[0] == 404
+    assert body(stack, "/t/..")[0] == 404
+    assert body(stack, "/t")[0] == 404
+    assert body(stack, "http://host/t/me") == (200, b'"literal"')
+
+
+def test_a_server_that_keeps_the_uri_to_itself(stack):
+    stack.configure(ROUTES)
+    stack.start_worker("-n", "1")
+    variables = fastcgi.variables_for("/t/x y")
+    del variables["REQUEST_URI"]
+    with fastcgi.Connection(stack.socket) as connection:
+        connection.send(fastcgi.begin() + fastcgi.stream(fastcgi.PARAMS, fastcgi.pairs(variables)) +
+                        fastcgi.stream(fastcgi.STDIN, b""))
+        status, _, content = connection.read_answer()
+    assert (status, content) == (200, b'"x y"')
+
+
+def test_mount(stack):
+    stack.configure(ROUTES, settings='mount = "/api/v1"')
+    stack.start_process("worker", [stack_program(), "-c", stack.config, "-s",
+                                   "unix:" + stack.socket, "-n", "1"])
+    from harness.wait import wait_until
+    wait_until(lambda: answers(stack, "/api/v1/health"), "the worker answers")
+    assert body(stack, "/api/v1/t/me") == (200, b'"literal"')
+    for uri in ("/api/v17/t/me", "/api/v1", "/t/me", "/health"):
+        assert body(stack, uri)[0] == 404, uri
+
+
+def stack_program():
+    from harness.stack import program
+    return program("leeway-worker")
+
+
+def answers(stack, uri):
+    try:
+        return body(stack, uri)[0] == 200
+    except (OSError, fastcgi.Closed):
+        return False
+
+
+def test_privacy(stack):
+    stack.configure(ROUTES)
+    stack.start_worker("-n", "1")
+    control = "max-age=27, stale-while-revalidate=3, stale-if-error=0"
+    assert stack.ask("/t/x")[1]["cache-control"] in (control, control.replace("27", "26"))
+    for uri in ("/hidden", "/me"):
+        status, headers, _ = stack.ask(uri, REMOTE_USER="ann")
+        assert (status, headers["cache-control"][:9]) == (200, "private, ")
+
+
+def test_a_variable_that_the_server_vouches_for(stack):
+    stack.configure(ROUTES)
+    stack.start_worker("-n", "1")
+    assert body(stack, "/me", REMOTE_USER="ann") == (200, b'"ann"')
+    assert body(stack, "/me?user=ann", REMOTE_USER="bob") == (200, b'"bob"')
+    assert body(stack, "/me?user=ann")[0] == 401
+    assert body(stack, "/me", REMOTE_USER="")[0] == 401
+
+
+def test_a_budget_of_nothing(stack):
+    stack.start(ROUTES, refresher=False)
+    with stack.redis.monitor() as seen:
+        first, second = stack.get("/ledger"), stack.get("/ledger")
+        many = stack.get_many(["/ledger"] * 10)
+        seen.settle()
+        assert not [line for line in seen.lines if "ledger" in line]
+    assert first.cache == "leeway; fwd=bypass; detail=no-budget"
+    assert first.control == "no-store"
+    bodies = [answer.body for answer in [first, second] + many]
+    assert len(set(bodies)) == 12, "each had a query of its own"
+    assert stack.executions("marker:ledger") == 12
