@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Bytes that no web server sends: the worker lives and serves on."""
+import json
 import random
 import struct
 
@@ -183,8 +184,10 @@ def test_an_abort_while_waiting_ends_the_request(worker):
 def test_overlong_input(worker):
     assert worker.ask("/hello?" + "x" * 9000)[0] == 414
     assert worker.ask("/" + "x" * 9000)[0] == 414
-    with Connection(worker.socket) as connection:
-        assert connection.ask("/hello", HTTP_X="x" * 100000)[0] == 431
+    for uri, further in (("/hello", {"HTTP_X": "x" * 100000}), ("/" + "x" * 1000000, {}),
+                         ("/hello", {f"V{number}": "1" for number in range(20000)})):
+        with Connection(worker.socket) as connection:
+            assert connection.ask(uri, **further)[0] == 431
     with Connection(worker.socket) as connection:
         assert connection.ask("/hello", method="GET", stdin=b"x" * 100000)[0] == 413
     check_alive(worker)
@@ -226,7 +229,25 @@ def test_no_request_uri(worker):
         assert connection.read_answer()[0] == 200
 
 
-def test_no_variables_at_all(worker):
-    with Connection(worker.socket) as connection:
-        connection.send(BEGIN + params(b"") + record(fastcgi.STDIN))
-        assert connection.read_answer()[0] in (400, 405)
+def test_no_method_is_405(worker):
+    for content in (b"", params(fastcgi.pairs({"A": "b"}))):
+        with Connection(worker.socket) as connection:
+            connection.send(BEGIN + content + params(b"") + record(fastcgi.STDIN))
+            assert connection.read_answer()[0] == 405
+
+
+def test_a_kept_connection_may_stay_silent(worker):
+    with Connection(worker.socket) as kept, Connection(worker.socket) as silent:
+        assert kept.ask("/hello", keep=True)[0] == 200
+        # client_timeout has passed when the other is cut off
+        assert silent.is_closed()
+        assert kept.ask("/hello", keep=True)[0] == 200
+
+
+def test_values_stay_values(worker):
+    worker.sql("create table victims (n int)")
+    for value in ("'; drop table victims; --", "$1", "\\", "%", "' or '1'='1"):
+        quoted = "".join(f"%{byte:02x}" for byte in value.encode())
+        status, _, body = worker.ask("/echo?t=" + quoted)
+        assert (status, json.loads(body)) == (200, value)
+    assert worker.sql("select count(*) from victims") == [(0,)]

@@ -52,25 +52,10 @@ def test_a_server_that_keeps_the_uri_to_itself(stack):
 
 def test_mount(stack):
     stack.configure(ROUTES, settings='mount = "/api/v1"')
-    stack.start_process("worker", [stack_program(), "-c", stack.config, "-s",
-                                   "unix:" + stack.socket, "-n", "1"])
-    from harness.wait import wait_until
-    wait_until(lambda: answers(stack, "/api/v1/health"), "the worker answers")
+    stack.start_worker("-n", "1")
     assert body(stack, "/api/v1/t/me") == (200, b'"literal"')
     for uri in ("/api/v17/t/me", "/api/v1", "/t/me", "/health"):
         assert body(stack, uri)[0] == 404, uri
-
-
-def stack_program():
-    from harness.stack import program
-    return program("leeway-worker")
-
-
-def answers(stack, uri):
-    try:
-        return body(stack, uri)[0] == 200
-    except (OSError, fastcgi.Closed):
-        return False
 
 
 def test_privacy(stack):

@@ -30,12 +30,16 @@ def read(stack):
     """Name and sorted labels to value."""
     response = stack.get("/metrics")
     assert response.status == 200
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert response.control == "no-store"
     samples = {}
     for line in response.body.decode().splitlines():
         if line.startswith("#"):
             continue
         name, labels, value = SAMPLE.match(line).groups()
-        samples[name, tuple(sorted(LABEL.findall(labels or "")))] = float(value)
+        key = name, tuple(sorted(LABEL.findall(labels or "")))
+        assert key not in samples
+        samples[key] = float(value)
     return samples
 
 
@@ -54,7 +58,10 @@ def test_requests_are_counted_by_route_and_kind(stack):
         stack.get(path)
     stack.entries.age(55)
     stack.get("/items/1")
+    stack.get("/broken")
     assert (responses(stack, "false"), responses(stack, "true")) == (2, 2)
+    assert value(stack, "leeway_response_seconds_count", route="/broken", cached="false",
+                 stale="false") == 1
     assert responses(stack, "true", "true") == 1
     assert value(stack, "leeway_database_queries_total", route="/items/{id}", origin="miss") == 2
     assert value(stack, "leeway_cache_stale_serves_total", route="/items/{id}",

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -47,10 +48,10 @@ def test_a_missing_file_is_named(stack, name):
 
 def test_a_check_connects_to_nothing(stack):
     stack.configure(ROUTES)
-    connections = stack.redis.client().info("stats")["total_connections_received"]
-    assert stack.run("leeway-worker", "-t", "-c", stack.config).returncode == 0
-    # this second client is the only other connection
-    assert stack.redis.client().info("stats")["total_connections_received"] == connections + 1
+    stack.redis.stop()
+    for name in PROGRAMS:
+        assert stack.run(name, "-t", "-c", stack.config).returncode == 0
+    assert not os.path.exists(stack.path("run")), "nor does it make anything"
 
 
 WRONG = {
@@ -69,6 +70,12 @@ WRONG = {
     "a missing sql_file": ('route "/a" {\n  sql_file = "nowhere.sql"\n}\n', 2),
     "an unclosed block": ('context "c" {\n  budget = 1m\n', None),
     "a collision with a built-in path": ('route "/health" { sql = "select 1" }\n', 1),
+    "a collision with another route": (
+        'route "/{x}" {\n  param "x" { }\n  sql = "select $1"\n}\n'
+        'route "/{y}" {\n  param "y" { }\n  sql = "select $1"\n  name = "n"\n}\n', 5),
+    "a default of another type": (
+        'route "/a" {\n  param "n" {\n    type = int\n    default = "x"\n  }\n'
+        '  sql = "select $1"\n}\n', 4),
     "stale_if_error without a budget": ('context "c" {\n budget = 0s\n stale_if_error = 1h\n}\n',
                                         3),
 }
@@ -135,7 +142,6 @@ def test_no_children(stack):
 
 def test_a_count_on_the_command_line(stack):
     stack.configure(ROUTES)
-    stack.workers = 3
     worker = stack.start_worker("-n", "3")
     assert len(worker.children()) == 3
 
@@ -165,6 +171,13 @@ def test_a_tcp_socket(stack):
         assert b"hello" in client.makefile("rb").read()
 
 
+def test_without_a_socket(stack):
+    stack.configure(ROUTES)
+    run = subprocess.run([program("leeway-worker"), "-c", stack.config], text=True, timeout=30,
+                         stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert run.returncode == 1 and "-s unix:PATH" in run.stderr
+
+
 def test_the_socket_file_s_mode_and_end(stack):
     stack.configure(ROUTES, settings="socket_mode = 0600")
     worker = stack.start_worker()
@@ -185,16 +198,18 @@ def test_a_socket_that_answers_is_not(stack):
     stack.configure(ROUTES)
     stack.start_worker()
     run = stack.run("leeway-worker", "-c", stack.config, "-s", "unix:" + stack.socket)
-    assert run.returncode == 1 and run.stderr
+    assert run.returncode == 1 and "in use" in run.stderr
     assert stack.ask("/hello")[0] == 200
 
 
 def test_the_parent_s_death_ends_the_children(stack):
     stack.configure(ROUTES)
     worker = stack.start_worker()
-    children = worker.children()
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
+    refresher = stack.start_refresher()
+    children = worker.children() + refresher.children()
+    for process in (worker, refresher):
+        process.send(signal.SIGKILL)
+        process.wait()
     wait_until(lambda: not any(is_alive(pid) for pid in children), "the children have ended")
 
 

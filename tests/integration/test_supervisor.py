@@ -122,6 +122,23 @@ def test_what_waits_beyond_drain_timeout_gets_503(stack):
     assert stack.executions("select 'hello'") == 0
 
 
+def test_a_lease_that_never_ends_does_not_delay_the_end(stack):
+    stack.configure(ROUTES, workers=1, settings="drain_timeout = 300ms",
+                    postgres="statement_timeout = 300ms")
+    worker = stack.start_worker()
+    stack.ask("/hello")
+    client = stack.redis.client()
+    entry = stack.entries.only().key
+    client.delete(entry)
+    client.set(entry.replace(":entry", ":lease"), "0" * 32)
+    parked = stack.ask_later("/hello")
+    wait_until(lambda: client.pubsub_channels("*:done"), "it waits for somebody else")
+    worker.send(signal.SIGTERM)
+    status, headers, _ = parked.result()
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert worker.wait() == 0
+
+
 def test_idle_kept_connections_do_not_delay_the_end(stack):
     start(stack)
     with fastcgi.Connection(stack.socket) as kept:

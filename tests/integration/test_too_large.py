@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A response over max_object is served whole and not kept."""
+from harness import fastcgi
 from harness.wait import wait_until
 
 ROUTES = """
@@ -46,6 +47,28 @@ def test_one_byte_more_is_not(stack):
 def test_several_megabytes_arrive_whole(stack):
     start(stack, refresher=False)
     check_bypass(stack.get("/text/5000000"), 5000000)
+
+
+def test_sizes_around_a_record_s(stack):
+    stack.start(ROUTES, refresher=False)
+    for size in (8180, 65500, 65526, 65527, 65533, 131070, 900000):
+        miss, hit = stack.get(f"/text/{size}"), stack.get(f"/text/{size}")
+        assert miss.body == hit.body == b'"' + b"x" * size + b'"'
+        assert hit.cache.startswith("leeway; hit")
+
+
+def test_a_reader_that_stops_is_cut_off(stack):
+    stack.configure(ROUTES, workers=1, settings="client_timeout = 300ms")
+    stack.start_worker()
+    with fastcgi.Connection(stack.socket) as connection:
+        connection.send(fastcgi.request("/text/900000"))
+        connection.take(1)
+        assert stack.ask("/text/10")[0] == 200
+        # a new connection that says nothing is cut off no sooner
+        with fastcgi.Connection(stack.socket) as silent:
+            assert silent.is_closed()
+        assert connection.is_closed()
+        assert len(connection.buffer) < 900000
 
 
 def test_a_head_request_for_it(stack):

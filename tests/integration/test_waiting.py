@@ -139,8 +139,11 @@ def test_a_client_that_takes_no_answer_holds_nobody_up(stack):
     stack.start(ROUTES + """
 route "/big" { context = "c"  sql = "select * from big" }""", refresher=False, workers=1)
     stack.get("/big")
-    with fastcgi.Connection(stack.socket) as idle:
-        idle.send(fastcgi.request("/big"))
-        assert stack.get("/quick").status == 200
-        status, headers, body = idle.read_answer()
+    idle = [fastcgi.Connection(stack.socket) for _ in range(20)]
+    for connection in idle:
+        connection.send(fastcgi.request("/big"))
+    assert stack.get("/quick").status == 200
+    for connection in idle:
+        status, headers, body = connection.read_answer()
         assert status == 200 and int(headers["content-length"]) == len(body) > 900000
+        connection.close()

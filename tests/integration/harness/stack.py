@@ -91,8 +91,8 @@ postgres {{
     def start_worker(self, *options, name="worker"):
         worker = self.start_process(name, self.worker_command(*options))
         self.await_start(worker, self.worker_answers)
-        if "-n" not in options:
-            wait_until(lambda: worker.has_children(self.workers), "all workers are there")
+        count = int(options[options.index("-n") + 1]) if "-n" in options else self.workers
+        wait_until(lambda: worker.has_children(count), "all workers are there")
         return worker
 
     @staticmethod

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Counts in shared memory: added up over processes, kept over deaths, never trusted blindly. */
+#include "config.h"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "metrics/metrics.h"
+#include "metrics/slot.h"
+
+static const struct route routes[] = {
+    {.pattern = "/a \"quoted\"", .index = 0},
+    {.pattern = "/b", .index = 1},
+};
+static const struct config config = {.routes = routes, .n_routes = COUNT_OF(routes)};
+
+struct fixture {
+    char directory[64];
+};
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = talloc_zero(NULL, struct fixture);
+
+    snprintf(fixture->directory, sizeof fixture->directory, "/tmp/leeway-metrics-XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[128];
+
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/metrics.%d", fixture->directory, i);
+        unlink(path);
+    }
+    rmdir(fixture->directory);
+    talloc_free(fixture);
+    return 0;
+}
+
+static struct metrics *open_metrics(struct fixture *fixture)
+{
+    char error[256] = "";
+    struct metrics *metrics =
+        metrics_open(fixture, fixture->directory, METRICS_WORKER, &config, error, sizeof error);
+
+    check(metrics != NULL, "%s", error);
+    return metrics;
+}
+
+static bool says(struct fixture *fixture, const char *line)
+{
+    static const struct metrics_gauges unknown = {-1, -1, -1.0};
+
+    return strstr(metrics_text(fixture, fixture->directory, &unknown), line) != NULL;
+}
+
+/* A process that counts `count` queries of route "/b" and is killed. */
+static void count_and_die(struct fixture *fixture, int count)
+{
+    char byte;
+    int ready[2];
+
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct metrics *metrics = open_metrics(fixture);
+        for (int i = 0; i < count; i++)
+            metrics_query(metrics, &routes[1], QUERY_MISS);
+        if (write(ready[1], "y", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void test_added_up_and_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *mine = open_metrics(fixture);
+
+    metrics_query(mine, &routes[1], QUERY_MISS);
+    count_and_die(fixture, 10);
+    count_and_die(fixture, 100);
+    assert_true(says(fixture, "leeway_database_queries_total{route=\"/b\",origin=\"miss\"} 111\n"));
+    /* the second one has taken over the first one's slot */
+    char path[128];
+    snprintf(path, sizeof path, "%s/metrics.2", fixture->directory);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_true(says(fixture, "leeway_workers{state=\"starting\"} 1\n"));
+}
+
+static void test_histograms(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = open_metrics(fixture);
+
+    metrics_response(metrics, &routes[0], true, false, 50);
+    metrics_response(metrics, &routes[0], true, false, 51);
+    metrics_response(metrics, &routes[0], true, true, 99999999);
+    metrics_served_age(metrics, &routes[0], 1500000);
+    assert_true(says(fixture, "leeway_response_seconds_bucket{route=\"/a \\\"quoted\\\"\","
+                              "cached=\"true\",stale=\"false\",le=\"5e-05\"} 1\n"));
+    assert_true(says(fixture, "stale=\"false\",le=\"0.0001\"} 2\n"));
+    assert_true(says(fixture, "stale=\"true\",le=\"10\"} 0\n"));
+    assert_true(says(fixture, "stale=\"true\",le=\"+Inf\"} 1\n"));
+    assert_true(says(fixture, "leeway_response_seconds_sum{route=\"/a \\\"quoted\\\"\","
+                              "cached=\"true\",stale=\"false\"} 0.000101\n"));
+    assert_true(says(fixture, "leeway_served_age_seconds_sum{route=\"/a \\\"quoted\\\"\"} 1.5"));
+    assert_false(says(fixture, "NaN"));
+}
+
+static void write_garbage(const struct fixture *fixture, const char *bytes, size_t len, off_t size)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/metrics.0", fixture->directory);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(write(fd, bytes, len), len);
+    assert_int_equal(ftruncate(fd, size), 0);
+    close(fd);
+}
+
+static void test_garbage(void **state)
+{
+    struct fixture *fixture = *state;
+
+    write_garbage(fixture, "short", 5, 5);
+    assert_false(says(fixture, "/b"));
+    write_garbage(fixture, "other version", 13, sizeof(struct slot_memory));
+    assert_false(says(fixture, "/b"));
+    struct metrics *metrics = open_metrics(fixture);
+    metrics_query(metrics, &routes[1], QUERY_REFRESH);
+    assert_true(says(fixture, "origin=\"refresh\"} 1\n"));
+    talloc_free(metrics);
+}
+
+static void test_unusable_directory(void **state)
+{
+    char error[256] = "";
+
+    (void)state;
+    assert_null(metrics_open(NULL, "/dev/null/x", METRICS_WORKER, &config, error, sizeof error));
+    assert_non_null(strstr(error, "/dev/null/x"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_added_up_and_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_histograms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
+        cmocka_unit_test(test_unusable_directory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
