@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Past its budget an entry is never served, however long Redis still keeps it."""
 import re
+import signal
 
 from harness.wait import wait_until
 
@@ -60,9 +61,11 @@ def test_a_lowered_budget_holds_for_what_is_stored(stack):
     stack.sql("update items set name = 'new'")
     stack.entries.age(30)
     assert stack.get("/items/7").json()["name"] == "old"
-    stack.worker.stop()
+    before = stack.worker.children()
     stack.configure(CONTEXT % "20s" + ROUTE)
-    stack.worker = stack.start_worker(name="lowered")
+    stack.worker.send(signal.SIGHUP)
+    wait_until(lambda: stack.worker.has_children(2) and
+               not set(before) & set(stack.worker.children()), "the workers are replaced")
     response = stack.get("/items/7")
     assert response.json()["name"] == "new"
     assert response.cache == "leeway; fwd=stale; fwd-status=200; stored"

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from harness.json_text import keep_text
+
 COLUMNS = {
     "int": "42::int, -1::smallint, 9223372036854775807::bigint",
     "float": "0.1::float8, 1e300::float8, 1e-7::float8, 0.1::float4, -0::float8, 16777217::float4",
@@ -45,14 +47,6 @@ def select(columns):
     return "select " + ", ".join(f"{part} as c{n}" for n, part in enumerate(parts))
 
 
-def tokens(text):
-    """The parsed text with numbers as they were written and keys in their order."""
-    return json.loads(text, parse_int=lambda digits: ("number", digits),
-                      parse_float=lambda digits: ("number", digits),
-                      parse_constant=lambda name: pytest.fail(f"{name} is not JSON"),
-                      object_pairs_hook=list)
-
-
 def expected(stack, sql):
     """By Postgres, in a session set up like leeway's."""
     connection = stack.postgres.connect(stack.database)
@@ -78,14 +72,14 @@ def serve(stack, sql, shape="object", **options):
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_types_in_an_object(stack, kind):
     sql = select(COLUMNS[kind])
-    assert tokens(serve(stack, sql)) == tokens(expected(stack, sql)[0])
+    assert keep_text(serve(stack, sql)) == keep_text(expected(stack, sql)[0])
 
 
 @pytest.mark.parametrize("kind", ["float_special", "time"])
 def test_types_without_prepared_statements(stack, kind):
     sql = select(COLUMNS[kind])
-    assert tokens(serve(stack, sql, postgres="prepared = false")) == \
-        tokens(expected(stack, sql)[0])
+    assert keep_text(serve(stack, sql, postgres="prepared = false")) == \
+        keep_text(expected(stack, sql)[0])
 
 
 def test_types_in_an_array_of_rows(stack):
@@ -95,13 +89,13 @@ def test_types_in_an_array_of_rows(stack):
             ("1", "0.1::float8", "'a'", "'{\"k\":1.0}'::jsonb"),
             ("null", "'NaN'", "null", "null"),
             ("3", "'Infinity'", "E'\\x01'", "'[]'")])
-    served = tokens(serve(stack, sql, "array"))
-    assert served == [tokens(row) for row in expected(stack, sql)]
+    served = keep_text(serve(stack, sql, "array"))
+    assert served == [keep_text(row) for row in expected(stack, sql)]
 
 
 def test_names_and_their_order(stack):
     body = serve(stack, NAMED)
-    assert tokens(body) == tokens(expected(stack, NAMED)[0])
+    assert keep_text(body) == keep_text(expected(stack, NAMED)[0])
     assert list(json.loads(body)) == ["z", "a", "Z", "with space", 'quo"te', "é", "row",
                                       "back\\slash"]
 
@@ -179,4 +173,27 @@ def test_user_types(stack):
     stack.sql("create type pair as (a int, b text)")
     sql = "select 'happy'::mood as m, 5::positive as p, row(1,'x')::pair as c," \
           " array['sad']::mood[] as ms"
-    assert tokens(serve(stack, sql)) == tokens(expected(stack, sql)[0])
+    assert keep_text(serve(stack, sql)) == keep_text(expected(stack, sql)[0])
+
+
+def test_slow_queries_are_logged_with_their_route_alone(stack):
+    stack.start("""route "/late/{t}" { param "t" { type = text }
+                   sql = "select $1 as t from pg_sleep(0.2)"  shape = value }
+                   route "/quick" { sql = "select 1"  shape = value }""",
+                settings="slow_query = 100ms", refresher=False)
+    assert stack.get("/late/secretvalue").status == 200
+    assert stack.get("/quick").status == 200
+    log = stack.worker.log_text()
+    assert 'msg="slow query" route=/late/{t} ms=' in log
+    assert "/quick" not in log
+    assert "secretvalue" not in log
+
+
+def test_a_response_over_64_mb_is_refused(stack):
+    stack.start("""route "/big/{n}" { param "n" { type = int }
+                   sql = "select repeat('x', 1000000) as t from generate_series(1, $1::int)" }""",
+                postgres="statement_timeout = 30s", settings="drain_timeout = 30s",
+                refresher=False)
+    assert stack.get("/big/68").status == 500
+    assert "the response is over 64 MB" in stack.worker.log_text()
+    assert len(stack.get("/big/3").body) > 3000000

@@ -57,6 +57,23 @@ def test_sizes_around_a_record_s(stack):
         assert hit.cache.startswith("leeway; hit")
 
 
+def test_slow_readers_share_what_was_computed_for_them(stack):
+    stack.configure(ROUTES, workers=1)
+    stack.start_worker()
+    slow = [fastcgi.Connection(stack.socket) for _ in range(5)]
+    for connection in slow:
+        connection.send(fastcgi.request("/text/900001"))
+    # all of them are being answered from the one fill, whose memory has been given up since
+    wait_until(lambda: stack.redis.client().keys("*:entry"), "stored")
+    assert "hit" in stack.ask("/text/900001")[1]["cache-status"]
+    slow.pop().close()
+    for connection in slow:
+        status, _, body = connection.read_answer()
+        assert (status, body) == (200, b'"' + b"x" * 900001 + b'"')
+        connection.close()
+    assert stack.executions("marker:text") == 1
+
+
 def test_a_reader_that_stops_is_cut_off(stack):
     stack.configure(ROUTES, workers=1, settings="client_timeout = 300ms")
     stack.start_worker()

@@ -37,6 +37,7 @@ class Stack:
         self.database = database
         self.port = None
         self.processes = []
+        self.postgres_conninfo = postgres.conninfo(database)
         self.expect_deaths = False
         self.workers = None
         self.worker = self.refresher = None
@@ -67,7 +68,7 @@ redis {{
   {redis}
 }}
 postgres {{
-  conninfo = "{self.postgres.conninfo(self.database)}"
+  conninfo = "{self.postgres_conninfo}"
   {postgres}
 }}
 {routes}
