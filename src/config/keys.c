@@ -82,11 +82,19 @@ static bool parse_octal(const char *text, int64_t *out)
 
 typedef bool parse_number_fn(const char *text, int64_t *out);
 
+/* "010" is ten to some and eight to others: it is left to nobody's guess. */
+static bool has_leading_zero(const char *text)
+{
+    return text[0] == '0' && text[1] >= '0' && text[1] <= '9';
+}
+
 static int read_number(struct reading *r, parse_number_fn *parse, const char *form)
 {
     int64_t *field = r->field;
     int64_t value, bound;
 
+    if (parse != parse_octal && has_leading_zero(r->text))
+        return refuse(r, "begins with a zero; write it without");
     if (!parse(r->text, &value))
         return refuse(r, form);
     if (r->key->min != NULL && parse(r->key->min, &bound) && value < bound)

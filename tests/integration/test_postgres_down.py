@@ -138,6 +138,18 @@ def test_started_without_postgres(stack, outage):
     assert await_answer(stack, "/items/7").json()["name"] == "seven"
 
 
+def test_a_session_that_the_server_ends_in_the_middle_is_not_noticed(stack):
+    start(stack, refresher=False)
+    with stack.gate():
+        request = stack.get_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
+                  " where application_name = 'leeway' and datname = current_database()")
+        wait_until(lambda: stack.executions("marker:gated") == 2, "it is sent again")
+    assert request.result().status == 200
+    assert stack.executions("marker:gated") == 2
+
+
 def test_sessions_that_the_server_ended_are_made_anew(stack):
     start(stack, refresher=False, workers=1)
     assert stack.get("/items/1").status == 200

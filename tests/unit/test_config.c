@@ -171,6 +171,9 @@ static void test_broken_syntax(void **state)
         {"include()\n", 1, "one file name"},
         {"\ninclude(\"\")\n", 2, "one file name"},
         {"include(\"a\"\n", 1, "')'"},
+        {"\nworkers = 010\n", 2, "begins with a zero"},
+        {"\n\nslow_query = 010s\n", 3, "begins with a zero"},
+        {"max_object = 01mb\n", 1, "begins with a zero"},
         {"workers = 1\n\ninclude(\n\"missing.conf\")\n", 3,
          "missing.conf cannot be opened: No such"},
         {"\ninclude(\"sql\")\n", 2, "directory"},
@@ -469,7 +472,7 @@ static void test_settings(void **state)
 {
     TALLOC_CTX *ctx = talloc_new(NULL);
     const struct config *config =
-        load_good(ctx, "workers = 010 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
+        load_good(ctx, "workers = 10 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
                        "runtime_dir = /run/x // no comment inside: \n"
                        "socket_mode = 666 log = syslog slow_query = 0s metrics_path = \"\"\n"
                        "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
