@@ -237,10 +237,12 @@ def test_without_children_a_reload_loses_no_request(stack):
         wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
         stack.configure(MORE)
         stack.worker.send(signal.SIGHUP)
-        queued = stack.ask_later("/more")
+        others = [stack.ask_later("/more") for _ in range(10)]
         assert not parked.done()
     assert parked.result()[::2] == (200, b"1")
-    assert queued.result()[::2] == (200, b"2")
+    # answered by the old configuration or the new, depending on when the signal was seen
+    assert {later.result()[0] for later in others} <= {200, 404}
+    wait_until(lambda: stack.ask("/more")[::2] == (200, b"2"), "the new configuration serves")
 
 
 def test_children_that_cannot_work_are_tried_again_at_growing_intervals(stack):
