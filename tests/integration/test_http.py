@@ -51,7 +51,6 @@ def test_a_server_that_keeps_the_uri_to_itself(stack):
 
 
 def test_mount(stack):
-    stack.mount = "/api/v1"
     stack.configure(ROUTES, settings='mount = "/api/v1"')
     stack.start_worker("-n", "1")
     assert body(stack, "/api/v1/t/me") == (200, b'"literal"')

@@ -1,88 +1,155 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""JSON has the values, the order of keys and the number text of Postgres's row_to_json."""
+"""The JSON is what row_to_json gives: values, order of keys, text of numbers."""
 import json
 
 import pytest
 
-PLAIN = r"""
-select 1::int2 as i2, (-2147483648)::int4 as i4, 9223372036854775807::int8 as i8,
-  0.1::float4 as f4, 1e-300::float8 as f8, 'NaN'::float8 as nan, '-Infinity'::float8 as inf,
-  123456789012345678901234567890.1200::numeric as num, 'NaN'::numeric as nnan,
-  true as yes, false as no, null::text as nothing, 'x'::char(3) as padded,
-  E'a"b\\c\n\t\u0001\u00e9/' || chr(128512) as txt, 'v'::varchar as vc,
-  'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid as u, '{"b": [1,  2], "a":null}'::json as j,
-  '{"b": [1,  2], "a":null}'::jsonb as jb, 1 as "odd ""name"" é"
-"""
+from harness.json_text import keep_text
 
-RENDERED = r"""
-select date '2026-02-28' as d, timestamptz '2026-01-01 12:00:00.5+02' as tz,
-  timestamp '2026-01-01' as ts, time '12:00' as t, interval '1 day 2 hours' as iv,
-  array[1, null, 3] as a, array[['x', 'y']] as aa, row(1, 'z') as r, int4range(1, 5) as rng,
-  bytea '\xdeadbeef' as b, inet '10.0.0.1' as ip, 'infinity'::date as forever,
-  date '0044-03-15 BC' as ides, 'mood'::name as n, 1 as plain, oid '26' as o -- the last line
-"""
-
-
-def keep_text(text):
-    """Parsed with every number as its text and every object as its pairs in order."""
-    return json.loads(text, object_pairs_hook=list, parse_int=str, parse_float=str)
-
-
-def rendered_by_postgres(stack, query):
-    return stack.sql("set timezone to 'UTC'; select row_to_json(q)::text from (" + query +
-                     ") q")[0][0]
+COLUMNS = {
+    "int": "42::int, -1::smallint, 9223372036854775807::bigint",
+    "float": "0.1::float8, 1e300::float8, 1e-7::float8, 0.1::float4, -0::float8, 16777217::float4",
+    "float_special": "'NaN'::float8, 'Infinity'::float8, '-Infinity'::float4",
+    "numeric": "1.50::numeric, 123456789012345678901234567890.000001::numeric, 0::numeric(5,2)",
+    "numeric_special": "'NaN'::numeric, 'Infinity'::numeric",
+    "text": "'plain'::text, ''::text, 'é € 😀'::varchar, 'ab'::char(5), 'n'::name, 'q'::\"char\"",
+    "control": r"""E'\x01\x02\x1f\x7f'::text, E'\b\f\n\r\t'::text, E'"\\/'::text, E'\u2028'::text""",
+    "bool": "true, false",
+    "json": """'{"b": 1,  "a": [1, 2.50], "b": 2}'::json, '[1,{"x":null}]'::json, '"s"'::json""",
+    "jsonb": """'{"b": 1,  "a": [1, 2.50]}'::jsonb, '1e2'::jsonb, 'null'::jsonb""",
+    "time": "'2024-02-29 12:34:56.789+02'::timestamptz, '2024-02-29 12:34:56'::timestamp,"
+            " '2024-02-29'::date, '12:34'::time, 'infinity'::timestamptz,"
+            " '1 year 2 days 3:04'::interval, '0044-03-15 BC'::date",
+    "array": "array[1,2,3], array[['a','b'],['c',null]], '{}'::int[], array[0.10::numeric, 'NaN']",
+    "composite": "row(1,'x',null), row(row(2.50,true),array[1])",
+    "null": "null::int, null::text, null::jsonb, null::int[], null",
+    "bytes": r"'\x00ff41'::bytea, '0f8fad5b-d9cb-469f-a165-70867728950e'::uuid",
+    "odd": "'10.0.0.1/8'::inet, '(1,2)'::point, 'a'::xml, int4range(1,5), B'101', 12.34::money",
+}
+# Names that row_to_json must take as they are, in the order of the query.
+NAMED = """select 1 as z, 2 as a, 3 as "Z", 4 as "with space", 5 as "quo""te", 6 as "é", 7 as "row",
+           8 as "back\\slash" """
 
 
-def write_query(stack, name, query):
-    with open(stack.path(name), "w", encoding="utf-8") as out:
-        out.write(query)
+def conf_text(sql):
+    return sql.replace("\\", "\\\\").replace('"', '\\"')
 
 
-@pytest.mark.parametrize("prepared", ["true", "false"])
-def test_rows_like_row_to_json(stack, prepared):
-    write_query(stack, "plain.sql", PLAIN)
-    write_query(stack, "rendered.sql", RENDERED)
-    stack.start("""
-route "/plain" { sql_file = "plain.sql"  shape = object }
-route "/rendered" { sql_file = "rendered.sql"  shape = object }
-""", postgres=f"prepared = {prepared}", refresher=False)
-    for path, query in (("/plain", PLAIN), ("/rendered", RENDERED)):
-        answer = stack.get(path)
-        assert answer.status == 200, stack.worker.log_text()
-        assert keep_text(answer.body) == keep_text(rendered_by_postgres(stack, query))
+def select(columns):
+    """Each column gets a name of its own, so that keys do not repeat."""
+    parts, depth, start, quoted = [], 0, 0, False
+    for at, char in enumerate(columns + ","):
+        quoted ^= char == "'"
+        depth += 0 if quoted else (char in "([{") - (char in ")]}")
+        if char == "," and depth == 0 and not quoted:
+            parts.append(columns[start:at])
+            start = at + 1
+    return "select " + ", ".join(f"{part} as c{n}" for n, part in enumerate(parts))
 
 
-def test_shapes(stack):
-    stack.start("""
-route "/none" { sql = "select 1 as n where false"  shape = array }
-route "/many" { sql = "select n, n::text as t from generate_series(1, 3) n;  "  shape = array }
-route "/dates" { sql = "select date '2026-01-01' + n as d from generate_series(0, 1) n -- x"
-                 shape = array }
-route "/null" { sql = "select null::int"  shape = value }
-route "/json" { sql = "select '[1, 2]'::json"  shape = value }
-route "/time" { sql = "select timestamp '2026-01-01'"  shape = value }
-route "/novalue" { sql = "select 1 where false"  shape = value }
-route "/twice" { sql = "select 1 as n, 2 as n"  shape = object }
-route "/wide" { sql = "select 1 as n, 2 as m"  shape = value }
-""", refresher=False)
-    assert stack.get("/none").body == b"[]"
-    assert stack.get("/many").json() == [{"n": n, "t": str(n)} for n in (1, 2, 3)]
-    assert stack.get("/dates").json() == [{"d": "2026-01-01"}, {"d": "2026-01-02"}]
-    assert stack.get("/null").body == b"null"
-    assert stack.get("/json").body == b"[1, 2]"
-    assert stack.get("/time").json() == "2026-01-01T00:00:00"
-    assert stack.get("/novalue").status == 404
-    assert stack.get("/twice").status == 500
-    assert "two columns are named" in stack.worker.log_text()
-    assert stack.get("/wide").status == 500
+def expected(stack, sql):
+    """By Postgres, in a session set up like leeway's."""
+    connection = stack.postgres.connect(stack.database)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("set timezone = 'UTC'; set datestyle = 'ISO'")
+            cursor.execute(f"select row_to_json(leeway_row)::text from ({sql}) leeway_row")
+            return [row[0] for row in cursor.fetchall()]
+    finally:
+        connection.close()
 
 
-def test_the_session_only_reads(stack):
-    stack.sql("create table t (n int)")
-    stack.start("""route "/w" { sql = "with x as (insert into t values (1) returning n)
-                                       select n from x"  shape = value }""", refresher=False)
-    assert stack.get("/w").status == 500
-    assert stack.sql("select count(*) from t") == [(0,)]
+def serve(stack, sql, shape="object", **options):
+    stack.start(f'route "/r" {{ sql = "{conf_text(sql)}"  shape = {shape} }}', refresher=False,
+                **options)
+    response = stack.get("/r")
+    assert response.status == 200, stack.worker.log_text()
+    assert response.headers["content-length"] == str(len(response.body))
+    assert stack.get("/r").body == response.body
+    return response.body.decode("utf-8")
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_types_in_an_object(stack, kind):
+    sql = select(COLUMNS[kind])
+    assert keep_text(serve(stack, sql)) == keep_text(expected(stack, sql)[0])
+
+
+@pytest.mark.parametrize("kind", ["float_special", "time"])
+def test_types_without_prepared_statements(stack, kind):
+    sql = select(COLUMNS[kind])
+    assert keep_text(serve(stack, sql, postgres="prepared = false")) == \
+        keep_text(expected(stack, sql)[0])
+
+
+def test_types_in_an_array_of_rows(stack):
+    sql = " union all ".join(
+        f"select {number} as n, {real} as r, {text} as t, {data} as j"
+        for number, real, text, data in [
+            ("1", "0.1::float8", "'a'", "'{\"k\":1.0}'::jsonb"),
+            ("null", "'NaN'", "null", "null"),
+            ("3", "'Infinity'", "E'\\x01'", "'[]'")])
+    served = keep_text(serve(stack, sql, "array"))
+    assert served == [keep_text(row) for row in expected(stack, sql)]
+
+
+def test_names_and_their_order(stack):
+    body = serve(stack, NAMED)
+    assert keep_text(body) == keep_text(expected(stack, NAMED)[0])
+    assert list(json.loads(body)) == ["z", "a", "Z", "with space", 'quo"te', "é", "row",
+                                      "back\\slash"]
+
+
+def test_columns_named_like_a_row_are_columns(stack):
+    sql = 'select 1 as "leeway row", now() = now() as leeway_row, array[1] as "leeway value"'
+    assert json.loads(serve(stack, sql)) == {"leeway row": 1, "leeway_row": True,
+                                             "leeway value": [1]}
+
+
+def test_json_goes_through_verbatim(stack):
+    text = '{"b": 1,  "a": [1, 2.50], "b": 2}'
+    assert serve(stack, f"select '{text}'::json as j", "value") == text
+
+
+def test_an_array_of_no_rows(stack):
+    assert serve(stack, "select 1 as n where false", "array") == "[]"
+
+
+@pytest.mark.parametrize("sql, body", [
+    ("select 42", "42"), ("select 'x'::text", '"x"'), ("select null::int", "null"),
+    ("select null::jsonb", "null"), ("select true", "true"), ("select 'NaN'::float8", '"NaN"'),
+    ("select array[1,2]", "[1,2]"), ("select date '2024-02-29'", '"2024-02-29"'),
+    ("select '{\"a\": 1}'::jsonb", '{"a": 1}'), ("select 1.50", "1.50")])
+def test_values(stack, sql, body):
+    assert serve(stack, sql, "value") == body
+
+
+def test_a_value_of_no_row_is_404(stack):
+    stack.start('route "/r" { sql = "select 1 where false"  shape = value }', refresher=False)
+    assert stack.get("/r").status == 404
+
+
+@pytest.mark.parametrize("sql, shape", [
+    ("select 1, 2", "value"), ("select 1 as a, 2 as a", "object"),
+    ("select 1 as a union all select 2", "value")])
+def test_queries_that_do_not_suit_their_shape_are_500(stack, sql, shape):
+    stack.start(f'route "/r" {{ sql = "{sql}"  shape = {shape} }}', refresher=False)
+    assert stack.get("/r").status == 500
+    assert "route=/r" in stack.worker.log_text()
+
+
+def test_a_comment_at_the_end_and_a_sql_file(stack):
+    with open(stack.path("query.sql"), "w", encoding="utf-8") as out:
+        out.write("-- a comment with a $2 in it\nselect $1::int as n,\n  '\"\\$9' as t -- the end")
+    stack.start("""route "/r/{n}" { param "n" { type = int }  sql_file = "query.sql"
+                   shape = object }""", refresher=False)
+    assert stack.get("/r/5").json() == {"n": 5, "t": '"\\$9'}
+
+
+def test_many_rows(stack):
+    sql = "select i, i::text || 'é' as t, i % 2 = 0 as even from generate_series(1, 3000) i"
+    served = json.loads(serve(stack, sql, "array"))
+    assert served == [{"i": i, "t": f"{i}é", "even": i % 2 == 0} for i in range(1, 3001)]
 
 
 def test_a_table_that_changes_is_no_error(stack):
@@ -90,7 +157,7 @@ def test_a_table_that_changes_is_no_error(stack):
     stack.sql("insert into t select n, n from generate_series(1, 5) n")
     stack.start("""route "/t/{id}" { param "id" { type = int }
                    sql = "select * from t where id = $1"  shape = object }""", refresher=False,
-                settings="")
+                workers=1)
     assert stack.get("/t/1").json() == {"id": 1, "v": 1}
     stack.sql("alter table t alter v type text")
     assert stack.get("/t/2").json() == {"id": 2, "v": "2"}
@@ -98,6 +165,15 @@ def test_a_table_that_changes_is_no_error(stack):
     assert stack.get("/t/3").json() == {"id": 3, "v": "3", "d": "2026-01-01"}
     stack.sql("alter table t drop v")
     assert stack.get("/t/4").json() == {"id": 4, "d": "2026-01-01"}
+
+
+def test_user_types(stack):
+    stack.sql("create type mood as enum ('sad', 'happy')")
+    stack.sql("create domain positive as int check (value > 0)")
+    stack.sql("create type pair as (a int, b text)")
+    sql = "select 'happy'::mood as m, 5::positive as p, row(1,'x')::pair as c," \
+          " array['sad']::mood[] as ms"
+    assert keep_text(serve(stack, sql)) == keep_text(expected(stack, sql)[0])
 
 
 def test_slow_queries_are_logged_with_their_route_alone(stack):

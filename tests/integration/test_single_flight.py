@@ -1,107 +1,196 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""However many ask, one query per key runs, across processes and pools."""
+"""However many ask for a cold key, one query runs."""
 import os
 import signal
-import time
 
 from harness import fastcgi, http
+from harness.postgres import GATE
+from harness.stack import Stack, program
 from harness.wait import wait_until
 
-ROUTES = """
-route "/slow/{id}" {
-  param "id" { type = int }
-  sql = "select $1::int as id from pg_sleep(0.3) -- marker:slow"
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+route "/items/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select id, name from items, {GATE} where id = $1 -- marker:item"
   shape = object
-}
-route "/second/{id}" {
-  param "id" { type = int }
-  sql = "select $1::int as id from pg_sleep(1) -- marker:second"
+}}
+route "/broken/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select 1 / (id - id) from items, {GATE} where id = $1 -- marker:broken"
   shape = object
-}
-route "/broken" { sql = "select 1 / (select 0 from pg_sleep(0.5)) as x -- marker:broken" }
+}}
 """
+PATH = "/items/7"
+CROWD = 60
 
 
-def count_collapsed(answers):
-    return sum(1 for answer in answers if answer.cache == "leeway; fwd=uri-miss; collapsed")
+def prepare(stack):
+    stack.sql("create table items (id int primary key, name text)")
+    stack.sql("insert into items select i, 'item ' || i from generate_series(1, 100) i")
 
 
-def test_sixty_ask_for_a_cold_key(stack):
-    stack.start(ROUTES, settings="", refresher=False)
-    answers = stack.get_many(["/slow/1"] * 60)
-    assert [answer.status for answer in answers] == [200] * 60
-    assert all(answer.json() == {"id": 1} for answer in answers)
-    stored = [answer for answer in answers if answer.cache.endswith("; stored")]
-    assert len(stored) == 1
-    # one that came late may have found the entry
-    assert count_collapsed(answers) + len([a for a in answers if "hit" in a.cache]) == 59
-    assert stack.executions("marker:slow") == 1
+def waiters(stack):
+    """How many processes wait for somebody else's query."""
+    client = stack.redis.client()
+    return sum(client.pubsub_numsub(channel)[0][1] for channel in client.pubsub_channels())
 
 
-def ask_later(path, uri):
-    def call():
-        with fastcgi.Connection(path) as connection:
-            return connection.ask(uri)
-    return http.Background(call)
+def test_sixty_requests_of_eight_workers_are_one_query(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False, workers=8)
+    with stack.gate():
+        crowd = [stack.get_later(PATH) for _ in range(CROWD)]
+        wait_until(lambda: stack.executions("marker:item") > 0, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 1, "other workers wait for it")
+        assert not any(later.done() for later in crowd)
+    responses = [later.result() for later in crowd]
+    assert [response.status for response in responses] == [200] * CROWD
+    assert len({response.body for response in responses}) == 1
+    assert len({response.headers["etag"] for response in responses}) == 1
+    assert stack.executions("marker:item") == 1
+    stored = [response for response in responses if response.cache.endswith("; stored")]
+    collapsed = [response for response in responses
+                 if response.cache == "leeway; fwd=uri-miss; collapsed"]
+    hits = [response for response in responses if response.cache.startswith("leeway; hit")]
+    assert len(stored) == 1 and collapsed
+    assert len(stored) + len(collapsed) + len(hits) == CROWD
+    assert not stack.redis.client().keys("*:lease")
 
 
-def start_two_pools(stack):
+def test_an_expired_key_is_one_query_too(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False, workers=4)
+    stack.get(PATH)
+    stack.entries.age(60)
+    with stack.gate():
+        crowd = [stack.get_later(PATH) for _ in range(30)]
+        wait_until(lambda: stack.executions("marker:item") == 2, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 1, "other workers wait for it")
+    assert {later.result().status for later in crowd} == {200}
+    assert stack.executions("marker:item") == 2
+
+
+def test_two_pools_of_one_host_share_a_query(stack):
+    prepare(stack)
     stack.configure(ROUTES)
-    first = stack.start_worker("-n", "4")
-    first_socket = stack.socket
-    second_socket = stack.path("second.sock")
-    second = stack.start_process(
-        "second", [first.argv[0], "-c", stack.config, "-s", "unix:" + second_socket, "-n", "4"])
-    wait_until(lambda: os.path.exists(second_socket), "the second pool")
-    return first, first_socket, second, second_socket
+    stack.start_worker()
+    second = stack.path("second.sock")
+    pool = stack.start_process("second", [program("leeway-worker"), "-c", stack.config,
+                                          "-s", "unix:" + second])
+    wait_until(lambda: pool.has_children(2), "the second pool is there")
+    with stack.gate():
+        first = [stack.ask_later(PATH) for _ in range(10)]
+        others = [http.Background(lambda: ask_at(second)) for _ in range(10)]
+        wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 1, "the other pool waits")
+    assert {later.result()[0] for later in first + others} == {200}
+    assert stack.executions("marker:item") == 1
 
 
-def test_across_two_pools(stack):
-    _, first, _, second = start_two_pools(stack)
-    asked = [ask_later(path, "/slow/2") for path in [first, second] * 15]
-    answers = [later.result() for later in asked]
-    assert [status for status, _, _ in answers] == [200] * 30
-    assert stack.executions("marker:slow") == 1
+def ask_at(path):
+    with fastcgi.Connection(path) as connection:
+        return connection.ask(PATH)
 
 
-def test_a_killed_leader_is_replaced(stack):
-    stack.expect_deaths = True
-    pool, first, _, second = start_two_pools(stack)
-    leader = ask_later(first, "/second/3")
-    wait_until(lambda: stack.executions("marker:second") == 1, "the leader's query")
-    waiters = [ask_later(second, "/second/3") for _ in range(10)]
-    # the waiters' look-ups have been made once one of them has subscribed
-    wait_until(lambda: stack.redis.client().pubsub_channels("*:done"), "they wait")
-    for child in pool.children():
-        os.kill(child, signal.SIGKILL)
-    assert all(later.result()[0] == 200 for later in waiters)
-    assert stack.executions("marker:second") == 2
-    leader.thread.join(5)
-
-
-def test_at_expiry(stack):
-    stack.start("""
-context "short" { budget = 1s }
-route "/slow/{id}" {
-  context = "short"
-  param "id" { type = int }
-  sql = "select $1::int as id from pg_sleep(0.3) -- marker:slow"
-  shape = object
-}
-""", refresher=False)
-    stack.get("/slow/1")
-    time.sleep(1.1)
-    answers = stack.get_many(["/slow/1"] * 30)
-    assert [answer.status for answer in answers] == [200] * 30
-    assert stack.executions("marker:slow") == 2
-
-
-def test_waiters_are_told_of_a_failure(stack):
+def test_other_keys_are_other_flights(stack):
+    prepare(stack)
     stack.start(ROUTES, refresher=False)
-    answers = stack.get_many(["/broken"] * 20)
-    assert [answer.status for answer in answers] == [400] * 20
+    with stack.gate():
+        requests = [stack.get_later(f"/items/{number}") for number in (1, 2, 3)]
+        wait_until(lambda: stack.executions("marker:item") == 3, "three queries at once")
+    assert [later.result().json()["id"] for later in requests] == [1, 2, 3]
+
+
+def test_the_crowd_is_told_of_a_failure(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False, workers=4)
+    with stack.gate():
+        crowd = [stack.get_later("/broken/7") for _ in range(20)]
+        wait_until(lambda: stack.executions("marker:broken") > 0, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 1, "other workers wait for it")
+    responses = [later.result() for later in crowd]
+    assert {response.status for response in responses} == {400}
     assert stack.executions("marker:broken") == 1
+    assert sum("retry-after" in response.headers for response in responses) == len(crowd) - 1
     # and so are those who come within the next second
-    late = stack.get("/broken")
+    late = stack.get("/broken/7")
     assert (late.status, late.headers["retry-after"]) == (400, "1")
     assert stack.executions("marker:broken") == 1
+
+
+def second_host(stack):
+    """A stack of its own runtime_dir and socket over the same Redis and Postgres."""
+    folder = stack.path("second")
+    os.mkdir(folder)
+    return Stack(folder, stack.postgres, stack.redis, stack.database)
+
+
+def test_two_hosts_share_a_query_and_survive_its_leader(stack):
+    prepare(stack)
+    stack.expect_deaths = True
+    stack.configure(ROUTES, workers=1)
+    leader = stack.start_worker()
+    second = second_host(stack)
+    try:
+        second.configure(ROUTES, workers=2)
+        second.start_worker()
+        with stack.gate():
+            stack.ask_later(PATH)
+            wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+            crowd = [second.ask_later(PATH) for _ in range(20)]
+            wait_until(lambda: waiters(stack) >= 1, "the second host waits")
+            assert stack.executions("marker:item") == 1
+            os.kill(leader.children()[0], signal.SIGKILL)
+            wait_until(lambda: stack.executions("marker:item") == 2, "a waiter takes over")
+        responses = [later.result() for later in crowd]
+        assert [status for status, _, _ in responses] == [200] * 20
+        assert stack.executions("marker:item") == 2
+        assert sum("stored" in headers["cache-status"] for _, headers, _ in responses) == 1
+    finally:
+        second.stop()
+    assert not second.findings()
+
+
+def test_a_purge_during_a_query_refuses_its_result(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    client = stack.redis.client()
+    with stack.gate():
+        request = stack.get_later(PATH)
+        lease = wait_until(lambda: client.keys("*:lease"), "the lease is taken")[0]
+        wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+        client.delete(lease, lease.replace(":lease", ":entry"))
+    response = request.result()
+    assert response.status == 200
+    assert response.cache == "leeway; fwd=uri-miss; fwd-status=200"
+    assert not stack.entries.keys()
+
+
+def test_a_leader_keeps_its_lease_for_as_long_as_its_query_runs(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    client = stack.redis.client()
+    with stack.gate():
+        request = stack.get_later(PATH)
+        lease = wait_until(lambda: client.keys("*:lease"), "the lease is taken")[0]
+        token = client.get(lease)
+        wait_until(lambda: client.pttl(lease) < 1500, "the lease grows old")
+        wait_until(lambda: client.pttl(lease) > 1800, "the lease is renewed")
+        assert client.get(lease) == token
+    assert request.result().cache.endswith("; stored")
+
+
+def test_a_client_that_leaves_does_not_take_the_query_along(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    with stack.gate():
+        with fastcgi.Connection(stack.socket) as first:
+            first.send(fastcgi.request(PATH))
+            wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+        second = stack.get_later(PATH)
+    assert second.result().status == 200
+    wait_until(stack.entries.keys, "the entry is stored")
+    assert stack.executions("marker:item") == 1

@@ -1,166 +1,228 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How the programs start, check their configuration, and say what is wrong."""
+"""Command lines, configuration checks, and the ways in which a listening socket arrives."""
 import os
 import signal
 import socket
 import stat
 import subprocess
+import sys
 
 import pytest
 
 from harness import fastcgi
-from harness.stack import program
+from harness.stack import free_port, program
 from harness.wait import wait_until
 
 ROUTES = """
-route "/one" { sql = "select 1 as n"  shape = value }
+context "c" { budget = 60s }
+route "/hello" { context = "c"  sql = "select 'hello'::text as t"  shape = value }
 """
+# What systemd does with a socket unit's descriptor.
+ACTIVATE = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])"""
+PROGRAMS = ["leeway-worker", "leeway-refresher"]
 
 
-@pytest.mark.parametrize("name", ["leeway-worker", "leeway-refresher"])
-def test_version_help_and_mistakes(stack, name):
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_check_version_help_and_misuse(stack, name):
+    stack.configure(ROUTES)
+    good = stack.run(name, "-t", "-c", stack.config)
+    assert (good.returncode, good.stdout) == (0, f"{stack.config}: configuration ok\n")
     version = stack.run(name, "-V")
-    assert version.returncode == 0
-    assert version.stdout.startswith(name + " ")
-    usage = stack.run(name, "-h")
-    assert usage.returncode == 0
-    assert "-c FILE" in usage.stdout
-    for options in (["-x"], ["-n", "many"], ["-n", "-1"], ["further"]):
-        wrong = stack.run(name, *options)
-        assert wrong.returncode == 2, options
-        assert "usage:" in wrong.stderr
+    assert version.returncode == 0 and version.stdout.startswith(name + " 0.")
+    help_text = stack.run(name, "-h")
+    assert help_text.returncode == 0 and "-c FILE" in help_text.stdout
+    for misuse in (["-x"], ["-c"], ["-n", "many"], ["-n", "-1"], ["argument"]):
+        run = stack.run(name, *misuse)
+        assert run.returncode not in (0, 1) and "usage:" in run.stderr and not run.stdout
 
 
-@pytest.mark.parametrize("name", ["leeway-worker", "leeway-refresher"])
-def test_a_good_configuration(stack, name):
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_missing_file_is_named(stack, name):
+    run = stack.run(name, "-t", "-c", stack.path("nowhere.conf"))
+    assert run.returncode == 1
+    assert run.stderr.startswith(stack.path("nowhere.conf") + ": ")
+
+
+def test_a_check_connects_to_nothing(stack):
     stack.configure(ROUTES)
     stack.redis.stop()
-    checked = stack.run(name, "-t", "-c", stack.config)
-    assert (checked.returncode, checked.stdout) == (0, f"{stack.config}: configuration ok\n")
-    assert not os.path.exists(stack.path("run")), "it touches nothing"
+    for name in PROGRAMS:
+        assert stack.run(name, "-t", "-c", stack.config).returncode == 0
+    assert not os.path.exists(stack.path("run")), "nor does it make anything"
 
 
-BROKEN = [
-    ("nonsense = 1", 1, "nonsense"),
-    ('route "/a" {\n  shape = object\n}', 1, "sql"),
-    ('route "/a" {\n  sql = "select 1"\n  context = "none"\n}', 3, "none"),
-    ('route "/{id}" { sql = "select 1" }', 1, "id"),
-    ('route "/a" { sql = "select $2" }', 1, "$2"),
-    ('route "/a" { sql = "select 1" }\nroute "/a" { sql = "select 1" }', 2, "/a"),
-    ('route "/{x}" { param "x" { } sql = "select $1" }\n'
-     'route "/{y}" { param "y" { } name = "n" sql = "select $1" }', 2, "/{x}"),
-    ('route "/a" {\n  param "n" {\n    type = int\n    default = "x"\n  }\n'
-     '  sql = "select $1"\n}', 4, "n"),
-    ('route "/health" { sql = "select 1" }', 1, "health"),
-    ('context "c" { budget = 31d }', 1, "budget"),
-    ('context "c" {\n  budget = 0s\n  stale_if_error = 1s\n}', 3, "stale_if_error"),
-    ('route "/a" { sql_file = "missing.sql" }', 1, "missing.sql"),
-    ('route "/a" { sql = "select 1"', 1, "}"),
-    ("workers = 2\nworkers = 3", 2, "workers"),
-]
+WRONG = {
+    "an unknown key": ("workerz = 8\n", 1),
+    "a duplicate scalar": ("mount = \"/\"\nmount = \"/\"\n", 2),
+    "a budget out of range": ('context "c" {\n  budget = 500ms\n}\n', 2),
+    "refresh_at out of range": ('context "c" {\n  budget = 1m\n  refresh_at = 1.5\n}\n', 3),
+    "an unknown context": ('route "/a" {\n  sql = "select 1"\n  context = "x"\n}\n', 3),
+    "a duplicate route": ('route "/a" { sql = "select 1" }\nroute "/a" { sql = "select 1" }\n', 2),
+    "a duplicate context": ('context "c" { budget = 1m }\n\ncontext "c" { budget = 1m }\n', 3),
+    "no SQL": ('\nroute "/a" { shape = array }\n', 2),
+    "both kinds of SQL": ('route "/a" {\n  sql = "select 1"\n  sql_file = "x"\n}\n', None),
+    "a $2 without its param": (
+        'route "/a/{b}" {\n  param "b" { type = int }\n  sql = "select $2"\n}\n', 3),
+    "a {name} without its param": ('route "/a/{b}" {\n  sql = "select 1"\n}\n', 1),
+    "a missing sql_file": ('route "/a" {\n  sql_file = "nowhere.sql"\n}\n', 2),
+    "an unclosed block": ('context "c" {\n  budget = 1m\n', None),
+    "a collision with a built-in path": ('route "/health" { sql = "select 1" }\n', 1),
+    "a collision with another route": (
+        'route "/{x}" {\n  param "x" { }\n  sql = "select $1"\n}\n'
+        'route "/{y}" {\n  param "y" { }\n  sql = "select $1"\n  name = "n"\n}\n', 5),
+    "a default of another type": (
+        'route "/a" {\n  param "n" {\n    type = int\n    default = "x"\n  }\n'
+        '  sql = "select $1"\n}\n', 4),
+    "stale_if_error without a budget": ('context "c" {\n budget = 0s\n stale_if_error = 1h\n}\n',
+                                        3),
+}
 
 
-@pytest.mark.parametrize("text,line,word", BROKEN)
-def test_a_broken_configuration(stack, text, line, word):
-    with open(stack.config, "w", encoding="utf-8") as out:
-        out.write("\n\n" + text + "\n")
-    checked = stack.run("leeway-worker", "-t", "-c", stack.config)
-    assert checked.returncode == 1
-    assert checked.stderr.startswith(f"{stack.config}:{line + 2}: "), checked.stderr
-    assert word in checked.stderr.split(": ", 1)[1]
+@pytest.mark.parametrize("kind", WRONG)
+def test_mistakes_are_named_with_file_and_line(stack, kind):
+    text, line = WRONG[kind]
+    path = stack.path("wrong.conf")
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(text)
+    for name in PROGRAMS:
+        run = stack.run(name, "-t", "-c", path)
+        assert run.returncode == 1 and not run.stdout
+        assert run.stderr.startswith(f"{path}:{line or ''}")
+        assert run.stderr.count("\n") == 1
 
 
-def test_a_mistake_in_an_included_file(stack):
+def test_a_mistake_in_an_included_file_names_that_file(stack):
     os.mkdir(stack.path("routes.d"))
-    with open(stack.path("routes.d/a.conf"), "w", encoding="utf-8") as out:
-        out.write('route "/a" { sql = "select 1" }\nroute "/b" { sql = 1 sql = 2 }\n')
-    stack.configure('include("routes.d/*.conf")')
-    checked = stack.run("leeway-worker", "-t", "-c", stack.config)
-    assert checked.returncode == 1
-    assert "routes.d/a.conf:2: " in checked.stderr
+    included = stack.path("routes.d/b.conf")
+    with open(included, "w", encoding="utf-8") as out:
+        out.write('\nroute "/a" { sql = "select 1"  shape = circle }\n')
+    stack.configure(ROUTES + 'include("routes.d/*.conf")\n')
+    run = stack.run("leeway-worker", "-t", "-c", stack.config)
+    assert run.returncode == 1
+    assert "routes.d/b.conf:2: " in run.stderr
 
 
-def test_a_missing_file(stack):
-    checked = stack.run("leeway-worker", "-t", "-c", stack.path("none.conf"))
-    assert checked.returncode == 1
-    assert checked.stderr.startswith(stack.path("none.conf") + ": ")
+def test_routes_of_included_files_are_served(stack):
+    os.mkdir(stack.path("routes.d"))
+    for name, number in (("a", 1), ("b", 2)):
+        with open(stack.path(f"routes.d/{name}.conf"), "w", encoding="utf-8") as out:
+            out.write(f'route "/{name}" {{ sql = "select {number}"  shape = value }}\n')
+    stack.configure(ROUTES + 'include("routes.d/*.conf")\n')
+    stack.start_worker()
+    assert [stack.ask(path)[2] for path in ("/a", "/b", "/hello")] == [b"1", b"2", b'"hello"']
 
 
-def is_served(path, uri="/one"):
-    try:
-        with fastcgi.Connection(path) as connection:
-            return connection.ask(uri)[0] == 200
-    except (OSError, fastcgi.Closed):
-        return False
+def test_wrong_configuration_starts_nothing(stack):
+    stack.configure("workerz = 8")
+    run = stack.run("leeway-worker", "-c", stack.config, "-s", "unix:" + stack.socket)
+    assert run.returncode == 1 and stack.config + ":" in run.stderr
+    assert not os.path.exists(stack.socket)
 
 
-def test_under_spawn_fcgi(stack):
+def test_descriptor_0_by_spawn_fcgi(stack):
     stack.configure(ROUTES)
-    stack.start_process("spawned", ["spawn-fcgi", "-s", stack.socket, "-M", "0660", "-n", "--",
-                                    program("leeway-worker"), "-c", stack.config])
-    wait_until(lambda: is_served(stack.socket), "served")
+    spawned = stack.start_process(
+        "spawned", ["spawn-fcgi", "-n", "-s", stack.socket, "-M", "0660", "--",
+                    program("leeway-worker"), "-c", stack.config])
+    wait_until(lambda: spawned.has_children(2), "the workers are there")
+    assert stack.ask("/hello")[2] == b'"hello"'
+    assert spawned.stop() == 0
 
 
-def test_socket_activation(stack):
+def test_no_children(stack):
+    stack.configure(ROUTES)
+    worker = stack.start_worker("-n", "0")
+    assert worker.children() == []
+    assert stack.ask("/hello")[2] == b'"hello"'
+    assert worker.stop() == 0
+
+
+def test_a_count_on_the_command_line(stack):
+    stack.configure(ROUTES)
+    worker = stack.start_worker("-n", "3")
+    assert len(worker.children()) == 3
+
+
+def test_descriptor_3_by_listen_fds(stack):
     stack.configure(ROUTES)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(stack.socket)
         listener.listen()
-        # the descriptor has to be number 3, and the pid that of the program
-        script = ('exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; '
-                  f'exec "{program("leeway-worker")}" -c "{stack.config}"')
-        stack.start_process("activated", ["sh", "-c", script], stdin=listener.fileno())
-    wait_until(lambda: is_served(stack.socket), "served")
+        worker = stack.start_process(
+            "activated", [sys.executable, "-c", ACTIVATE, listener.fileno(),
+                          program("leeway-worker"), "-c", stack.config],
+            pass_fds=(listener.fileno(),))
+        wait_until(lambda: worker.has_children(2), "the workers are there")
+        assert stack.ask("/hello")[2] == b'"hello"'
+
+
+def test_a_tcp_socket(stack):
+    stack.configure(ROUTES)
+    port = free_port()
+    worker = stack.start_process("tcp", [program("leeway-worker"), "-c", stack.config,
+                                         "-s", f"tcp:127.0.0.1:{port}"])
+    wait_until(lambda: worker.has_children(2), "the workers are there")
+    with socket.create_connection(("127.0.0.1", port), 5) as client:
+        client.sendall(fastcgi.request("/hello"))
+        client.settimeout(20)
+        assert b"hello" in client.makefile("rb").read()
 
 
 def test_without_a_socket(stack):
     stack.configure(ROUTES)
-    started = subprocess.run([program("leeway-worker"), "-c", stack.config], text=True, timeout=30,
-                             stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    assert started.returncode == 1
-    assert "-s unix:PATH" in started.stderr
+    run = subprocess.run([program("leeway-worker"), "-c", stack.config], text=True, timeout=30,
+                         stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert run.returncode == 1 and "-s unix:PATH" in run.stderr
 
 
-def test_a_socket_in_use_or_left_behind(stack):
+def test_the_socket_file_s_mode_and_end(stack):
     stack.configure(ROUTES, settings="socket_mode = 0600")
     worker = stack.start_worker()
     assert stat.S_IMODE(os.stat(stack.socket).st_mode) == 0o600
-    second = stack.run("leeway-worker", "-c", stack.config, "-s", "unix:" + stack.socket)
-    assert second.returncode == 1
-    assert "in use" in second.stderr
-    worker.send(signal.SIGKILL)
-    worker.wait()
-    wait_until(lambda: not is_served(stack.socket), "its children have ended")
-    assert os.path.exists(stack.socket)
-    stack.start_worker(name="next")
+    worker.stop()
+    assert not os.path.exists(stack.socket)
 
 
-def test_serving_in_the_process_itself(stack):
+def test_a_stale_socket_file_is_replaced(stack):
     stack.configure(ROUTES)
-    worker = stack.start_worker("-n", "0")
-    assert not worker.children()
-    # HUP: the same process on the same socket, with the new file
-    stack.configure(ROUTES + 'route "/two" { sql = "select 2 as n"  shape = value }')
-    worker.send(signal.SIGHUP)
-    wait_until(lambda: is_served(stack.socket, "/two"), "the new route")
-    assert worker.is_running()
-    stack.configure("nonsense = 1")
-    worker.send(signal.SIGHUP)
-    wait_until(lambda: "configuration not reloaded" in worker.log_text(), "refused")
-    assert is_served(stack.socket, "/two")
-    worker.send(signal.SIGTERM)
-    assert worker.wait() == 0
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(stack.socket)
+    stack.start_worker()
+    assert stack.ask("/hello")[0] == 200
 
 
-def test_a_runtime_dir_that_cannot_be_made(stack):
-    stack.expect_deaths = True
-    with open(stack.path("file"), "w", encoding="utf-8"):
-        pass
+def test_a_socket_that_answers_is_not(stack):
     stack.configure(ROUTES)
-    with open(stack.config, encoding="utf-8") as conf:
-        text = conf.read()
-    with open(stack.config, "w", encoding="utf-8") as conf:
-        conf.write(text.replace(stack.path("run"), stack.path("file/run")))
-    worker = stack.start_process("worker", [program("leeway-worker"), "-c", stack.config, "-s",
-                                            "unix:" + stack.socket])
-    wait_until(lambda: "runtime_dir cannot be used" in worker.log_text(), "it says so")
+    stack.start_worker()
+    run = stack.run("leeway-worker", "-c", stack.config, "-s", "unix:" + stack.socket)
+    assert run.returncode == 1 and "in use" in run.stderr
+    assert stack.ask("/hello")[0] == 200
+
+
+def test_the_parent_s_death_ends_the_children(stack):
+    stack.configure(ROUTES)
+    worker = stack.start_worker()
+    refresher = stack.start_refresher()
+    children = worker.children() + refresher.children()
+    for process in (worker, refresher):
+        process.send(signal.SIGKILL)
+        process.wait()
+    wait_until(lambda: not any(is_alive(pid) for pid in children), "the children have ended")
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as text:
+            return text.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_log_line_is_level_and_pairs(stack):
+    stack.configure(ROUTES)
+    worker = stack.start_worker()
+    first = worker.log_text().splitlines()[0]
+    assert first.startswith("info ") and " msg=started " in first

@@ -1,148 +1,258 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Children are replaced, reloaded without a lost request, and stopped without one."""
+"""Processes: replaced when they die, stopped and reloaded without losing a request."""
 import os
 import signal
 import threading
 
+import pytest
+
 from harness import fastcgi
+from harness.postgres import GATE
+from harness.stack import program
 from harness.wait import wait_until
 
-ROUTES = """
-route "/one" { sql = "select 1 as n"  shape = value }
-route "/slow/{id}" { param "id" { type = int }
-  sql = "select $1::int as id from pg_sleep(1) -- marker:slow"  shape = object }
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+route "/hello" {{ context = "c"  sql = "select 'hello'::text as t"  shape = value }}
+route "/items/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select $1::int as id"
+  shape = object
+}}
+route "/gated" {{ context = "c"  sql = "select 1 as n from {GATE} -- marker:gated"  shape = value }}
 """
-
-TWO = ROUTES + """
-route "/two" { sql = "select 2 as n"  shape = value }
-"""
+MORE = ROUTES + 'route "/more" { context = "c"  sql = "select 2 as n"  shape = value }\n'
 
 
-def test_a_killed_child_is_replaced(stack):
+class Load:
+    """Requests without a break; `with Load(stack) as load:` ... load.statuses."""
+
+    def __init__(self, stack, threads=4):
+        self.stack = stack
+        self.statuses = []
+        self.errors = []
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(number,), daemon=True)
+                        for number in range(threads)]
+
+    def run(self, number):
+        while not self.over.is_set():
+            # hits and misses
+            path = "/hello" if number % 2 else f"/items/{len(self.statuses)}"
+            try:
+                self.statuses.append(self.stack.get(path).status)
+            except Exception as error:  # pylint: disable=broad-except
+                self.errors.append(error)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        self.await_more(20)
+        return self
+
+    def __exit__(self, *exception):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(30)
+
+    def await_more(self, count):
+        target = len(self.statuses) + count
+        wait_until(lambda: len(self.statuses) >= target, "requests are answered")
+
+
+def start(stack, routes=ROUTES, **options):
+    return stack.start(routes, refresher=False, **options)
+
+
+def all_replaced(stack, process, before):
+    wait_until(lambda: process.has_children(stack.workers) and
+               not set(before) & set(process.children()), "all children are replaced")
+
+
+def test_a_killed_worker_is_replaced(stack):
     stack.expect_deaths = True
-    stack.start(ROUTES)
-    for process in (stack.worker, stack.refresher):
-        before = process.children()
-        for child in before:
-            os.kill(child, signal.SIGKILL)
-        wait_until(lambda p=process, b=before: len(p.children()) == len(b) and
-                   not set(p.children()) & set(b), "replaced")
-        assert "signal=9" in process.log_text()
-    wait_until(lambda: stack.get("/one").status == 200, "served again")
+    start(stack)
+    for _ in range(3):
+        stack.kill_child(stack.worker)
+        assert stack.get("/hello").status == 200
+    assert "signal=9" in stack.worker.log_text()
 
 
-def test_stopping_answers_what_is_parked(stack):
-    stack.start(ROUTES)
-    parked = stack.get_later("/slow/1")
-    wait_until(lambda: stack.executions("marker:slow") == 1, "parked")
-    stack.worker.send(signal.SIGTERM)
-    answer = parked.result()
-    assert (answer.status, answer.json()) == (200, {"id": 1})
+def test_a_killed_refresher_is_replaced(stack):
+    stack.expect_deaths = True
+    stack.configure(ROUTES)
+    stack.kill_child(stack.start_refresher())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_answers_what_waits_and_exits_0(stack, number):
+    start(stack)
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.worker.send(number)
+        wait_until(lambda: len(stack.worker.children()) == 1, "the idle worker has stopped")
+        assert not parked.done()
+    assert parked.result()[::2] == (200, b"1")
     assert stack.worker.wait() == 0
-    stack.refresher.send(signal.SIGTERM)
-    assert stack.refresher.wait() == 0
     assert not os.path.exists(stack.socket)
 
 
-def test_what_is_parked_too_long_gets_503(stack):
-    stack.configure(ROUTES, settings="drain_timeout = 300ms",
+def test_what_waits_beyond_drain_timeout_gets_503(stack):
+    # another worker of this host holds the only slot
+    stack.configure(ROUTES, postgres="slots = 1\n  statement_timeout = 20s",
+                    settings="drain_timeout = 20s")
+    holder = stack.path("holder.sock")
+    stack.start_process("holder", [program("leeway-worker"), "-c", stack.config, "-n", "0",
+                                   "-s", "unix:" + holder])
+    wait_until(lambda: os.path.exists(holder), "it listens")
+    with stack.gate(), fastcgi.Connection(holder) as connection:
+        connection.send(fastcgi.request("/gated"))
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.configure(ROUTES, settings="drain_timeout = 200ms",
+                        postgres="slots = 1\n  statement_timeout = 200ms\n  slot_timeout = 1m")
+        worker = stack.start_worker()
+        parked = stack.ask_later("/hello")
+        wait_until(lambda: len(stack.redis.client().keys("*:lease")) == 2, "it waits for the slot")
+        worker.send(signal.SIGTERM)
+        status, headers, _ = parked.result()
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert worker.wait() == 0
+    assert stack.executions("select 'hello'") == 0
+
+
+def test_a_lease_that_never_ends_does_not_delay_the_end(stack):
+    stack.configure(ROUTES, workers=1, settings="drain_timeout = 300ms",
                     postgres="statement_timeout = 300ms")
-    worker = stack.start_worker("-n", "1")
-    stack.ask("/one")
+    worker = stack.start_worker()
+    stack.ask("/hello")
     client = stack.redis.client()
-    entry = client.keys("*:entry")[0]
+    entry = stack.entries.only().key
     client.delete(entry)
     client.set(entry.replace(":entry", ":lease"), "0" * 32)
-    with fastcgi.Connection(stack.socket) as connection:
-        connection.send(fastcgi.request("/one"))
-        wait_until(lambda: client.pubsub_channels("*:done"), "it waits for somebody else")
-        worker.send(signal.SIGTERM)
-        status, headers, _ = connection.read_answer()
+    parked = stack.ask_later("/hello")
+    wait_until(lambda: client.pubsub_channels("*:done"), "it waits for somebody else")
+    worker.send(signal.SIGTERM)
+    status, headers, _ = parked.result()
     assert (status, headers["retry-after"]) == (503, "1")
     assert worker.wait() == 0
 
 
-class Load:
-    """Asks for one path all the time, from several threads."""
-
-    def __init__(self, stack, path):
-        self.statuses = []
-        self.stopping = False
-
-        def ask():
-            while not self.stopping:
-                self.statuses.append(stack.get(path).status)
-
-        self.threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self):
-        self.stopping = True
-        for thread in self.threads:
-            thread.join(10)
-        return self.statuses
+def test_idle_kept_connections_do_not_delay_the_end(stack):
+    start(stack)
+    with fastcgi.Connection(stack.socket) as kept:
+        assert kept.ask("/hello", keep=True)[0] == 200
+        stack.worker.send(signal.SIGTERM)
+        assert kept.is_closed()
+        assert stack.worker.wait() == 0
 
 
-def test_reload_loses_no_request(stack):
-    stack.start(ROUTES)
-    before = stack.worker.children()
-    load = Load(stack, "/one")
-    stack.configure(TWO)
+def test_a_reload_under_load_loses_no_request(stack):
+    start(stack)
+    with Load(stack) as load:
+        for round_number in range(3):
+            before = stack.worker.children()
+            stack.configure(MORE if round_number % 2 == 0 else ROUTES)
+            stack.worker.send(signal.SIGHUP)
+            all_replaced(stack, stack.worker, before)
+            load.await_more(20)
+    assert not load.errors
+    assert set(load.statuses) == {200}
+    assert stack.get("/more").status == 200
+
+
+def test_a_reload_lets_parked_requests_finish(stack):
+    start(stack)
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.configure(MORE)
+        stack.worker.send(signal.SIGHUP)
+        wait_until(lambda: stack.get("/more").status == 200, "the new configuration serves")
+        assert not parked.done()
+    assert parked.result()[::2] == (200, b"1")
+
+
+def test_a_reload_changes_the_number_of_workers(stack):
+    start(stack)
+    for count in (4, 1):
+        before = stack.worker.children()
+        stack.configure(ROUTES, workers=count)
+        stack.worker.send(signal.SIGHUP)
+        all_replaced(stack, stack.worker, before)
+        assert stack.get("/hello").status == 200
+
+
+def test_a_broken_file_changes_nothing(stack):
+    start(stack)
+    children = stack.worker.children()
+    stack.configure(MORE + "\nworkerz = 8\n")
     stack.worker.send(signal.SIGHUP)
-    wait_until(lambda: stack.get("/two").status == 200, "the new route")
-    wait_until(lambda: not set(stack.worker.children()) & set(before), "all replaced")
-    wait_until(lambda: len(load.statuses) > 200, "some load")
-    statuses = load.stop()
-    assert set(statuses) == {200}
-    assert len(stack.worker.children()) == 2
+    wait_until(lambda: "not reloaded" in stack.worker.log_text(), "the log says why")
+    assert f"file={stack.config}" in stack.worker.log_text()
+    assert "workerz" in stack.worker.log_text()
+    assert stack.get("/hello").status == 200 and stack.get("/more").status == 404
+    assert stack.worker.children() == children
+    # and a good one is taken afterwards
+    stack.configure(MORE)
+    stack.worker.send(signal.SIGHUP)
+    wait_until(lambda: stack.get("/more").status == 200, "the new configuration serves")
 
 
-def test_reloading_the_refresher(stack):
+def test_a_refresher_is_reloaded(stack):
     stack.configure(ROUTES)
     refresher = stack.start_refresher()
-    wait_until(lambda: stack.redis.client().smembers("{leeway:jobs}:refreshers"), "enrolled")
+    client = stack.redis.client()
+    enrolled = wait_until(lambda: client.smembers("{leeway:jobs}:refreshers"), "it is enrolled")
     before = refresher.children()
     refresher.send(signal.SIGHUP)
-    wait_until(lambda: refresher.children() and not set(refresher.children()) & set(before),
-               "replaced")
-    wait_until(lambda: len(stack.redis.client().smembers("{leeway:jobs}:refreshers")) == 1,
+    wait_until(lambda: refresher.has_children(1) and refresher.children() != before,
+               "the refresher is replaced")
+    wait_until(lambda: not enrolled & client.smembers("{leeway:jobs}:refreshers"),
                "the old one has left")
+    assert refresher.stop() == 0
 
 
-def test_a_broken_file_is_not_taken_over(stack):
-    stack.start(ROUTES)
-    before = stack.worker.children()
-    stack.configure(TWO + "nonsense = 1")
-    stack.worker.send(signal.SIGHUP)
-    wait_until(lambda: "configuration not reloaded" in stack.worker.log_text(), "refused")
-    assert stack.worker.children() == before
-    assert stack.get("/one").status == 200
-    assert stack.get("/two").status == 404
+def test_without_children_a_reload_keeps_process_and_socket(stack):
+    stack.configure(ROUTES)
+    worker = stack.start_worker("-n", "0")
+    assert stack.ask("/more")[0] == 404
+    stack.configure(MORE + "workerz = 8\n")
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: "not reloaded" in worker.log_text(), "the log says why")
+    stack.configure(MORE)
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: stack.ask("/more")[0] == 200, "the new configuration serves")
+    assert worker.is_running()
+    assert worker.stop() == 0
 
 
-def test_another_number_of_children(stack):
-    stack.start(ROUTES)
-    with open(stack.config, encoding="utf-8") as conf:
-        text = conf.read()
-    with open(stack.config, "w", encoding="utf-8") as conf:
-        conf.write(text.replace("workers = 2", "workers = 4"))
-    stack.worker.send(signal.SIGHUP)
-    wait_until(lambda: len(stack.worker.children()) == 4, "four workers")
+def test_without_children_a_reload_loses_no_request(stack):
+    stack.configure(ROUTES)
+    stack.worker = stack.start_worker("-n", "0")
+    stack.start_lighttpd()
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.configure(MORE)
+        stack.worker.send(signal.SIGHUP)
+        others = [stack.ask_later("/more") for _ in range(10)]
+        assert not parked.done()
+    assert parked.result()[::2] == (200, b"1")
+    # answered by the old configuration or the new, depending on when the signal was seen
+    assert {later.result()[0] for later in others} <= {200, 404}
+    wait_until(lambda: stack.ask("/more")[::2] == (200, b"2"), "the new configuration serves")
 
 
-def test_children_of_a_dead_parent_end(stack):
-    stack.start(ROUTES)
-    children = stack.worker.children() + stack.refresher.children()
-    for process in (stack.worker, stack.refresher):
-        process.send(signal.SIGKILL)
-        process.wait()
-
-    def gone(pid):
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-                return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
-        except FileNotFoundError:
-            return True
-
-    wait_until(lambda: all(gone(pid) for pid in children), "all have ended")
+def test_children_that_cannot_work_are_tried_again_at_growing_intervals(stack):
+    stack.expect_deaths = True
+    with open(stack.path("run"), "w", encoding="utf-8"):
+        pass  # a file where runtime_dir should be
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_process("failing", stack.worker_command())
+    wait_until(lambda: worker.log_text().count('msg="child died"') >= 3, "some attempts")
+    assert worker.is_running()
+    os.unlink(stack.path("run"))
+    wait_until(lambda: worker.has_children(1), "it works at last")
+    assert stack.ask("/hello")[0] == 200

@@ -2,7 +2,7 @@
 """Every type in Postgres's own catalogue comes out as row_to_json has it, a new server's too."""
 import psycopg2
 
-from test_shapes import keep_text
+from harness.json_text import keep_text
 
 # Tried in this order until one is accepted.
 LITERALS = [

@@ -1,66 +1,149 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests that wait hold up nobody, and are bounded."""
+"""Misses wait in the background; hits are served meanwhile, and waiting has its bounds."""
 from harness import fastcgi
+from harness.postgres import GATE
 from harness.wait import wait_until
 
-ROUTES = """
-route "/slow/{id}" {
-  param "id" { type = int }
-  sql = "select $1::int as id from pg_sleep(1) -- marker:slow"
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+route "/slow/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select $1::int as id from {GATE} -- marker:slow"
   shape = object
-}
-route "/long/{id}" {
-  param "id" { type = int }
-  sql = "select $1::int as id from pg_sleep(3) -- marker:long"
-  shape = object
-}
-route "/quick" { sql = "select 1 as one" }
+}}
+route "/quick" {{ context = "c"  sql = "select 'quick' as word -- marker:quick"  shape = value }}
 """
+PATIENT = "slots = 64\n  statement_timeout = 20s\n  slot_timeout = 20s"
 
 
-def test_hits_are_served_while_misses_are_under_way(stack):
-    stack.start(ROUTES, settings="", postgres="slots = 40", refresher=False)
+def slow(stack, numbers):
+    return [stack.get_later(f"/slow/{number}") for number in numbers]
+
+
+def under_way(stack, count):
+    wait_until(lambda: stack.executions("marker:slow") == count, f"{count} queries are under way")
+
+
+def test_hits_are_served_while_forty_misses_wait(stack):
+    stack.start(ROUTES, refresher=False, workers=8, postgres=PATIENT,
+                settings="drain_timeout = 20s")
     stack.get("/quick")
-    misses = [stack.get_later(f"/long/{i}") for i in range(40)]
-    wait_until(lambda: stack.executions("marker:long") == 40, "all queries are under way")
-    hits = [stack.get("/quick") for _ in range(20)]
-    assert all("hit" in hit.cache for hit in hits)
-    assert not any(miss.done() for miss in misses), "hits came first"
-    assert all(miss.result().status == 200 for miss in misses)
+    with stack.gate():
+        misses = slow(stack, range(40))
+        under_way(stack, 40)
+        for _ in range(100):
+            assert stack.get("/quick").cache.startswith("leeway; hit; ttl=")
+        assert not any(later.done() for later in misses)
+    assert [later.result().json() for later in misses] == [{"id": n} for n in range(40)]
+    assert stack.executions("marker:slow") == 40
 
 
-def test_without_a_slot(stack):
-    stack.start(ROUTES, postgres="slots = 2  slot_timeout = 100ms", refresher=False)
-    answers = [later.result() for later in [stack.get_later(f"/slow/{i}") for i in range(6)]]
-    statuses = sorted(answer.status for answer in answers)
-    assert statuses == [200, 200, 503, 503, 503, 503]
-    for answer in answers:
-        if answer.status == 503:
-            assert answer.headers["retry-after"] == "1"
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.control == "no-store"
-    assert stack.executions("marker:slow") == 2
+def test_one_worker_does_it_too(stack):
+    stack.start(ROUTES, refresher=False, workers=1, postgres=PATIENT,
+                settings="drain_timeout = 20s")
+    stack.get("/quick")
+    with stack.gate():
+        misses = slow(stack, range(10))
+        under_way(stack, 10)
+        assert stack.get("/quick").cache.startswith("leeway; hit; ttl=")
+        assert not any(later.done() for later in misses)
+    assert {later.result().status for later in misses} == {200}
 
 
-def test_more_than_may_wait(stack):
-    stack.configure(ROUTES, settings="max_waiting = 4", postgres="slots = 8")
-    stack.start_worker("-n", "1")
-    connections = []
-    for i in range(6):
-        connection = fastcgi.Connection(stack.socket)
-        connection.send(fastcgi.request(f"/slow/{i}"))
-        connections.append(connection)
-    statuses = sorted(connection.read_answer()[0] for connection in connections)
-    for connection in connections:
+def test_a_miss_without_a_slot_is_503(stack):
+    stack.start(ROUTES, refresher=False, postgres="slots = 1\n  slot_timeout = 100ms")
+    stack.get("/quick")
+    with stack.gate():
+        first = stack.get_later("/slow/1")
+        under_way(stack, 1)
+        refused = stack.get("/slow/2")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert refused.control == "no-store"
+        assert stack.get("/quick").status == 200
+    assert first.result().status == 200
+    assert stack.get("/slow/2").status == 200
+
+
+def test_a_miss_gets_the_slot_that_another_worker_frees(stack):
+    stack.start(ROUTES, refresher=False, workers=4,
+                postgres="slots = 1\n  slot_timeout = 20s")
+    with stack.gate():
+        first = stack.get_later("/slow/1")
+        under_way(stack, 1)
+        others = slow(stack, range(2, 8))
+        wait_until(lambda: len(stack.redis.client().keys("*:lease")) == 7, "all of them wait")
+        assert stack.executions("marker:slow") == 1
+    assert first.result().status == 200
+    assert {later.result().status for later in others} == {200}
+    assert stack.executions("marker:slow") == 7
+
+
+def test_no_more_than_the_slots_run_at_once(stack):
+    stack.start(ROUTES, refresher=False, workers=4,
+                postgres="slots = 3\n  slot_timeout = 20s")
+    stack.get("/quick")
+    with stack.gate():
+        requests = slow(stack, range(12))
+        wait_until(lambda: len(stack.redis.client().keys("*:lease")) == 12, "all of them wait")
+        under_way(stack, 3)
+        for _ in range(20):
+            assert stack.get("/quick").status == 200
+        assert stack.executions("marker:slow") == 3
+    assert {later.result().status for later in requests} == {200}
+
+
+def test_a_dead_worker_s_slots_are_free(stack):
+    stack.expect_deaths = True
+    stack.start(ROUTES, refresher=False, workers=1, postgres="slots = 1\n  slot_timeout = 5s")
+    with stack.gate():
+        stack.get_later("/slow/1")
+        under_way(stack, 1)
+        stack.kill_child(stack.worker)
+    assert stack.get("/slow/2").status == 200
+
+
+def test_beyond_max_waiting_is_503(stack):
+    stack.start(ROUTES, refresher=False, workers=1, settings="max_waiting = 2")
+    stack.get("/quick")
+    with stack.gate():
+        waiting = slow(stack, range(2))
+        under_way(stack, 2)
+        refused = stack.get("/slow/9")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert stack.get("/quick").status == 200
+    assert {later.result().status for later in waiting} == {200}
+
+
+def test_a_client_that_leaves_gives_its_place_back(stack):
+    stack.start(ROUTES, refresher=False, workers=1, settings="max_waiting = 1")
+    with stack.gate():
+        with fastcgi.Connection(stack.socket) as impatient:
+            impatient.send(fastcgi.request("/slow/1"))
+            under_way(stack, 1)
+            assert stack.get("/slow/2").status == 503
+        second = wait_until(lambda: still_waiting(stack), "a place is free")
+    assert second.result().status == 200
+
+
+def still_waiting(stack):
+    """A request that is not refused at once, or None."""
+    before = stack.executions("marker:slow")
+    later = stack.get_later("/slow/2")
+    wait_until(lambda: later.done() or stack.executions("marker:slow") > before, "its fate")
+    return None if later.done() else later
+
+
+def test_a_client_that_takes_no_answer_holds_nobody_up(stack):
+    stack.sql("create table big as select i, repeat('x', 1000) t from generate_series(1, 900) i")
+    stack.start(ROUTES + """
+route "/big" { context = "c"  sql = "select * from big" }""", refresher=False, workers=1)
+    stack.get("/big")
+    idle = [fastcgi.Connection(stack.socket) for _ in range(20)]
+    for connection in idle:
+        connection.send(fastcgi.request("/big"))
+    assert stack.get("/quick").status == 200
+    for connection in idle:
+        status, headers, body = connection.read_answer()
+        assert status == 200 and int(headers["content-length"]) == len(body) > 900000
         connection.close()
-    assert statuses == [200, 200, 200, 200, 503, 503]
-
-
-def test_a_client_that_leaves_does_not_stop_the_fill(stack):
-    stack.configure(ROUTES)
-    stack.start_worker("-n", "1")
-    with fastcgi.Connection(stack.socket) as connection:
-        connection.send(fastcgi.request("/slow/1"))
-        wait_until(lambda: stack.executions("marker:slow") == 1, "the query is under way")
-    wait_until(lambda: stack.redis.client().keys("*:entry"), "stored all the same")
-    assert "hit" in stack.ask("/slow/1")[1]["cache-status"]

@@ -17,6 +17,28 @@ def find_program(name):
     return found[-1] if found else name
 
 
+# To stand in a from clause: one row, which comes only while no gate is shut.
+GATE = "pg_advisory_xact_lock_shared(1)"
+
+
+class Gate:
+    """Shut from the start; open() or the end of a `with` lets the queries go on."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        with connection.cursor() as cursor:
+            cursor.execute("select pg_advisory_lock(1)")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.open()
+
+    def open(self):
+        self.connection.close()
+
+
 class Postgres:
     """Logs every statement, so that tests can count queries by a marker in them."""
 
@@ -84,6 +106,10 @@ class Postgres:
                 return cursor.fetchall() if cursor.description else None
         finally:
             connection.close()
+
+    def gate(self, database):
+        """Holds up every query of `database` that has GATE in it until it is opened."""
+        return Gate(self.connect(database))
 
     def count_executions(self, database, marker):
         """How often a statement with `marker` in it was executed in `database`."""

@@ -20,6 +20,15 @@ def unprivileged_account():
     raise RuntimeError("no account to run Postgres as")
 
 
+def ignores_hangup(pid):
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            mask = next(line.split()[1] for line in status if line.startswith("SigIgn:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(int(mask, 16) & 1 << signal.SIGHUP - 1)
+
+
 class Process:
     """A started program. `log` collects its standard output and error."""
 
@@ -64,8 +73,17 @@ class Process:
 
     def children(self):
         """Pids of its children that live."""
-        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as listing:
-            return [int(pid) for pid in listing.read().split()]
+        try:
+            with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as listing:
+                return [int(pid) for pid in listing.read().split()]
+        except OSError:
+            return []
+
+    def has_children(self, count):
+        """Whether it has `count` children and all of them take signals as they mean to: they
+        ignore SIGHUP once they have arranged for SIGTERM."""
+        pids = self.children()
+        return len(pids) == count and all(ignores_hangup(pid) for pid in pids)
 
     def log_text(self):
         with open(self.log, encoding="utf-8", errors="replace") as text:

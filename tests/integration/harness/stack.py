@@ -7,11 +7,14 @@ import socket
 import subprocess
 
 from . import fastcgi, http
+from .entry import Entries
 from .process import Process
 from .wait import wait_until
 
 BUILD = os.environ.get("LEEWAY_BUILDDIR", os.getcwd())
 FINDINGS = re.compile(r"ERROR: (Address|Leak|UndefinedBehavior)Sanitizer|runtime error:")
+# 15 is the harness's own SIGTERM, should it find a child that has only just begun
+DEATHS = re.compile(r'msg="child died"(?!.* signal=15\b)')
 
 
 def program(name):
@@ -34,9 +37,11 @@ class Stack:
         self.database = database
         self.port = None
         self.processes = []
-        self.mount = ""
         self.postgres_conninfo = postgres.conninfo(database)
         self.expect_deaths = False
+        self.workers = None
+        self.worker = self.refresher = None
+        self.entries = Entries(redis)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -49,11 +54,12 @@ class Stack:
     def socket(self):
         return self.path("leeway.sock")
 
-    def configure(self, routes, settings="", redis="", postgres=""):
+    def configure(self, routes, settings="", redis="", postgres="", workers=2):
         """Writes leeway.conf; `routes` are contexts and routes, the others further settings."""
+        self.workers = workers
         with open(self.config, "w", encoding="utf-8") as out:
             out.write(f"""
-workers = 2
+workers = {workers}
 refreshers = 1
 runtime_dir = "{self.path('run')}"
 {settings}
@@ -80,23 +86,40 @@ postgres {{
         self.processes.append(process)
         return process
 
+    def worker_command(self, *options):
+        return [program("leeway-worker"), "-c", self.config, "-s", "unix:" + self.socket, *options]
+
     def start_worker(self, *options, name="worker"):
-        worker = self.start_process(
-            name, [program("leeway-worker"), "-c", self.config, "-s", "unix:" + self.socket,
-                   *options])
-        wait_until(lambda: not worker.is_running() or self.worker_answers(), "the worker answers")
-        assert worker.is_running(), worker.log_text()
+        worker = self.start_process(name, self.worker_command(*options))
+        self.await_start(worker, self.worker_answers)
+        count = int(options[options.index("-n") + 1]) if "-n" in options else self.workers
+        wait_until(lambda: worker.has_children(count), "all workers are there")
         return worker
 
+    @staticmethod
+    def await_start(process, ready):
+        wait_until(lambda: not process.is_running() or ready(), "it has started")
+        assert process.is_running(), process.log_text()
+
     def worker_answers(self):
+        """Any answer will do: mount and health_path are the test's own."""
         try:
-            with fastcgi.Connection(self.socket) as connection:
-                return connection.ask(self.mount + "/health")[0] == 200
+            return bool(self.ask("/health"))
         except (OSError, fastcgi.Closed):
             return False
 
     def start_refresher(self, *options, name="refresher"):
-        return self.start_process(name, [program("leeway-refresher"), "-c", self.config, *options])
+        refresher = self.start_process(
+            name, [program("leeway-refresher"), "-c", self.config, *options])
+        self.await_start(refresher, lambda: refresher.has_children(1))
+        return refresher
+
+    def kill_child(self, process):
+        """Kills the first child and waits until another has taken its place."""
+        before = process.children()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: process.has_children(len(before)) and
+                   before[0] not in process.children(), "the child is replaced")
 
     def start_lighttpd(self):
         self.port = free_port()
@@ -129,6 +152,9 @@ fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disabl
         self.start_lighttpd()
         return self
 
+    def gate(self):
+        return self.postgres.gate(self.database)
+
     def get(self, path, method="GET", **headers):
         """Through lighttpd. A header's name is written with underscores."""
         return http.request(self.port, path, method,
@@ -140,6 +166,9 @@ fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disabl
     def get_many(self, paths):
         """All at once; the responses in the same order."""
         return [later.result() for later in [self.get_later(path) for path in paths]]
+
+    def ask_later(self, uri, **options):
+        return http.Background(lambda: self.ask(uri, **options))
 
     def ask(self, uri, **options):
         """Straight to the worker: status, headers, body."""
@@ -162,7 +191,7 @@ fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disabl
             text = process.log_text()
             if FINDINGS.search(text):
                 found.append(process.log)
-            if not self.expect_deaths and 'msg="child died"' in text:
+            if not self.expect_deaths and DEATHS.search(text):
                 found.append(process.log)
         return found
 

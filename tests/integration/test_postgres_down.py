@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Without Postgres hits go on, misses are 503, and a context may allow more."""
+import re
+
+import pytest
+
+from harness.postgres import GATE
+from harness.wait import wait_until
+
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+context "lenient" {{ budget = 60s  stale_if_error = 1h }}
+route "/items/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select id, name from items where id = $1 -- marker:item"
+  shape = object
+}}
+route "/lenient/{{id}}" {{
+  context = "lenient"
+  param "id" {{ type = int }}
+  sql = "select id, name from items where id = $1 -- marker:lenient"
+  shape = object
+}}
+route "/gated" {{ context = "c"  sql = "select 1 as n from {GATE} -- marker:gated"  shape = value }}
+"""
+
+
+@pytest.fixture(name="outage")
+def make_outage(stack):
+    """Makes Postgres go away; it is there again after the test in any case."""
+    yield stack.postgres.stop
+    if not stack.postgres.process.is_running():
+        stack.postgres.start()
+
+
+def start(stack, **options):
+    stack.sql("create table items (id int primary key, name text)")
+    stack.sql("insert into items select i, 'item ' || i from generate_series(1, 100) i")
+    return stack.start(ROUTES, **options)
+
+
+def await_answer(stack, path):
+    return wait_until(
+        lambda: next((response for response in [stack.get(path)] if response.status == 200), None),
+        "Postgres is found again")
+
+
+def test_hits_go_on_and_misses_are_503(stack, outage):
+    start(stack)
+    stack.get("/items/7")
+    outage()
+    for _ in range(5):
+        assert stack.get("/items/7").cache.startswith("leeway; hit; ttl=")
+    for path in ("/items/8", "/items/8", "/items/9"):
+        refused = stack.get(path)
+        assert refused.status == 503
+        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.control == "no-store"
+    assert stack.get("/health").status == 200
+    stack.postgres.start()
+    assert await_answer(stack, "/items/8").json()["id"] == 8
+
+
+def test_stale_hits_go_on_and_the_entry_stays(stack, outage):
+    start(stack)
+    stack.get("/items/7")
+    stack.entries.age(55)
+    outage()
+    response = stack.get("/items/7")
+    assert "detail=stale" in response.cache
+    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:failures:*"), "the refresh fails")
+    assert stack.get("/items/7").status == 200
+
+
+def test_past_the_budget_it_is_503_without_stale_if_error(stack, outage):
+    start(stack, refresher=False)
+    stack.get("/items/7")
+    stack.entries.age(60)
+    outage()
+    assert stack.get("/items/7").status == 503
+
+
+def test_stale_if_error_serves_past_the_budget_and_says_so(stack, outage):
+    start(stack, refresher=False)
+    body = stack.get("/lenient/7").body
+    expiry_ms = stack.redis.client().pexpiretime(stack.entries.only().key)
+    assert abs(expiry_ms - (stack.entries.only().snapshot_us // 1000 + 3660000)) <= 1
+    stack.entries.age(100)
+    outage()
+    response = stack.get("/lenient/7")
+    assert (response.status, response.body) == (200, body)
+    assert re.fullmatch(r"leeway; hit; ttl=-4[0-4]; detail=stale-if-error", response.cache)
+    assert response.control == "private, no-cache"
+    assert stack.get("/lenient/8").status == 503
+
+    stack.entries.age(3600)
+    assert stack.get("/lenient/7").status == 503
+
+
+def test_stale_if_error_ends_with_the_outage(stack, outage):
+    start(stack, refresher=False)
+    stack.get("/lenient/7")
+    stack.entries.age(100)
+    outage()
+    assert "stale-if-error" in stack.get("/lenient/7").cache
+    stack.postgres.start()
+    wait_until(lambda: stack.get("/lenient/7").cache.startswith("leeway; hit; ttl=5"),
+               "a new response")
+
+
+def test_a_sql_error_is_no_reason_to_serve_an_old_response(stack):
+    start(stack, refresher=False)
+    stack.get("/lenient/7")
+    stack.entries.age(100)
+    stack.sql("alter table items rename to hidden")
+    assert stack.get("/lenient/7").status == 500
+
+
+def test_postgres_goes_while_a_query_is_under_way(stack, outage):
+    start(stack, refresher=False)
+    with stack.gate():
+        request = stack.get_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        outage()
+        refused = request.result()
+    assert (refused.status, refused.headers.get("retry-after")) == (503, "1")
+
+
+def test_started_without_postgres(stack, outage):
+    stack.sql("create table items (id int primary key, name text)")
+    stack.sql("insert into items values (7, 'seven')")
+    outage()
+    stack.start(ROUTES)
+    assert stack.get("/items/7").status == 503
+    stack.postgres.start()
+    assert await_answer(stack, "/items/7").json()["name"] == "seven"
+
+
+def test_a_session_that_the_server_ends_in_the_middle_is_not_noticed(stack):
+    start(stack, refresher=False)
+    with stack.gate():
+        request = stack.get_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
+                  " where application_name = 'leeway' and datname = current_database()")
+        wait_until(lambda: stack.executions("marker:gated") == 2, "it is sent again")
+    assert request.result().status == 200
+    assert stack.executions("marker:gated") == 2
+
+
+def test_sessions_that_the_server_ended_are_made_anew(stack):
+    start(stack, refresher=False, workers=1)
+    assert stack.get("/items/1").status == 200
+    stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
+              " where datname = current_database() and pid <> pg_backend_pid()")
+    # nobody notices: a query that was not begun is sent again
+    assert stack.get("/items/2").status == 200
+
+
+def test_unnamed_statements_do_as_well(stack):
+    start(stack, refresher=False, postgres="prepared = false")
+    assert stack.get("/items/1").json() == {"id": 1, "name": "item 1"}
+    assert stack.sql("select count(*) from pg_prepared_statements") == [(0,)]

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Without Redis everything is answered from Postgres, and nothing is remembered."""
+import signal
+
+from harness import fastcgi
+from harness.postgres import GATE
+from harness.wait import wait_until
+
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+route "/items/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select id, name from items where id = $1 -- marker:item"
+  shape = object
+}}
+route "/gated" {{ context = "c"  sql = "select 1 as n from {GATE} -- marker:gated"  shape = value }}
+"""
+
+
+def prepare(stack):
+    stack.sql("create table items (id int primary key, name text)")
+    stack.sql("insert into items values (7, 'seven')")
+
+
+def check_bypass(response):
+    assert (response.status, response.json()) == (200, {"id": 7, "name": "seven"})
+    assert response.cache == "leeway; fwd=bypass; detail=redis-unavailable"
+    assert response.control == "private, no-cache"
+    assert "etag" in response.headers
+
+
+def await_hit(stack):
+    wait_until(lambda: stack.get("/items/7").cache.startswith("leeway; hit"), "a hit")
+
+
+def test_redis_goes_and_comes_back(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    await_hit(stack)
+    stack.redis.stop()
+    before = stack.executions("marker:item")
+    for _ in range(3):
+        check_bypass(stack.get("/items/7"))
+    assert stack.executions("marker:item") == before + 3
+    stack.redis.start()
+    await_hit(stack)
+    assert len(stack.entries.keys()) == 1
+
+
+def test_conditional_requests_work_without_redis(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    tag = stack.get("/items/7").headers["etag"]
+    stack.redis.stop()
+    assert stack.get("/items/7", If_None_Match=tag).status == 304
+
+
+def test_started_without_redis(stack):
+    prepare(stack)
+    stack.redis.stop()
+    stack.start(ROUTES)
+    check_bypass(stack.get("/items/7"))
+    stack.redis.start()
+    await_hit(stack)
+    # the refresher has found it, too
+    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:alive:*"), "a heartbeat")
+
+
+def test_a_redis_that_hangs_is_left_alone(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    await_hit(stack)
+    stack.redis.process.send(signal.SIGSTOP)
+    check_bypass(stack.get("/items/7"))
+    stack.redis.process.send(signal.SIGCONT)
+    await_hit(stack)
+
+
+def test_late_replies_of_a_redis_that_hung_are_not_taken_for_others(stack):
+    prepare(stack)
+    stack.sql("insert into items values (8, 'eight')")
+    stack.start(ROUTES, refresher=False, workers=1)
+    assert stack.get("/items/8").json()["id"] == 8
+    await_hit(stack)
+    stack.redis.process.send(signal.SIGSTOP)
+    assert stack.get("/items/8").json()["id"] == 8
+    stack.redis.process.send(signal.SIGCONT)
+    await_hit(stack)
+    for _ in range(5):
+        assert stack.get("/items/7").json()["id"] == 7
+        assert stack.get("/items/8").json()["id"] == 8
+
+
+def test_one_worker_still_asks_once_per_key(stack):
+    stack.start(ROUTES, refresher=False, workers=1)
+    stack.redis.stop()
+    crowd = [fastcgi.Connection(stack.socket) for _ in range(6)]
+    with stack.gate():
+        for connection in crowd:
+            connection.send(fastcgi.request("/gated"))
+        # connections are taken in turn: when this one is answered, the others wait
+        assert stack.ask("/health")[0] == 200
+    answers = [connection.read_answer() for connection in crowd]
+    assert [(status, body) for status, _, body in answers] == [(200, b"1")] * 6
+    assert stack.executions("marker:gated") == 1
+    for connection in crowd:
+        connection.close()
+
+
+def test_redis_goes_while_a_query_is_under_way(stack):
+    stack.start(ROUTES, refresher=False)
+    with stack.gate():
+        request = stack.get_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.redis.stop()
+    response = request.result()
+    assert (response.status, response.body) == (200, b"1")
+    assert response.cache == "leeway; fwd=bypass; detail=redis-unavailable"
+
+
+def test_a_redis_that_takes_no_writes_costs_no_answer(stack):
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    stack.sql("insert into items values (8, 'eight')")
+    assert stack.get("/items/8").cache.endswith("; stored")
+    stack.redis.client().config_set("maxmemory", "1")
+    check_bypass(stack.get("/items/7"))
+    assert stack.get("/items/8").cache.startswith("leeway; hit"), "reading goes on"
+    assert len(stack.entries.keys()) == 1
+    stack.redis.client().config_set("maxmemory", "0")
+    await_hit(stack)
+
+
+def test_the_refresher_outlives_redis(stack):
+    prepare(stack)
+    stack.start(ROUTES)
+    await_hit(stack)
+    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:alive:*"), "a heartbeat")
+    children = stack.refresher.children()
+    stack.redis.stop()
+    stack.redis.start()
+    await_hit(stack)
+    stack.sql("update items set name = 'new'")
+    stack.entries.age(55)
+    wait_until(lambda: stack.get("/items/7").json()["name"] == "new", "the refresh")
+    assert stack.refresher.children() == children
