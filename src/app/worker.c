@@ -222,11 +222,18 @@ enum worker_end worker_run(const struct application *app, int listen_fd, struct 
 {
     struct worker *worker = mem_check(talloc_zero(NULL, struct worker));
     enum worker_end end = WORKER_FAILED;
+    sigset_t stops, before;
 
     worker->app = app;
     worker->loop = mem_check(ev_loop_new(EVBACKEND_EPOLL));
+    /* a signal to stop that came while libfcgi's handler is installed would be lost */
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    sigprocmask(SIG_BLOCK, &stops, &before);
     if (start(worker, listen_fd) == 0) {
         watch_signals(worker, link);
+        sigprocmask(SIG_SETMASK, &before, NULL);
         if (link != NULL)
             child_ready(link);
         ev_run(worker->loop, 0);

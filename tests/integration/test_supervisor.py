@@ -148,6 +148,14 @@ def test_idle_kept_connections_do_not_delay_the_end(stack):
         assert stack.worker.wait() == 0
 
 
+def test_a_stop_right_after_the_start(stack):
+    stack.configure(ROUTES, workers=8)
+    for number in range(5):
+        worker = stack.start_process(f"brief{number}", stack.worker_command())
+        wait_until(worker.children, "the first child")
+        assert worker.stop() == 0
+
+
 def test_a_reload_under_load_loses_no_request(stack):
     start(stack)
     with Load(stack) as load:
