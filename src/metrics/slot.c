@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,7 +28,7 @@ static bool is_ours(const struct slot_memory *memory)
     char magic[16];
 
     make_magic(magic);
-    return memcmp(memory->magic, magic, sizeof magic) == 0 && memory->n_series <= SLOT_MAX_SERIES;
+    return memcmp(memory->magic, magic, sizeof magic) == 0 && memory->n_series <= SLOT_OTHER;
 }
 
 static int open_slot(const char *directory, int number, int flags)
@@ -56,14 +57,32 @@ static bool is_locked(int fd)
     return fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
 }
 
+/* Takes room on the file system for a part of the slot: writing to a mapping that has none would
+   end the process. 0, or -1 and errno. */
+static int reserve(int fd, size_t at, size_t len)
+{
+    int problem = posix_fallocate(fd, (off_t)at, (off_t)len);
+
+    errno = problem;
+    return problem == 0 ? 0 : -1;
+}
+
+static size_t place_of(uint32_t series)
+{
+    return offsetof(struct slot_memory, series) + series * sizeof(struct series);
+}
+
 /* A file never shrinks, so that no reader loses what it has mapped. */
 static int map_ours(struct slot *slot)
 {
     struct stat found;
     int prot = PROT_READ | PROT_WRITE;
 
-    if (fstat(slot->fd, &found) == -1 || (found.st_size < (off_t)sizeof *slot->memory &&
-                                          ftruncate(slot->fd, sizeof *slot->memory) == -1))
+    if (fstat(slot->fd, &found) == -1 ||
+        (found.st_size < (off_t)sizeof *slot->memory &&
+         ftruncate(slot->fd, sizeof *slot->memory) == -1) ||
+        reserve(slot->fd, 0, place_of(0)) == -1 ||
+        reserve(slot->fd, place_of(SLOT_OTHER), sizeof(struct series)) == -1)
         return -1;
     void *memory = mmap(NULL, sizeof *slot->memory, prot, MAP_SHARED, slot->fd, 0);
     if (memory == MAP_FAILED)
@@ -74,6 +93,7 @@ static int map_ours(struct slot *slot)
     if (slot->memory->magic[0] != '\0')
         log_message(LOG_LEVEL_WARN, "metrics of another version are dropped");
     slot->memory->n_series = 0;
+    memset(&slot->memory->series[SLOT_OTHER], 0, sizeof(struct series));
     make_magic(slot->memory->magic);
     return 0;
 }
@@ -137,12 +157,14 @@ struct series *slot_series(struct slot *slot, const char *pattern)
     for (uint32_t i = 0; i < count; i++)
         if (strncmp(memory->series[i].pattern, pattern, SLOT_PATTERN_BYTES - 1) == 0)
             return &memory->series[i];
-    if (count == SLOT_MAX_SERIES)
-        return &memory->series[SLOT_MAX_SERIES - 1];
+    if (count >= SLOT_OTHER || reserve(slot->fd, place_of(count), sizeof(struct series)) == -1) {
+        struct series *other = &memory->series[SLOT_OTHER];
+        snprintf(other->pattern, sizeof other->pattern, "(other)");
+        return other;
+    }
     struct series *series = &memory->series[count];
     memset(series, 0, sizeof *series);
-    snprintf(series->pattern, sizeof series->pattern, "%s",
-             count == SLOT_MAX_SERIES - 1 ? "(other)" : pattern);
+    snprintf(series->pattern, sizeof series->pattern, "%s", pattern);
     /* counted only once it is whole: readers look at this number first */
     atomic_store_explicit(&memory->n_series, count + 1, memory_order_release);
     return series;

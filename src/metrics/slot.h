@@ -16,6 +16,7 @@
 enum {
     SLOT_MAX = 1024,
     SLOT_MAX_SERIES = 16384,
+    SLOT_OTHER = SLOT_MAX_SERIES - 1, /* counts what there is no room for; not in n_series */
     SLOT_PATTERN_BYTES = 256,
     RESPONSE_BUCKETS = 19, /* the last one is +Inf */
     AGE_BUCKETS = 16,
@@ -72,7 +73,7 @@ int slot_read(struct slot *slot, const char *directory, int number)
 void slot_close(struct slot *slot);
 
 /* The series of `pattern` in a slot that is ours, made if it is new; never NULL: when there is no
-   room, the last one, whose pattern is "(other)". */
+   room, in the slot or on its file system, that of SLOT_OTHER, whose pattern is "(other)". */
 struct series *slot_series(struct slot *slot, const char *pattern);
 
 #endif

@@ -100,8 +100,10 @@ static void add_slot(TALLOC_CTX *ctx, struct summary *summary, const struct slot
     const struct slot_memory *memory = slot->memory;
     uint32_t count = atomic_load_explicit(&memory->n_series, memory_order_acquire);
 
-    for (uint32_t i = 0; i < count && i < SLOT_MAX_SERIES; i++)
+    for (uint32_t i = 0; i < count && i < SLOT_OTHER; i++)
         add_series(ctx, summary, &memory->series[i]);
+    if (memory->series[SLOT_OTHER].pattern[0] != '\0')
+        add_series(ctx, summary, &memory->series[SLOT_OTHER]);
     if (!slot->alive)
         return;
     summary->any_alive = true;

@@ -125,6 +125,29 @@ static void test_histograms(void **state)
     assert_false(says(fixture, "NaN"));
 }
 
+/* Fills the slot through its own interface, as ever new configurations would. */
+static void test_more_routes_than_there_is_room_for(void **state)
+{
+    struct fixture *fixture = *state;
+    struct slot slot;
+    char error[256], pattern[32];
+
+    assert_int_equal(slot_claim(&slot, fixture->directory, error, sizeof error), 0);
+    /* only the number of series matters: it is set rather than reached */
+    slot.memory->n_series = SLOT_OTHER - 1;
+    struct series *last = slot_series(&slot, "/last");
+    assert_string_equal(last->pattern, "/last");
+    for (int i = 0; i < 3; i++) {
+        snprintf(pattern, sizeof pattern, "/beyond/%d", i);
+        struct series *other = slot_series(&slot, pattern);
+        assert_string_equal(other->pattern, "(other)");
+        other->counters[COUNTER_QUERY_MISS]++;
+    }
+    slot_close(&slot);
+    assert_true(
+        says(fixture, "leeway_database_queries_total{route=\"(other)\",origin=\"miss\"} 3"));
+}
+
 static void write_garbage(const struct fixture *fixture, const char *bytes, size_t len, off_t size)
 {
     char path[128];
@@ -165,6 +188,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_added_up_and_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_histograms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_more_routes_than_there_is_room_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),
     };
