@@ -4,8 +4,15 @@
 
 #include "app/backend.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+
+int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
+{
+    return redis_clock_latest_for(redis_get_clock(backend->redis), snapshot_us,
+                                  clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
+}
 
 struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
                             enum metrics_role role)

@@ -18,6 +18,14 @@ struct backend {
     struct metrics *metrics;
 };
 
+/* For deciding on a response: it is judged as of this much later, so that it keeps its budget
+   when its first byte is written and not just when it was decided on. */
+enum { BACKEND_WRITE_ALLOWANCE_US = 1000 };
+
+/* The latest that Redis's clock can show when a response decided on now is written, as far as
+   something from `snapshot_us` is concerned. */
+int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us);
+
 /* Opens metrics, slots (workers only) and the connections; Redis is waited for up to its
    connect_timeout, and may be away. NULL: runtime_dir cannot be used; it has been
    logged. */

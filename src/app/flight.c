@@ -105,12 +105,10 @@ static struct visit *next_visit(struct flight *flight)
 static struct freshness_verdict judge_stored(const struct flight *flight,
                                              const struct stored *stored)
 {
-    const struct redis_clock *clock = redis_get_clock(flight->flights->backend->redis);
-
     if (stored->reply == NULL)
         return (struct freshness_verdict){.state = FRESHNESS_EXPIRED};
     return freshness_judge(&flight->rules->policy, stored->entry.status, stored->entry.snapshot_us,
-                           redis_clock_latest(clock, clock_monotonic_us()));
+                           backend_now_us(flight->flights->backend, stored->entry.snapshot_us));
 }
 
 static bool is_servable(enum freshness state, bool on_error)
@@ -191,20 +189,21 @@ static void end_with_result(struct flight *flight, const struct fill_result *res
 
     unlist(flight);
     while ((visit = next_visit(flight)) != NULL) {
+        int64_t now_us = clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US;
         struct answer answer = {
             .row = row_of(flight, visit, result),
             .fwd_status = result->status,
             .stored = result->storing == FILL_STORED,
             .private = !flight->rules->edge,
+            .sent_us = result->sent_us,
         };
         /* by the local clock, which started this query */
-        answer.verdict = freshness_judge(policy, 200, result->sent_us, clock_monotonic_us());
+        answer.verdict = freshness_judge(policy, 200, result->sent_us, now_us);
         if (policy->budget_us > 0 && answer.verdict.ttl_us <= 0) {
             respond_failure(visit, 504, false);
             continue;
         }
-        answer.verdict =
-            freshness_judge(policy, result->status, result->sent_us, clock_monotonic_us());
+        answer.verdict = freshness_judge(policy, result->status, result->sent_us, now_us);
         respond_entry(visit, &result->entry, &answer, result->bytes);
     }
     talloc_free(node_of(flight));

@@ -122,10 +122,9 @@ static bool wants_refresh(const struct task *task, const struct stored *stored)
 
     if (stored->reply == NULL || stored->entry.status != 200)
         return false;
-    return freshness_judge(
-               &application_rules(refresher->app, task->route)->policy, 200,
-               stored->entry.snapshot_us,
-               redis_clock_latest(redis_get_clock(refresher->backend->redis), clock_monotonic_us()))
+    return freshness_judge(&application_rules(refresher->app, task->route)->policy, 200,
+                           stored->entry.snapshot_us,
+                           backend_now_us(refresher->backend, stored->entry.snapshot_us))
                .state != FRESHNESS_FRESH;
 }
 

@@ -23,25 +23,52 @@ static bool row_is_cached(enum answer_row row)
     return row == ANSWER_FRESH || row == ANSWER_STALE || row == ANSWER_ON_ERROR;
 }
 
-/* Measured apart from the decision to serve: an age is only looked at here. */
-static void count_response(struct visit *visit, const struct answer *answer)
-{
-    struct metrics *metrics = visit->backend->metrics;
-    bool stale = answer->row == ANSWER_STALE || answer->row == ANSWER_ON_ERROR;
-    int64_t limit_us = visit->rules->policy.budget_us;
+/* What is counted of a response once its first byte has been written: by then the visit is
+   gone. */
+struct receipt {
+    const struct backend *backend;
+    const struct route *route;
+    const struct freshness_policy *policy;
+    enum answer_row row;
+    int status;
+    int64_t received_us;
+    int64_t sent_us; /* as in struct answer */
+    int64_t snapshot_us;
+};
 
-    metrics_response(metrics, visit->route, row_is_cached(answer->row), stale,
-                     clock_monotonic_us() - visit->request->received_us);
-    metrics_served_age(metrics, visit->route, answer->verdict.age_us);
-    if (answer->row == ANSWER_ON_ERROR)
-        limit_us += visit->rules->policy.stale_if_error_us;
-    if (limit_us > 0 && answer->verdict.age_us >= limit_us)
-        metrics_budget_exceeded(metrics, visit->route);
+/* The longest time by which the response may have lagged behind; 0: there is none. */
+static int64_t age_limit_us(const struct receipt *receipt)
+{
+    if (receipt->row == ANSWER_FRESH && receipt->status == 404)
+        return receipt->policy->negative_budget_us;
+    if (receipt->row == ANSWER_ON_ERROR)
+        return receipt->policy->budget_us + receipt->policy->stale_if_error_us;
+    return receipt->policy->budget_us;
+}
+
+/* Nothing here comes from the decision to serve: the age is worked out anew, after the write. */
+static void count_response(const struct receipt *receipt)
+{
+    struct metrics *metrics = receipt->backend->metrics;
+    bool stale = receipt->row == ANSWER_STALE || receipt->row == ANSWER_ON_ERROR;
+    int64_t limit_us = age_limit_us(receipt);
+    int64_t now_us = clock_monotonic_us();
+    int64_t age_us = receipt->sent_us != 0
+                         ? now_us - receipt->sent_us
+                         : redis_clock_latest_for(redis_get_clock(receipt->backend->redis),
+                                                  receipt->snapshot_us, now_us) -
+                               receipt->snapshot_us;
+
+    metrics_response(metrics, receipt->route, row_is_cached(receipt->row), stale,
+                     now_us - receipt->received_us);
+    metrics_served_age(metrics, receipt->route, age_us > 0 ? age_us : 0);
+    if (limit_us > 0 && age_us >= limit_us)
+        metrics_budget_exceeded(metrics, receipt->route);
     if (stale)
-        metrics_stale_serve(metrics, visit->route,
-                            answer->row == ANSWER_STALE ? STALE_BUDGET : STALE_ERROR);
-    if (answer->row == ANSWER_COLLAPSED)
-        metrics_collapsed(metrics, visit->route, COLLAPSE_SERVED);
+        metrics_stale_serve(metrics, receipt->route,
+                            receipt->row == ANSWER_STALE ? STALE_BUDGET : STALE_ERROR);
+    if (receipt->row == ANSWER_COLLAPSED)
+        metrics_collapsed(metrics, receipt->route, COLLAPSE_SERVED);
 }
 
 static void send_not_modified(struct visit *visit, const struct cache_entry *entry,
@@ -84,11 +111,22 @@ static void send_entry(struct visit *visit, const struct cache_entry *entry,
 void respond_entry(struct visit *visit, const struct cache_entry *entry,
                    const struct answer *answer, void *shared)
 {
-    count_response(visit, answer);
+    const struct receipt receipt = {
+        .backend = visit->backend,
+        .route = visit->route,
+        .policy = &visit->rules->policy,
+        .row = answer->row,
+        .status = entry->status,
+        .received_us = visit->request->received_us,
+        .sent_us = answer->sent_us,
+        .snapshot_us = entry->snapshot_us,
+    };
+
     if (entry->status == 200 && conditional_none_match(visit->request->if_none_match, entry->etag))
         send_not_modified(visit, entry, answer);
     else
         send_entry(visit, entry, answer, shared);
+    count_response(&receipt);
 }
 
 /* `extra` is further header lines, each ended by CR LF, or "". */

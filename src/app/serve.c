@@ -245,7 +245,7 @@ static void look_up(struct server *server, struct visit *visit)
     }
     struct freshness_verdict verdict =
         freshness_judge(&visit->rules->policy, stored.entry.status, stored.entry.snapshot_us,
-                        redis_clock_latest(redis_get_clock(redis), clock_monotonic_us()));
+                        backend_now_us(server->backend, stored.entry.snapshot_us));
     if (verdict.state == FRESHNESS_FRESH || verdict.state == FRESHNESS_STALE) {
         serve_hit(server, visit, &stored.entry, verdict);
     } else {

@@ -6,7 +6,8 @@
 
 #include <stdint.h>
 
-/* Microseconds since an arbitrary point, CLOCK_MONOTONIC. */
+/* Microseconds since an arbitrary point. CLOCK_BOOTTIME, which nobody can set and which goes on
+   while the machine is suspended: what was computed before has grown older. */
 int64_t clock_monotonic_us(void);
 
 #endif

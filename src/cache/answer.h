@@ -27,6 +27,9 @@ struct answer {
     bool stored;                      /* MISS, EXPIRED */
     bool private;                     /* keep the directive that shuts out shared caches */
     struct freshness_verdict verdict; /* as of now; a bypass needs none */
+    /* When this process sent the query of a response that is its own, on the monotonic clock;
+       0: the response is from Redis, and its snapshot counts. */
+    int64_t sent_us;
 };
 
 enum { ANSWER_MAX_BYTES = 256 };

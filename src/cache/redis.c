@@ -124,9 +124,14 @@ static void take_clock(struct redis *redis, const redisReply *reply, int64_t sen
 
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
         num_parse_i64(reply->element[0]->str, reply->element[0]->len, &seconds) &&
-        num_parse_i64(reply->element[1]->str, reply->element[1]->len, &micros))
-        redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
-                            seconds * 1000000 + micros);
+        num_parse_i64(reply->element[1]->str, reply->element[1]->len, &micros)) {
+        int64_t back_us = redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
+                                              seconds * 1000000 + micros);
+        if (back_us > 0 && redis->options.on_reply == NULL)
+            log_event(LOG_LEVEL_WARN, "redis's clock was set back",
+                      log_text("connection", redis->options.client_name),
+                      log_number("ms", back_us / 1000));
+    }
 }
 
 static void measure_clock(struct redis *redis)

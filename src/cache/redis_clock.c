@@ -6,34 +6,66 @@
 
 enum { DRIFT_DIVISOR = 1000 }; /* 1 ms per second */
 
-void redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
-                         int64_t redis_us)
-{
-    *clock = (struct redis_clock){
-        .known = true,
-        .low_us = redis_us - received_us,
-        .high_us = redis_us - sent_us,
-        .measured_us = sent_us,
-    };
-}
-
 /* Rounded up, which also covers that all clocks are read in whole microseconds. A moment
    before the measurement is as uncertain as one after it. */
-static int64_t drift(const struct redis_clock *clock, int64_t local_us)
+static int64_t drift(int64_t measured_us, int64_t local_us)
 {
-    int64_t distance = local_us - clock->measured_us;
+    int64_t distance = local_us - measured_us;
 
     if (distance < 0)
         distance = -distance;
     return (distance + DRIFT_DIVISOR - 1) / DRIFT_DIVISOR;
 }
 
+static int64_t latest_before(const struct redis_clock *clock, int64_t local_us)
+{
+    return local_us + clock->before_high_us + drift(clock->before_measured_us, local_us);
+}
+
+/* Of several steps back, the clock that runs furthest ahead counts for all. */
+static void remember_step(struct redis_clock *clock, int64_t local_us)
+{
+    int64_t latest_us = redis_clock_latest(clock, local_us);
+
+    if (clock->before_until_us == 0 || latest_before(clock, local_us) < latest_us) {
+        clock->before_high_us = clock->high_us;
+        clock->before_measured_us = clock->measured_us;
+    }
+    if (clock->before_until_us < latest_us)
+        clock->before_until_us = latest_us;
+}
+
+int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
+                            int64_t redis_us)
+{
+    int64_t back_us = clock->known ? redis_clock_earliest(clock, sent_us) - redis_us : 0;
+
+    if (back_us > 0)
+        remember_step(clock, received_us);
+    clock->known = true;
+    clock->low_us = redis_us - received_us;
+    clock->high_us = redis_us - sent_us;
+    clock->measured_us = sent_us;
+    return back_us > 0 ? back_us : 0;
+}
+
 int64_t redis_clock_earliest(const struct redis_clock *clock, int64_t local_us)
 {
-    return local_us + clock->low_us - drift(clock, local_us);
+    return local_us + clock->low_us - drift(clock->measured_us, local_us);
 }
 
 int64_t redis_clock_latest(const struct redis_clock *clock, int64_t local_us)
 {
-    return local_us + clock->high_us + drift(clock, local_us);
+    return local_us + clock->high_us + drift(clock->measured_us, local_us);
+}
+
+int64_t redis_clock_latest_for(const struct redis_clock *clock, int64_t snapshot_us,
+                               int64_t local_us)
+{
+    int64_t latest_us = redis_clock_latest(clock, local_us);
+
+    if (snapshot_us > clock->before_until_us)
+        return latest_us;
+    int64_t before_us = latest_before(clock, local_us);
+    return before_us > latest_us ? before_us : latest_us;
 }

@@ -2,28 +2,45 @@
 /* Redis's clock, bounded from both sides. TIME asked at `sent` and answered at
    `received` on the local monotonic clock was read somewhere in between; that,
    and 1 ms of drift per second since, bounds Redis's time at any other moment.
-   Pure: no clock is read here. */
+   Pure: no clock is read here.
+
+   Redis's clock may be set: by its administrator, or when another machine takes its
+   place. Set forward, what is stored only looks older than it is. Set back, it would
+   look younger: so a step back is told from drift by a measurement that the one
+   before rules out, and times that may be from before the step are compared with
+   the clock as it ran before. Only a process that has lived through the step knows. */
 #ifndef LEEWAY_CACHE_REDIS_CLOCK_H
 #define LEEWAY_CACHE_REDIS_CLOCK_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+/* All zeros at first. */
 struct redis_clock {
     bool known;
     int64_t low_us;      /* Redis's time less the monotonic clock, at least */
     int64_t high_us;     /* the same, at most */
     int64_t measured_us; /* on the monotonic clock */
+    /* The clock as it was before it was last set back; all 0 if it never was. */
+    int64_t before_high_us;     /* as high_us */
+    int64_t before_measured_us; /* as measured_us */
+    int64_t before_until_us;    /* the latest time it can have shown */
 };
 
 /* Takes in one measurement; the newest one always replaces the one before, so
-   that a clock that was stepped is followed. */
-void redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
-                         int64_t redis_us);
+   that a clock that was set is followed. Returns by how much it was set back at
+   least, 0 if it was not. */
+int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
+                            int64_t redis_us);
 
 /* The earliest and the latest that Redis's clock can have shown when the
    monotonic clock showed `local_us`. Only if `known`. */
 int64_t redis_clock_earliest(const struct redis_clock *clock, int64_t local_us);
 int64_t redis_clock_latest(const struct redis_clock *clock, int64_t local_us);
+
+/* The latest as far as the age of something from `snapshot_us` is concerned: if that
+   may be from before the clock was set back, what it would show now if it had not been. */
+int64_t redis_clock_latest_for(const struct redis_clock *clock, int64_t snapshot_us,
+                               int64_t local_us);
 
 #endif

@@ -42,7 +42,7 @@ static void test_bounds(void **state)
 static void check_possible_clock(int64_t read, int64_t ppm, int64_t local)
 {
     static const int64_t sent = 777000000, round_trip = 3000;
-    struct redis_clock clock;
+    struct redis_clock clock = {.known = false};
     int64_t answered = 42000000;
 
     redis_clock_measure(&clock, sent, sent + round_trip, answered);
@@ -78,12 +78,89 @@ static void test_newest_measurement_counts(void **state)
     assert_int_equal(redis_clock_latest(&clock, 9000), 100007000 + 7);
 }
 
+static const int64_t SECOND = 1000000;
+
+/* Measured with no time lost between question and answer. */
+static int64_t measure(struct redis_clock *clock, int64_t local, int64_t redis)
+{
+    return redis_clock_measure(clock, local, local, redis);
+}
+
+static void test_drift_is_no_step(void **state)
+{
+    struct redis_clock clock = {.known = false};
+
+    (void)state;
+    assert_int_equal(measure(&clock, 0, 1000 * SECOND), 0);
+    assert_int_equal(measure(&clock, 10 * SECOND, 1010 * SECOND - 10000), 0);
+    assert_int_equal(redis_clock_latest_for(&clock, 1, 10 * SECOND), 1010 * SECOND - 10000);
+    assert_int_equal(measure(&clock, 20 * SECOND, 1020 * SECOND - 20001), 1);
+}
+
+/* What may be from before the step ages as if there had been none; what cannot be does not. */
+static void test_a_clock_that_is_set_back(void **state)
+{
+    static const int64_t back = 30 * SECOND;
+    struct redis_clock clock = {.known = false};
+
+    (void)state;
+    measure(&clock, 0, 1000 * SECOND);
+    check(measure(&clock, 10 * SECOND, 1010 * SECOND - back) == back - 10000, "the step");
+    for (int64_t local = 10 * SECOND; local < 100 * SECOND; local += SECOND) {
+        int64_t without_step = 1000 * SECOND + local;
+        check(redis_clock_latest_for(&clock, 1010 * SECOND, local) >= without_step,
+              "from before, at %" PRId64, local);
+        check(redis_clock_latest_for(&clock, 1011 * SECOND, local) <
+                  without_step - back + SECOND / 10,
+              "from after, at %" PRId64, local);
+    }
+}
+
+static void test_a_clock_that_is_set_forward(void **state)
+{
+    struct redis_clock clock = {.known = false};
+
+    (void)state;
+    measure(&clock, 0, 1000 * SECOND);
+    assert_int_equal(measure(&clock, 10 * SECOND, 5000 * SECOND), 0);
+    assert_int_equal(redis_clock_latest_for(&clock, 1005 * SECOND, 10 * SECOND), 5000 * SECOND);
+}
+
+/* Forth and back, back twice: an age is never less than the true one. */
+static void test_steps_in_a_row(void **state)
+{
+    static const int64_t steps[][3] = {{60, -60, 0}, {-5, -5, 0}, {-60, 90, -60}, {-90, 80, -1}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        struct redis_clock clock = {.known = false};
+        int64_t offset = 100000 * SECOND, snapshots[4], taken[4];
+        for (size_t j = 0; j < 4; j++) {
+            int64_t local = (int64_t)(j + 1) * 10 * SECOND;
+            measure(&clock, local, offset + local);
+            taken[j] = local + SECOND;
+            snapshots[j] = redis_clock_earliest(&clock, taken[j]);
+            for (size_t k = 0; k <= j; k++)
+                check(redis_clock_latest_for(&clock, snapshots[k], local + 2 * SECOND) -
+                              snapshots[k] >=
+                          local + 2 * SECOND - taken[k],
+                      "row %zu, taken after %zu steps, seen after %zu", i, k, j);
+            if (j < 3)
+                offset += steps[i][j] * SECOND;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_drifting_clocks),
         cmocka_unit_test(test_newest_measurement_counts),
+        cmocka_unit_test(test_drift_is_no_step),
+        cmocka_unit_test(test_a_clock_that_is_set_back),
+        cmocka_unit_test(test_a_clock_that_is_set_forward),
+        cmocka_unit_test(test_steps_in_a_row),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
