@@ -5,7 +5,7 @@ import signal
 
 from harness import fastcgi, http
 from harness.postgres import GATE
-from harness.stack import Stack, program
+from harness.stack import program
 from harness.wait import wait_until
 
 ROUTES = f"""
@@ -121,37 +121,26 @@ def test_the_crowd_is_told_of_a_failure(stack):
     assert stack.executions("marker:broken") == 1
 
 
-def second_host(stack):
-    """A stack of its own runtime_dir and socket over the same Redis and Postgres."""
-    folder = stack.path("second")
-    os.mkdir(folder)
-    return Stack(folder, stack.postgres, stack.redis, stack.database)
-
-
 def test_two_hosts_share_a_query_and_survive_its_leader(stack):
     prepare(stack)
     stack.expect_deaths = True
     stack.configure(ROUTES, workers=1)
     leader = stack.start_worker()
-    second = second_host(stack)
-    try:
-        second.configure(ROUTES, workers=2)
-        second.start_worker()
-        with stack.gate():
-            stack.ask_later(PATH)
-            wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
-            crowd = [second.ask_later(PATH) for _ in range(20)]
-            wait_until(lambda: waiters(stack) >= 1, "the second host waits")
-            assert stack.executions("marker:item") == 1
-            os.kill(leader.children()[0], signal.SIGKILL)
-            wait_until(lambda: stack.executions("marker:item") == 2, "a waiter takes over")
-        responses = [later.result() for later in crowd]
-        assert [status for status, _, _ in responses] == [200] * 20
-        assert stack.executions("marker:item") == 2
-        assert sum("stored" in headers["cache-status"] for _, headers, _ in responses) == 1
-    finally:
-        second.stop()
-    assert not second.findings()
+    second = stack.beside("second")
+    second.configure(ROUTES, workers=2)
+    second.start_worker()
+    with stack.gate():
+        stack.ask_later(PATH)
+        wait_until(lambda: stack.executions("marker:item") == 1, "the query is under way")
+        crowd = [second.ask_later(PATH) for _ in range(20)]
+        wait_until(lambda: waiters(stack) >= 1, "the second host waits")
+        assert stack.executions("marker:item") == 1
+        os.kill(leader.children()[0], signal.SIGKILL)
+        wait_until(lambda: stack.executions("marker:item") == 2, "a waiter takes over")
+    responses = [later.result() for later in crowd]
+    assert [status for status, _, _ in responses] == [200] * 20
+    assert stack.executions("marker:item") == 2
+    assert sum("stored" in headers["cache-status"] for _, headers, _ in responses) == 1
 
 
 def test_a_purge_during_a_query_refuses_its_result(stack):

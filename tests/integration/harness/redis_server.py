@@ -18,11 +18,11 @@ class Redis:
         self.process = None
         self.start()
 
-    def start(self, *options):
+    def start(self, *options, environment=None):
         self.process = Process(
             ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "",
              "--dir", self.folder, *options],
-            os.path.join(self.folder, "redis.log"))
+            os.path.join(self.folder, "redis.log"), env=environment)
         wait_until(self.answers, "Redis answers")
 
     def client(self):

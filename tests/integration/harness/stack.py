@@ -9,6 +9,7 @@ import subprocess
 from . import fastcgi, http
 from .entry import Entries
 from .process import Process
+from .shim import Shim
 from .wait import wait_until
 
 BUILD = os.environ.get("LEEWAY_BUILDDIR", os.getcwd())
@@ -39,12 +40,30 @@ class Stack:
         self.processes = []
         self.postgres_conninfo = postgres.conninfo(database)
         self.expect_deaths = False
+        self.environment = None  # of the processes to start
+        self.others = []
         self.workers = None
         self.worker = self.refresher = None
+        self.worker_program = "leeway-worker"
         self.entries = Entries(redis)
 
     def path(self, name):
         return os.path.join(self.folder, name)
+
+    def beside(self, name):
+        """Another host: a stack of its own runtime_dir and socket over the same servers."""
+        folder = self.path(name)
+        os.mkdir(folder)
+        other = Stack(folder, self.postgres, self.redis, self.database)
+        other.port = self.port
+        self.others.append(other)
+        return other
+
+    def shim(self):
+        """For what is started from now on."""
+        shim = Shim(program("tests/integration/shim.so"), self.path("shim"))
+        self.environment = shim.environment
+        return shim
 
     @property
     def config(self):
@@ -82,12 +101,12 @@ postgres {{
         return self.postgres.count_executions(self.database, marker)
 
     def start_process(self, name, argv, **options):
-        process = Process(argv, self.path(name + ".log"), **options)
+        process = Process(argv, self.path(name + ".log"), env=self.environment, **options)
         self.processes.append(process)
         return process
 
     def worker_command(self, *options):
-        return [program("leeway-worker"), "-c", self.config, "-s", "unix:" + self.socket, *options]
+        return [program(self.worker_program), "-c", self.config, "-s", "unix:" + self.socket, *options]
 
     def start_worker(self, *options, name="worker"):
         worker = self.start_process(name, self.worker_command(*options))
@@ -181,12 +200,14 @@ fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disabl
                               timeout=30, check=False)
 
     def stop(self):
+        for other in self.others:
+            other.stop()
         for process in reversed(self.processes):
             process.stop(signal.SIGTERM)
 
     def findings(self):
         """What a sanitizer said, or a child that died although no test killed it."""
-        found = []
+        found = [finding for other in self.others for finding in other.findings()]
         for process in self.processes:
             text = process.log_text()
             if FINDINGS.search(text):
@@ -196,4 +217,5 @@ fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disabl
         return found
 
     def logs(self):
-        return "".join(f"==== {process.log}\n{process.log_text()}\n" for process in self.processes)
+        return "".join(other.logs() for other in self.others) + \
+            "".join(f"==== {process.log}\n{process.log_text()}\n" for process in self.processes)

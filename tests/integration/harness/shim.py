@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A process's time of day and the speed of its writes, in a test's hand (shim.c)."""
+import mmap
+import os
+import struct
+
+
+class Shim:
+    """`environment` is for the process to start; the rest can be changed while it runs."""
+
+    def __init__(self, library, file):
+        with open(file, "wb") as out:
+            out.write(bytes(16))
+        with open(file, "r+b") as mapped:
+            self.memory = mmap.mmap(mapped.fileno(), 16)
+        # a preloaded library comes before the sanitizer's own, which minds
+        options = os.environ.get("ASAN_OPTIONS", "")
+        self.environment = {**os.environ, "LD_PRELOAD": library, "SHIM_FILE": file,
+                            "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0".lstrip(":")}
+
+    def set(self, at, seconds):
+        self.memory[at:at + 8] = struct.pack("=q", int(seconds * 1e6))
+
+    def move_time_of_day(self, seconds):
+        """By how much the clock is off, whatever it was before."""
+        self.set(0, seconds)
+
+    def delay_writes(self, seconds):
+        self.set(8, seconds)
