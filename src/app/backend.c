@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cache/redis_info.h"
 
 int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
 {
@@ -14,8 +15,27 @@ int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
                                   clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
 }
 
+/* Whenever the connection has come up: another server may be behind the address now. */
+static void look_at_redis(void *data, bool up)
+{
+    const struct backend *backend = data;
+    const char *problem;
+
+    /* redis_new calls back before it returns only if it fails, so redis is set */
+    if (!up)
+        return;
+    redisReply *info = redis_command(backend->redis, (struct redis_part[]){redis_text("INFO")}, 1);
+    if (info != NULL && info->type == REDIS_REPLY_STRING)
+        for (size_t i = 0; (problem = redis_info_problem(info->str, i)) != NULL; i++)
+            log_event(LOG_LEVEL_WARN, "redis does not suit",
+                      log_text("address", backend->app->config->settings.redis.address),
+                      log_text("problem", problem));
+    if (info != NULL)
+        freeReplyObject(info);
+}
+
 struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
-                            enum metrics_role role)
+                            enum metrics_role role, bool speaks)
 {
     const struct settings *settings = &app->config->settings;
     struct backend *backend = mem_check(talloc_zero(ctx, struct backend));
@@ -37,6 +57,8 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     const struct redis_options options = {
         .settings = &settings->redis,
         .client_name = role == METRICS_WORKER ? "leeway-worker" : "leeway-refresher",
+        .on_change = speaks ? look_at_redis : NULL,
+        .data = backend,
     };
     backend->redis = redis_new(backend, loop, &options);
     redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);

@@ -27,9 +27,10 @@ enum { BACKEND_WRITE_ALLOWANCE_US = 1000 };
 int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us);
 
 /* Opens metrics, slots (workers only) and the connections; Redis is waited for up to its
-   connect_timeout, and may be away. NULL: runtime_dir cannot be used; it has been
+   connect_timeout, and may be away. `speaks` says whether this process is the one of its kind
+   that warns of a Redis that does not suit. NULL: runtime_dir cannot be used; it has been
    logged. */
 struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
-                            enum metrics_role role) __attribute__((warn_unused_result));
+                            enum metrics_role role, bool speaks) __attribute__((warn_unused_result));
 
 #endif

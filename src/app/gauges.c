@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cache/redis_info.h"
 #include "refresh/job.h"
 
 static void take_length(const redisReply *reply, struct metrics_gauges *gauges)
@@ -32,13 +33,11 @@ static void take_oldest(TALLOC_CTX *ctx, const struct redis_clock *clock, const 
 
 static void take_memory(const redisReply *reply, struct metrics_gauges *gauges)
 {
-    static const char field[] = "mem_fragmentation_ratio:";
+    char ratio[32];
 
-    if (reply->type != REDIS_REPLY_STRING)
-        return;
-    const char *found = strstr(reply->str, field);
-    if (found != NULL)
-        gauges->redis_fragmentation_ratio = strtod(found + sizeof field - 1, NULL);
+    if (reply->type == REDIS_REPLY_STRING &&
+        redis_info_find(reply->str, "mem_fragmentation_ratio", ratio, sizeof ratio))
+        gauges->redis_fragmentation_ratio = strtod(ratio, NULL);
 }
 
 void gauges_read(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings,

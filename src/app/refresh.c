@@ -266,7 +266,8 @@ int refresher_run(const struct application *app, struct child_link *link)
 
     refresher->app = app;
     refresher->loop = mem_check(ev_loop_new(EVBACKEND_EPOLL));
-    refresher->backend = backend_new(refresher, refresher->loop, app, METRICS_REFRESHER);
+    refresher->backend = backend_new(refresher, refresher->loop, app, METRICS_REFRESHER,
+                                     link == NULL || link->index == 0);
     if (refresher->backend != NULL) {
         refresher->queue = queue_new(refresher, refresher->backend->redis, settings);
         watch(refresher, link);

@@ -153,7 +153,7 @@ static size_t connection_limit(const struct settings *settings)
                                                 : OWN_DESCRIPTORS;
 }
 
-static int start(struct worker *worker, int listen_fd)
+static int start(struct worker *worker, int listen_fd, bool speaks)
 {
     const struct settings *settings = &worker->app->config->settings;
     const struct transport_options options = {
@@ -167,7 +167,7 @@ static int start(struct worker *worker, int listen_fd)
         .data = worker,
     };
 
-    worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER);
+    worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER, speaks);
     if (worker->backend == NULL)
         return -1;
     worker->server = server_new(worker, worker->backend);
@@ -231,7 +231,7 @@ enum worker_end worker_run(const struct application *app, int listen_fd, struct 
     sigaddset(&stops, SIGTERM);
     sigaddset(&stops, SIGINT);
     sigprocmask(SIG_BLOCK, &stops, &before);
-    if (start(worker, listen_fd) == 0) {
+    if (start(worker, listen_fd, link == NULL || link->index == 0) == 0) {
         watch_signals(worker, link);
         sigprocmask(SIG_SETMASK, &before, NULL);
         if (link != NULL)

@@ -145,3 +145,73 @@ def test_the_refresher_outlives_redis(stack):
     stack.entries.age(55)
     wait_until(lambda: stack.get("/items/7").json()["name"] == "new", "the refresh")
     assert stack.refresher.children() == children
+
+
+def check_warning(stack, problem, *options):
+    """One line of each daemon, however many children it has."""
+    stack.redis.stop()
+    stack.redis.start(*options)
+    stack.configure(ROUTES, workers=4)
+    for process in (stack.start_worker(), stack.start_refresher("-n", "1")):
+        said = wait_until(lambda: [line for line in process.log_text().splitlines()  # pylint: disable=W0640
+                                   if "redis does not suit" in line], "the warning")
+        assert len(said) == 1 and said[0].startswith("warn ") and problem in said[0]
+
+
+def test_a_redis_that_would_evict_the_queue_is_warned_of(stack):
+    check_warning(stack, "volatile-lru", "--maxmemory-policy", "allkeys-lru")
+
+
+def test_a_replica_is_warned_of_and_only_read(stack):
+    prepare(stack)
+    check_warning(stack, "replica", "--replicaof", "127.0.0.1", "1")
+    stack.start_lighttpd()
+    check_bypass(stack.get("/items/7"))
+    stack.redis.client().replicaof("no", "one")
+    await_hit(stack)
+
+
+def test_a_redis_that_becomes_read_only(stack):
+    """As the old master does after a fail-over: what it holds is served within its budget."""
+    prepare(stack)
+    stack.start(ROUTES, refresher=False)
+    await_hit(stack)
+    stack.sql("insert into items values (8, 'eight')")
+    stack.redis.client().replicaof("127.0.0.1", "1")
+    assert stack.get("/items/7").cache.startswith("leeway; hit")
+    bypassed = stack.get("/items/8")
+    assert bypassed.cache == "leeway; fwd=bypass; detail=redis-unavailable"
+    stack.redis.client().replicaof("no", "one")
+    wait_until(lambda: stack.get("/items/8").cache.startswith("leeway; hit"), "a hit")
+
+
+def test_a_redis_that_was_restarted_empty_is_filled_by_one_query(stack):
+    prepare(stack)
+    stack.start(ROUTES, workers=4)
+    await_hit(stack)
+    stack.redis.stop()
+    stack.redis.start()
+    before = stack.executions("marker:item")
+    wait_until(lambda: "leeway-worker" in {client["name"] for client in
+                                           stack.redis.client().client_list()}, "a worker is back")
+    await_hit(stack)
+    wait_until(lambda: sum(client["name"] == "leeway-worker" for client in
+                           stack.redis.client().client_list()) == 4, "all are back")
+    stored = stack.executions("marker:item")
+    assert {stack.get("/items/7").cache.split(";")[1] for _ in range(12)} == {" hit"}
+    assert stack.executions("marker:item") == stored > before
+
+
+def test_a_redis_that_evicts_costs_queries_and_no_answer(stack):
+    prepare(stack)
+    stack.sql("insert into items select i, 'item ' || i from generate_series(100, 400) i")
+    stack.start(ROUTES)
+    client = stack.redis.client()
+    client.config_set("maxmemory-policy", "allkeys-random")
+    client.config_set("maxmemory", client.info("memory")["used_memory"] + 20000)
+    for number in list(range(100, 400)) * 2:
+        response = stack.get(f"/items/{number}")
+        assert response.json() == {"id": number, "name": f"item {number}"}
+    assert client.info("stats")["evicted_keys"] > 0
+    client.config_set("maxmemory", 0)
+    await_hit(stack)
