@@ -6,6 +6,7 @@
 #include "refresh/queue.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -36,6 +37,10 @@ static const char reap_script[] =
     "redis.call('SREM', KEYS[4], ARGV[1]) "
     "return count";
 
+/* One turn looks at so many keys, which keeps Redis busy for a millisecond or two. */
+#define SCAN_COUNT "1000"
+enum { SCAN_STEPS = 4 };
+
 struct queue {
     struct redis *redis;
     const char *prefix;
@@ -44,7 +49,9 @@ struct queue {
     char *processing;
     char *alive;
     char *registry;
-    char *turn; /* held by the refresher that reaps */
+    char *turn;      /* held by the refresher that reaps */
+    char *lists;     /* pattern of all processing lists */
+    char cursor[24]; /* where the search for such lists goes on */
 };
 
 static char *queue_key(TALLOC_CTX *ctx, const char *prefix, const char *kind, const char *of)
@@ -117,6 +124,9 @@ struct queue *queue_new(TALLOC_CTX *ctx, struct redis *redis, const struct redis
     queue->alive = queue_key(queue, queue->prefix, "alive", queue->name);
     queue->registry = queue_key(queue, queue->prefix, "refreshers", "");
     queue->turn = queue_key(queue, queue->prefix, "reaper", "");
+    /* a prefix has no characters that a pattern would take for more than themselves */
+    queue->lists = queue_key(queue, queue->prefix, "processing", "*");
+    strcpy(queue->cursor, "0");
     return queue;
 }
 
@@ -248,15 +258,11 @@ static int64_t take_turn(struct queue *queue)
     return result;
 }
 
-int queue_reap(struct queue *queue)
+static int64_t reap_enrolled(struct queue *queue)
 {
     const struct redis_part parts[] = {redis_text("SMEMBERS"), redis_text(queue->registry)};
-    int64_t moved = take_turn(queue);
-
-    if (moved != 1)
-        return (int)moved;
     redisReply *reply = redis_command(queue->redis, parts, 2);
-    moved = 0;
+    int64_t moved = 0;
 
     if (redis_reply_failed(reply, "SMEMBERS") || reply->type != REDIS_REPLY_ARRAY)
         moved = -1;
@@ -266,7 +272,62 @@ int queue_reap(struct queue *queue)
     }
     if (reply != NULL)
         freeReplyObject(reply);
-    return (int)moved;
+    return moved;
+}
+
+/* One step of a search for processing lists. Takes the next cursor from `reply`. */
+static int64_t reap_found(struct queue *queue, const redisReply *reply)
+{
+    size_t name_at = strlen(queue->processing) - strlen(queue->name);
+    int64_t moved = 0;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_STRING ||
+        reply->element[1]->type != REDIS_REPLY_ARRAY)
+        return -1;
+    snprintf(queue->cursor, sizeof queue->cursor, "%s", reply->element[0]->str);
+    const redisReply *keys = reply->element[1];
+    for (size_t i = 0; moved != -1 && i < keys->elements; i++) {
+        if (keys->element[i]->len <= name_at)
+            continue;
+        int64_t count = reap_one(queue, keys->element[i]->str + name_at);
+        moved = count == -1 ? -1 : moved + count;
+    }
+    return moved;
+}
+
+/* The set of names may have been lost, by eviction or by hand; the lists themselves are what
+   counts. Among many keys the search goes on in the next turn. */
+static int64_t reap_unlisted(struct queue *queue)
+{
+    int64_t moved = 0;
+
+    for (int step = 0; step < SCAN_STEPS && moved != -1; step++) {
+        const struct redis_part parts[] = {
+            redis_text("SCAN"),       redis_text(queue->cursor), redis_text("MATCH"),
+            redis_text(queue->lists), redis_text("COUNT"),       redis_text(SCAN_COUNT),
+            redis_text("TYPE"),       redis_text("list"),
+        };
+        redisReply *reply = redis_command(queue->redis, parts, 8);
+        int64_t count = redis_reply_failed(reply, "SCAN") ? -1 : reap_found(queue, reply);
+        if (reply != NULL)
+            freeReplyObject(reply);
+        moved = count == -1 ? -1 : moved + count;
+        if (strcmp(queue->cursor, "0") == 0)
+            break;
+    }
+    return moved;
+}
+
+int queue_reap(struct queue *queue)
+{
+    int64_t moved = take_turn(queue);
+
+    if (moved != 1)
+        return (int)moved;
+    int64_t enrolled = reap_enrolled(queue);
+    int64_t unlisted = enrolled == -1 ? -1 : reap_unlisted(queue);
+    return unlisted == -1 ? -1 : (int)(enrolled + unlisted);
 }
 
 int queue_leave(struct queue *queue)

@@ -244,3 +244,19 @@ def test_the_refresher_checks_its_configuration(stack):
     checked = stack.run("leeway-refresher", "-t", "-c", stack.config)
     assert checked.returncode == 0
     assert checked.stdout == f"{stack.config}: configuration ok\n"
+
+
+def test_a_job_in_a_list_that_no_set_names_is_found(stack):
+    """The set of refreshers was lost along with them, and many keys lie about."""
+    start(stack)
+    client = stack.redis.client()
+    stack.get("/items/7")
+    client.mset({f"filler:{number}": "" for number in range(9000)})
+    fingerprint = stack.entries.only().key.split(".")[-1].split(":")[0]
+    job = f'[1,1795435200123,"items.id","{fingerprint}",["7"]]'
+    stack.sql("update items set name = 'new'")
+    stack.entries.age(STALE_S)
+    client.lpush("{leeway:jobs}:processing:long-gone", job)
+    wait_until(lambda: not client.exists("{leeway:jobs}:processing:long-gone"), "it is found")
+    assert ask_until_fresh(stack).json()["name"] == "new"
+    assert stack.executions("marker:item") == 2
