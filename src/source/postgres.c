@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The pool: queries wait in order for a slot, then get an idle session or a new
-   one. A failure to connect opens a breaker for a second, so that a crowd does not
-   wait for connect_timeout one after the other. */
+   one. A failure to connect, or a server that hangs, opens a breaker: queries are
+   turned away at once, but for one a second that tries the server anew. */
 #include "config.h"
 
 #include "source/postgres.h"
@@ -44,6 +44,7 @@ struct postgres {
     struct query_list waiting; /* for a slot */
     int64_t breaker_until_us;
     bool down;
+    bool trying; /* a session is being opened to see whether Postgres is back */
     ev_timer pump;
     ev_timer reap;
 };
@@ -66,7 +67,15 @@ bool postgres_is_up(const struct postgres *postgres)
 
 static bool is_breaker_open(const struct postgres *postgres)
 {
-    return clock_monotonic_us() < postgres->breaker_until_us;
+    return postgres->down &&
+           (postgres->trying || clock_monotonic_us() < postgres->breaker_until_us);
+}
+
+static void open_breaker(struct postgres *postgres)
+{
+    postgres->down = true;
+    postgres->trying = false;
+    postgres->breaker_until_us = clock_monotonic_us() + BREAKER_US;
 }
 
 static void pump_after(struct postgres *postgres, int64_t ms)
@@ -101,7 +110,7 @@ static void on_session_up(void *data)
     struct postgres *postgres = data;
 
     postgres->down = false;
-    postgres->breaker_until_us = 0;
+    postgres->trying = false;
 }
 
 /* Every session that reports is one of ours. */
@@ -132,19 +141,33 @@ static void on_session_ended(void *data, struct session *session, struct query *
     answer(postgres, query, result);
 }
 
+/* Each of them would let another query wait for its whole time. */
+static void close_idle_sessions(struct postgres *postgres)
+{
+    struct pooled *pooled = TAILQ_FIRST(&postgres->sessions);
+
+    while (pooled != NULL) {
+        struct pooled *next = TAILQ_NEXT(pooled, link);
+        if (session_is_idle(pooled->session))
+            close_session(postgres, pooled);
+        pooled = next;
+    }
+}
+
 /* Queries only read, so one whose connection broke is simply sent once more. */
-static void on_session_closed(void *data, struct session *session, struct query *query, bool worked)
+static void on_session_closed(void *data, struct session *session, struct query *query,
+                              enum session_end how)
 {
     struct postgres *postgres = data;
 
     close_session(postgres, find_pooled(postgres, session));
-    if (!worked) {
-        postgres->down = true;
-        postgres->breaker_until_us = clock_monotonic_us() + BREAKER_US;
-    }
+    if (how == SESSION_HUNG)
+        close_idle_sessions(postgres);
+    if (how != SESSION_LOST)
+        open_breaker(postgres);
     if (query == NULL)
         return;
-    if (worked && !query->retried) {
+    if (how == SESSION_LOST && !query->retried) {
         query->retried = true;
         TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
         pump_after(postgres, 0);
@@ -167,6 +190,7 @@ static struct session *open_session(struct postgres *postgres)
 {
     struct pooled *pooled = mem_check(talloc_zero(postgres, struct pooled));
 
+    postgres->trying = postgres->down;
     pooled->session = session_new(pooled, &postgres->session_options);
     TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
     postgres->n_sessions++;

@@ -108,12 +108,17 @@ static void log_connection(struct session *session, const char *message)
 }
 
 /* The one end of a connection that has failed. */
-static void lose(struct session *session)
+static void lose_as(struct session *session, enum session_end how)
 {
     struct query *query = session->query;
 
     session->query = NULL;
-    session->options.events->closed(session->options.pool, session, query, session->worked);
+    session->options.events->closed(session->options.pool, session, query, how);
+}
+
+static void lose(struct session *session)
+{
+    lose_as(session, session->worked ? SESSION_LOST : SESSION_UNREACHABLE);
 }
 
 static void forget_result(struct session *session)
@@ -597,11 +602,13 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     struct query *query = session->query;
     const struct query_result result = {.outcome = QUERY_TIMED_OUT,
                                         .sent_us = session->result.sent_us};
+    /* had the limit been the server's own, it would have said so by now */
+    bool hung = query->request.limit_ms >= session->options.settings->statement_timeout_ms;
     cancel_in_background(session->conn);
     log_if_slow(session, query, &result);
     session->query = NULL;
     session->options.events->ended(session->options.pool, session, query, &result);
-    lose(session);
+    lose_as(session, hung ? SESSION_HUNG : SESSION_LOST);
 }
 
 static void ignore_notice(void *data, const PGresult *notice)

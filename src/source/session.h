@@ -11,6 +11,12 @@
 
 struct session;
 
+enum session_end {
+    SESSION_UNREACHABLE, /* it never came to work */
+    SESSION_LOST,        /* it had worked */
+    SESSION_HUNG,        /* it had worked, and now the server does not even keep its own time-out */
+};
+
 /* What became of it is told to the pool; a session told to be closed must be freed
    by the pool and not used again. */
 struct session_events {
@@ -20,9 +26,8 @@ struct session_events {
        `closed` follows. */
     void (*ended)(void *pool, struct session *session, struct query *query,
                   const struct query_result *result);
-    /* The connection is lost and `query` (or NULL) was not answered. `worked`: the
-       connection had been made; else Postgres could not be reached. */
-    void (*closed)(void *pool, struct session *session, struct query *query, bool worked);
+    /* The connection is over and `query` (or NULL) was not answered. */
+    void (*closed)(void *pool, struct session *session, struct query *query, enum session_end how);
 };
 
 struct session_options {

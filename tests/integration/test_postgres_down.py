@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Without Postgres hits go on, misses are 503, and a context may allow more."""
+import os
 import re
 
 import pytest
@@ -163,3 +164,67 @@ def test_unnamed_statements_do_as_well(stack):
     start(stack, refresher=False, postgres="prepared = false")
     assert stack.get("/items/1").json() == {"id": 1, "name": "item 1"}
     assert stack.sql("select count(*) from pg_prepared_statements") == [(0,)]
+
+
+@pytest.fixture(name="hanging")
+def make_hanging(stack):
+    yield stack.postgres.hang
+    stack.postgres.go_on()
+
+
+def count_lines(stack, text):
+    return stack.worker.log_text().count(text)
+
+
+def test_a_server_that_hangs_is_waited_for_once(stack, hanging):
+    """The first to ask waits for its time-out; then nobody does, but for a try now and then."""
+    start(stack, refresher=False, workers=1,
+          postgres="statement_timeout = 1s\n connect_timeout = 1s\n slots = 20")
+    for number in range(1, 21):
+        stack.get(f"/lenient/{number}")
+    stack.entries.age(61)
+    hanging()
+    for _ in range(2):
+        for response in stack.get_many([f"/lenient/{number}" for number in range(1, 21)]):
+            assert response.status == 200
+            assert response.cache.endswith("; detail=stale-if-error")
+    assert stack.get("/items/1").status == 503
+    timed_out = count_lines(stack, 'msg="query timed out"')
+    for _ in range(5):
+        for number in range(1, 21):
+            assert stack.get(f"/lenient/{number}").cache.endswith("; detail=stale-if-error")
+    assert count_lines(stack, 'msg="query timed out"') == timed_out, "nobody waits for a query"
+    assert count_lines(stack, 'msg="cannot connect to postgres"') < 25, "and few for a connection"
+    stack.postgres.go_on()
+    assert await_answer(stack, "/items/2").json()["id"] == 2
+
+
+@pytest.fixture(name="standby")
+def make_standby(stack):
+    """Starts Postgres anew in recovery; it is out of it after the test in any case."""
+    signal_file = stack.postgres.data + "/standby.signal"
+
+    def start_anew():
+        stack.postgres.stop()
+        with open(signal_file, "w", encoding="ascii"):
+            pass
+        stack.postgres.start()
+
+    yield start_anew
+    if os.path.exists(signal_file):
+        stack.postgres.stop()
+        os.remove(signal_file)
+        stack.postgres.start()
+
+
+def test_a_server_in_recovery_is_not_asked(stack, standby):
+    """A standby may lag by any time."""
+    start(stack)
+    stack.get("/items/7")
+    standby()
+    assert stack.sql("select pg_is_in_recovery()") == [(True,)]
+    assert stack.get("/items/8").status == 503
+    assert stack.get("/items/7").cache.startswith("leeway; hit")
+    assert "postgres is in recovery" in stack.worker.log_text()
+    stack.sql("select pg_promote()")
+    assert await_answer(stack, "/items/8").json()["id"] == 8

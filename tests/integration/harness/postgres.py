@@ -83,6 +83,17 @@ class Postgres:
         """At once, as after a crash."""
         self.process.stop(signal.SIGQUIT)
 
+    def hang(self):
+        """Connections are made and nothing is answered, until go_on()."""
+        self.signal_all(signal.SIGSTOP)
+
+    def go_on(self):
+        self.signal_all(signal.SIGCONT)
+
+    def signal_all(self, number):
+        for pid in [self.process.pid, *self.process.children()]:
+            os.kill(pid, number)
+
     def conninfo(self, database):
         return f"host={self.folder} user=leeway dbname={database}"
 
