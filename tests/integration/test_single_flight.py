@@ -183,3 +183,72 @@ def test_a_client_that_leaves_does_not_take_the_query_along(stack):
     assert second.result().status == 200
     wait_until(stack.entries.keys, "the entry is stored")
     assert stack.executions("marker:item") == 1
+
+
+def ask_all(hosts, count):
+    """As many of each host at once."""
+    return [host.ask_later(PATH) for _ in range(count) for host in hosts]
+
+
+def statuses(crowd):
+    return {later.result()[0] for later in crowd}
+
+
+def gated_crowd(stack, hosts, queries):
+    """60 at once while the query is held up; it must be the one that makes `queries`."""
+    with stack.gate():
+        crowd = ask_all(hosts, CROWD // len(hosts))
+        wait_until(lambda: stack.executions("marker:item") == queries, "the query is under way")
+        wait_until(lambda: waiters(stack) >= 2, "others wait for it")
+    assert statuses(crowd) == {200}
+    assert stack.executions("marker:item") == queries
+
+
+def test_two_pools_and_two_refreshers_share_everything(stack):
+    """Cold, in the last tenth of its budget, and past it."""
+    prepare(stack)
+    hosts = [stack.beside("one"), stack.beside("two")]
+    for host in hosts:
+        host.configure(ROUTES, workers=4)
+        host.start_worker()
+        host.start_refresher()
+    gated_crowd(stack, hosts, queries=1)
+
+    stack.entries.age(55)
+    with stack.gate():
+        stale = ask_all(hosts, 20)
+        assert {later.result()[1]["cache-status"].split("; ")[-1] for later in stale} == \
+            {"detail=stale"}, "40 hits, and none waits"
+        wait_until(lambda: stack.executions("marker:item") == 2, "the refresh is under way")
+        assert {later.result()[1]["cache-status"].split("; ")[-1]
+                for later in ask_all(hosts, 5)} == {"detail=stale"}
+    wait_until(lambda: "stale" not in hosts[0].ask(PATH)[1]["cache-status"], "it is refreshed")
+    assert stack.executions("marker:item") == 2
+
+    stack.entries.age(60)
+    gated_crowd(stack, hosts, queries=3)
+    assert not stack.redis.client().keys("*:lease")
+
+
+def test_leaders_that_die_one_after_another_are_replaced(stack):
+    """Each dies with the query under way; each time one waiter of those left takes over."""
+    prepare(stack)
+    hosts = [stack.beside(name) for name in ("one", "two", "three")]
+    for host in hosts:
+        host.expect_deaths = True
+        host.configure(ROUTES, workers=1)
+    for host in hosts:
+        host.worker = host.start_worker()
+    with stack.gate():
+        hosts[0].ask_later(PATH)
+        wait_until(lambda: stack.executions("marker:item") == 1, "the first leads")
+        hosts[1].ask_later(PATH)
+        wait_until(lambda: waiters(stack) == 1, "the second waits")
+        os.kill(hosts[0].worker.children()[0], signal.SIGKILL)
+        wait_until(lambda: stack.executions("marker:item") == 2, "the second leads")
+        crowd = [hosts[2].ask_later(PATH) for _ in range(10)]
+        wait_until(lambda: waiters(stack) == 1, "the third waits")
+        os.kill(hosts[1].worker.children()[0], signal.SIGKILL)
+        wait_until(lambda: stack.executions("marker:item") == 3, "the third leads")
+    assert statuses(crowd) == {200}
+    assert stack.executions("marker:item") == 3
