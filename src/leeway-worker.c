@@ -58,6 +58,14 @@ static int serve_alone(struct program *program, int argc, char **argv)
     }
 }
 
+/* Nobody comes any more, so that the children can serve all who have; and a successor's socket
+   of the same name is left alone. */
+static void unlink_socket(struct program *program)
+{
+    if (program->address != NULL)
+        listener_unlink(program->address);
+}
+
 int main(int argc, char **argv)
 {
     static struct program program = {
@@ -67,6 +75,7 @@ int main(int argc, char **argv)
         .usage = "[-c FILE] [-s unix:PATH|tcp:HOST:PORT] [-n COUNT] [-t] [-V] [-h]",
         .configured_count = configured_workers,
         .run = run,
+        .stopping = unlink_socket,
     };
     char error[256];
     int status;
@@ -79,12 +88,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s\n", program.name, error);
         return 1;
     }
-    if (program.count == 0)
+    if (program.count == 0) {
         status = serve_alone(&program, argc, argv);
-    else
+        unlink_socket(&program);
+    } else {
         status = program_supervise(&program);
-    if (program.address != NULL)
-        listener_unlink(program.address);
+    }
     talloc_free(program.generation);
     return status;
 }

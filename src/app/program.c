@@ -124,6 +124,14 @@ static int run_child(void *data, struct child_link *link)
     return program->run(program, link);
 }
 
+static void stopping(void *data)
+{
+    struct program *program = data;
+
+    if (program->stopping != NULL)
+        program->stopping(program);
+}
+
 static int reload(void *data)
 {
     struct program *program = data;
@@ -156,6 +164,7 @@ int program_supervise(struct program *program)
         .drain_timeout_ms = drain_timeout_ms,
         .child = run_child,
         .reload = reload,
+        .stopping = stopping,
         .data = program,
     };
 

@@ -30,6 +30,7 @@ enum {
     IOV_PIECES = 64,
     HEADER_BYTES = 1024,
     ACCEPT_PAUSE_MS = 100,
+    LONGEST_BACKLOG = SOMAXCONN,
 };
 
 enum connection_state {
@@ -591,12 +592,27 @@ static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
     listen_again(timer->data);
 }
 
+/* Whoever has connected so far may have sent a request that nobody else will take. */
+static void accept_pending(struct transport *transport)
+{
+    const struct transport_options *options = &transport->options;
+
+    for (int n = 0; n < LONGEST_BACKLOG && transport->n_connections < options->max_connections;
+         n++) {
+        int fd = accept4(options->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd == -1)
+            return;
+        peek(new_connection(transport, fd));
+    }
+}
+
 void transport_stop_accepting(struct transport *transport)
 {
     listen_no_more(transport);
     transport->stopping = true;
     ev_timer_stop(transport->options.loop, &transport->accept_pause);
     drop_idle_connections(transport, true);
+    accept_pending(transport);
 }
 
 bool transport_is_idle(const struct transport *transport)

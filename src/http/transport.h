@@ -34,7 +34,7 @@ struct transport;
 
 struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options *options);
 
-/* No new connections, and none is kept for a further request. */
+/* The last connections are those made so far, and none is kept for a further request. */
 void transport_stop_accepting(struct transport *transport);
 
 /* No connection is being read, waits for its answer or is being written. */

@@ -312,6 +312,8 @@ static void stop(struct supervisor *supervisor)
     struct child *child;
 
     notify_manager("STOPPING=1");
+    if (!supervisor->stopping && supervisor->program->stopping != NULL)
+        supervisor->program->stopping(supervisor->program->data);
     /* asked twice, somebody is in a hurry */
     if (supervisor->stopping)
         TAILQ_FOREACH(child, &supervisor->children, link)

@@ -29,6 +29,8 @@ struct supervisor_program {
     /* SIGHUP: 0, or -1 if the new configuration is wrong (it has been logged) and
        the old one stays. */
     int (*reload)(void *data);
+    /* NULL, or called once when a stop begins, before the children hear of it. */
+    void (*stopping)(void *data);
     void *data;
 };
 

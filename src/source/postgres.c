@@ -224,7 +224,8 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
-        struct session *session = idle_session(postgres);
+        /* one whose session was ended by the server finds others of that time as dead */
+        struct session *session = query->retried ? NULL : idle_session(postgres);
         bool away = session == NULL && is_breaker_open(postgres);
         if (!away && !has_slot(postgres, query))
             break;
