@@ -65,6 +65,46 @@ def test_a_miss_without_a_slot_is_503(stack):
     assert stack.get("/slow/2").status == 200
 
 
+def test_of_eighty_misses_those_without_a_slot_are_503(stack):
+    stack.start(ROUTES, refresher=False, workers=8,
+                postgres="slots = 8\n  slot_timeout = 500ms")
+    stack.get("/quick")
+    with stack.gate():
+        misses = slow(stack, range(80))
+        under_way(stack, 8)
+        while sum(later.done() for later in misses) < 72:
+            assert stack.get("/quick").cache.startswith("leeway; hit; ttl=")
+        assert stack.executions("marker:slow") == 8
+    answers = [later.result() for later in misses]
+    refused = [answer for answer in answers if answer.status == 503]
+    assert len(refused) == 72
+    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+    assert [answer.status for answer in answers if answer not in refused] == [200] * 8
+
+
+def test_hits_are_served_beside_clients_that_hold_their_connections(stack):
+    """Silent ones, some that stop in the middle of a record, some that take 500 kB slowly."""
+    stack.sql("create table large as select repeat('x', 500000) as text")
+    stack.start(ROUTES + 'route "/large" { sql = "select text from large"  shape = value }',
+                refresher=False)
+    stack.get("/quick")
+    stack.get("/large")
+    held = [fastcgi.Connection(stack.socket) for _ in range(120)]
+    for connection in held[50:100]:
+        connection.send(fastcgi.request("/quick")[:50])
+    for connection in held[100:]:
+        connection.send(fastcgi.request("/large"))
+    for _ in range(100):
+        for connection in held[100:]:
+            assert connection.socket.recv(1)
+        assert stack.get("/quick").cache.startswith("leeway; hit; ttl=")
+    for connection in held[50:100]:
+        connection.send(fastcgi.request("/quick")[50:])
+        assert connection.read_answer()[0] == 200
+    for connection in held:
+        connection.close()
+
+
 def test_a_miss_gets_the_slot_that_another_worker_frees(stack):
     stack.start(ROUTES, refresher=False, workers=4,
                 postgres="slots = 1\n  slot_timeout = 20s")
