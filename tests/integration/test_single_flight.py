@@ -252,3 +252,29 @@ def test_leaders_that_die_one_after_another_are_replaced(stack):
         wait_until(lambda: stack.executions("marker:item") == 3, "the third leads")
     assert statuses(crowd) == {200}
     assert stack.executions("marker:item") == 3
+
+
+def waiting_crowd(stack, queries):
+    crowd = [stack.ask_later(PATH) for _ in range(20)]
+    wait_until(lambda: stack.executions("marker:item") == queries, "the query is under way")
+    wait_until(lambda: waiters(stack) >= 1, "others wait for it")
+    return crowd
+
+
+def test_no_wake_up_is_lost_with_its_connection(stack):
+    """The connections that bring wake-ups are cut off; once they are back, and before."""
+    prepare(stack)
+    stack.configure(ROUTES, workers=4)
+    stack.start_worker()
+    client = stack.redis.client()
+    with stack.gate():
+        crowd = waiting_crowd(stack, 1)
+        client.client_kill_filter(_type="pubsub")
+        wait_until(lambda: waiters(stack) >= 1, "they wait again")
+    assert statuses(crowd) == {200}
+    client.flushall()
+    with stack.gate():
+        crowd = waiting_crowd(stack, 2)
+        client.client_kill_filter(_type="pubsub")
+    assert statuses(crowd) == {200}
+    assert stack.executions("marker:item") == 2
