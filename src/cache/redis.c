@@ -22,10 +22,13 @@
 
 enum {
     RETRY_MS = 250,
-    MEASURE_S = 10,
     /* Redis may answer a blocking command this much later than it was asked to. */
     BLOCK_OVERRUN_MS = 500,
 };
+
+/* No entry lives for longer. */
+static const int64_t STEP_KEPT_MS = (int64_t)90 * 24 * 3600 * 1000;
+#define STEP_LAST_BYTE "47"
 
 enum redis_state { REDIS_DOWN, REDIS_SHAKING_HANDS, REDIS_UP };
 
@@ -38,6 +41,9 @@ struct redis {
     int handshake_replies; /* still to come */
     int64_t time_sent_us;  /* when the handshake's TIME was asked */
     struct redis_clock clock;
+    const char *step_key;
+    struct redis_clock_step heard; /* of a step back, from others; all 0: of none */
+    bool step_untold;
     ev_io readable;
     ev_io writable;
     ev_timer deadline; /* of the handshake, or the next attempt */
@@ -118,43 +124,6 @@ static void go_down_with_context(struct redis *redis)
     go_down(redis, why);
 }
 
-static void take_clock(struct redis *redis, const redisReply *reply, int64_t sent_us)
-{
-    int64_t seconds, micros;
-
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        num_parse_i64(reply->element[0]->str, reply->element[0]->len, &seconds) &&
-        num_parse_i64(reply->element[1]->str, reply->element[1]->len, &micros)) {
-        int64_t back_us = redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
-                                              seconds * 1000000 + micros);
-        if (back_us > 0 && redis->options.on_reply == NULL)
-            log_event(LOG_LEVEL_WARN, "redis's clock was set back",
-                      log_text("connection", redis->options.client_name),
-                      log_number("ms", back_us / 1000));
-    }
-}
-
-static void measure_clock(struct redis *redis)
-{
-    const struct redis_part parts[] = {redis_text("TIME")};
-    int64_t sent_us = clock_monotonic_us();
-
-    if (redis->options.on_reply != NULL)
-        return;
-    redisReply *reply = redis_command(redis, parts, 1);
-    if (reply != NULL) {
-        take_clock(redis, reply, sent_us);
-        freeReplyObject(reply);
-    }
-}
-
-static void on_measure(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    (void)loop;
-    (void)events;
-    measure_clock(timer->data);
-}
-
 static void append(struct redis *redis, const struct redis_part *parts, size_t count)
 {
     const char *argv[REDIS_MAX_PARTS];
@@ -166,6 +135,87 @@ static void append(struct redis *redis, const struct redis_part *parts, size_t c
         lens[i] = parts[i].len;
     }
     redisAppendCommandArgv(redis->context, (int)count, argv, lens);
+}
+
+/* Where processes tell each other that Redis's clock was set back. */
+static void append_step_question(struct redis *redis)
+{
+    append(redis,
+           (struct redis_part[]){redis_text("GETRANGE"), redis_text(redis->step_key),
+                                 redis_text("0"), redis_text(STEP_LAST_BYTE)},
+           4);
+}
+
+static void take_step(struct redis *redis, const redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_STRING ||
+        redis_clock_step_parse(reply->str, reply->len, &redis->heard) == -1)
+        redis->heard = (struct redis_clock_step){0, 0};
+}
+
+static void take_time(struct redis *redis, const redisReply *reply, int64_t sent_us)
+{
+    int64_t seconds, micros;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        !num_parse_i64(reply->element[0]->str, reply->element[0]->len, &seconds) ||
+        !num_parse_i64(reply->element[1]->str, reply->element[1]->len, &micros))
+        return;
+    int64_t back_us = redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
+                                          seconds * 1000000 + micros);
+    if (redis->heard.until_us != 0)
+        redis_clock_learn(&redis->clock, &redis->heard);
+    if (back_us == 0 || redis->options.on_reply != NULL)
+        return;
+    redis->step_untold = true;
+    log_event(LOG_LEVEL_WARN, "redis's clock was set back",
+              log_text("connection", redis->options.client_name), log_number("ms", back_us / 1000));
+}
+
+static void tell_step(struct redis *redis)
+{
+    const struct redis_clock_step step = redis_clock_tell(&redis->clock);
+    char text[REDIS_CLOCK_STEP_BYTES];
+    struct redis_digits ms;
+
+    if (!redis->step_untold)
+        return;
+    redis_clock_step_format(&step, text);
+    const struct redis_part parts[] = {redis_text("SET"), redis_text(redis->step_key),
+                                       redis_text(text), redis_text("PX"),
+                                       redis_number(&ms, STEP_KEPT_MS)};
+    redisReply *reply = redis_command(redis, parts, 5);
+    redis->step_untold = redis_reply_failed(reply, "SET");
+    if (reply != NULL)
+        freeReplyObject(reply);
+}
+
+static void measure_clock(struct redis *redis)
+{
+    int64_t sent_us = clock_monotonic_us();
+
+    if (redis->options.on_reply != NULL)
+        return;
+    append_step_question(redis);
+    append(redis, (struct redis_part[]){redis_text("TIME")}, 1);
+    redisReply *step = redis_next(redis);
+    redisReply *time = redis_next(redis);
+    if (step != NULL)
+        take_step(redis, step);
+    if (time != NULL)
+        take_time(redis, time, sent_us);
+    if (step != NULL)
+        freeReplyObject(step);
+    if (time != NULL)
+        freeReplyObject(time);
+    tell_step(redis);
+}
+
+static void on_measure(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    measure_clock(timer->data);
 }
 
 /* From here on commands are awaited in place. */
@@ -195,21 +245,27 @@ static void go_up(struct redis *redis)
                   log_text("connection", redis->options.client_name),
                   log_text("address", redis->options.settings->address));
     redis->outage_logged = false;
-    if (redis->options.on_change != NULL)
+    tell_step(redis);
+    if (redis->state == REDIS_UP && redis->options.on_change != NULL)
         redis->options.on_change(redis->options.data, true);
 }
 
-/* TIME is the handshake's last command; any error reply before it ends the attempt
-   (a server that is still loading, a wrong password). */
+/* TIME is the handshake's last command, the question for steps the one before. Any other's error
+   reply ends the attempt (a server that is still loading, a wrong password). */
 static void take_handshake_reply(struct redis *redis, const redisReply *reply)
 {
+    if (redis->handshake_replies == 2) {
+        redis->handshake_replies--;
+        take_step(redis, reply);
+        return;
+    }
     if (reply->type == REDIS_REPLY_ERROR) {
         go_down(redis, reply->str);
         return;
     }
     if (--redis->handshake_replies > 0)
         return;
-    take_clock(redis, reply, redis->time_sent_us);
+    take_time(redis, reply, redis->time_sent_us);
     if (!redis->clock.known) {
         go_down(redis, "TIME was not understood");
         return;
@@ -315,8 +371,9 @@ static void queue_handshake(struct redis *redis)
            3);
     /* PING is refused while a server loads its data, TIME is not */
     append(redis, (struct redis_part[]){redis_text("PING")}, 1);
+    append_step_question(redis);
     append(redis, (struct redis_part[]){redis_text("TIME")}, 1);
-    redis->handshake_replies += 3;
+    redis->handshake_replies += 4;
     redis->time_sent_us = clock_monotonic_us();
 }
 
@@ -370,10 +427,11 @@ struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redi
 
     redis->loop = loop;
     redis->options = *options;
+    redis->step_key = mem_check(talloc_asprintf(redis, "%s:clock", options->settings->prefix));
     ev_init(&redis->readable, on_readable);
     ev_init(&redis->writable, on_writable);
     ev_init(&redis->deadline, on_deadline);
-    ev_timer_init(&redis->measure, on_measure, 0.0, MEASURE_S);
+    ev_timer_init(&redis->measure, on_measure, 0.0, REDIS_CLOCK_MEASURE_S);
     redis->readable.data = redis->writable.data = redis;
     redis->deadline.data = redis->measure.data = redis;
     talloc_set_destructor(redis, redis_destroy);

@@ -4,6 +4,12 @@
 
 #include "cache/redis_clock.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/num.h"
+
 enum { DRIFT_DIVISOR = 1000 }; /* 1 ms per second */
 
 /* Rounded up, which also covers that all clocks are read in whole microseconds. A moment
@@ -23,16 +29,15 @@ static int64_t latest_before(const struct redis_clock *clock, int64_t local_us)
 }
 
 /* Of several steps back, the clock that runs furthest ahead counts for all. */
-static void remember_step(struct redis_clock *clock, int64_t local_us)
+static void remember_step(struct redis_clock *clock, int64_t high_us, int64_t measured_us,
+                          int64_t until_us)
 {
-    int64_t latest_us = redis_clock_latest(clock, local_us);
-
-    if (clock->before_until_us == 0 || latest_before(clock, local_us) < latest_us) {
-        clock->before_high_us = clock->high_us;
-        clock->before_measured_us = clock->measured_us;
+    if (clock->before_until_us == 0 || latest_before(clock, measured_us) < measured_us + high_us) {
+        clock->before_high_us = high_us;
+        clock->before_measured_us = measured_us;
     }
-    if (clock->before_until_us < latest_us)
-        clock->before_until_us = latest_us;
+    if (clock->before_until_us < until_us)
+        clock->before_until_us = until_us;
 }
 
 int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
@@ -40,8 +45,10 @@ int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t 
 {
     int64_t back_us = clock->known ? redis_clock_earliest(clock, sent_us) - redis_us : 0;
 
+    /* carried on to now, so that its drift is counted but once */
     if (back_us > 0)
-        remember_step(clock, received_us);
+        remember_step(clock, redis_clock_latest(clock, received_us) - received_us, received_us,
+                      redis_clock_latest(clock, received_us) + REDIS_CLOCK_UNNOTICED_US);
     clock->known = true;
     clock->low_us = redis_us - received_us;
     clock->high_us = redis_us - sent_us;
@@ -68,4 +75,36 @@ int64_t redis_clock_latest_for(const struct redis_clock *clock, int64_t snapshot
         return latest_us;
     int64_t before_us = latest_before(clock, local_us);
     return before_us > latest_us ? before_us : latest_us;
+}
+
+struct redis_clock_step redis_clock_tell(const struct redis_clock *clock)
+{
+    return (struct redis_clock_step){
+        .until_us = clock->before_until_us,
+        .ahead_us = latest_before(clock, clock->measured_us) - clock->measured_us - clock->low_us,
+    };
+}
+
+void redis_clock_learn(struct redis_clock *clock, const struct redis_clock_step *step)
+{
+    remember_step(clock, clock->high_us + step->ahead_us, clock->measured_us, step->until_us);
+}
+
+void redis_clock_step_format(const struct redis_clock_step *step, char *out)
+{
+    snprintf(out, REDIS_CLOCK_STEP_BYTES, "%" PRId64 " %" PRId64, step->until_us, step->ahead_us);
+}
+
+int redis_clock_step_parse(const char *text, size_t len, struct redis_clock_step *step)
+{
+    const char *space = memchr(text, ' ', len);
+    static const int64_t most_us = INT64_MAX / 4;
+
+    if (space == NULL || !num_parse_i64(text, (size_t)(space - text), &step->until_us) ||
+        !num_parse_i64(space + 1, len - (size_t)(space + 1 - text), &step->ahead_us))
+        return -1;
+    return step->until_us > 0 && step->until_us < most_us && step->ahead_us > 0 &&
+                   step->ahead_us < most_us
+               ? 0
+               : -1;
 }

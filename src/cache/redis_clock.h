@@ -8,11 +8,13 @@
    place. Set forward, what is stored only looks older than it is. Set back, it would
    look younger: so a step back is told from drift by a measurement that the one
    before rules out, and times that may be from before the step are compared with
-   the clock as it ran before. Only a process that has lived through the step knows. */
+   the clock as it ran before. Who has lived through the step tells the others, through
+   a key in Redis. */
 #ifndef LEEWAY_CACHE_REDIS_CLOCK_H
 #define LEEWAY_CACHE_REDIS_CLOCK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* All zeros at first. */
@@ -24,7 +26,13 @@ struct redis_clock {
     /* The clock as it was before it was last set back; all 0 if it never was. */
     int64_t before_high_us;     /* as high_us */
     int64_t before_measured_us; /* as measured_us */
-    int64_t before_until_us;    /* the latest time it can have shown */
+    int64_t before_until_us;    /* the latest time that anybody can have taken from it */
+};
+
+enum {
+    REDIS_CLOCK_MEASURE_S = 10, /* how often to measure */
+    /* For so long after a step somebody may go on by the clock from before. */
+    REDIS_CLOCK_UNNOTICED_US = (REDIS_CLOCK_MEASURE_S + 5) * 1000 * 1000,
 };
 
 /* Takes in one measurement; the newest one always replaces the one before, so
@@ -32,6 +40,21 @@ struct redis_clock {
    least, 0 if it was not. */
 int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
                             int64_t redis_us);
+
+/* What others have to know of a step back: until which time of its snapshot something may be from
+   before, and by how much the clock from before is ahead. Only after a step. */
+struct redis_clock_step {
+    int64_t until_us;
+    int64_t ahead_us;
+};
+struct redis_clock_step redis_clock_tell(const struct redis_clock *clock);
+void redis_clock_learn(struct redis_clock *clock, const struct redis_clock_step *step);
+
+/* The step as text, NUL-terminated, and back: 0, or -1 for anything else. */
+enum { REDIS_CLOCK_STEP_BYTES = 48 };
+void redis_clock_step_format(const struct redis_clock_step *step, char *out);
+int redis_clock_step_parse(const char *text, size_t len, struct redis_clock_step *step)
+    __attribute__((warn_unused_result));
 
 /* The earliest and the latest that Redis's clock can have shown when the
    monotonic clock showed `local_us`. Only if `known`. */

@@ -129,6 +129,29 @@ def test_redis_s_clock_set_back_makes_nothing_younger(stack):
     assert exceeded(stack) == 0
 
 
+def test_who_comes_after_a_step_back_is_told_of_it(stack):
+    """A worker that is started when all is over, as after a crash."""
+    prepare(stack)
+    clock, worker = redis_with_a_clock(stack)
+    ask(stack)
+    stack.entries.age(25)
+    clock.move_time_of_day(-30)
+    stack.redis.client().client_kill_filter(_type="normal", skipme=True)
+    wait_until(lambda: stack.redis.client().get("leeway:clock"), "it is told")
+    later = stack.beside("later")
+    later.configure(ROUTES, workers=1)
+    later.start_worker()
+    assert "set back" not in later.processes[0].log_text()
+    assert 25 < ttl(later) < 36
+    stack.entries.age(36)
+    assert ask(later)[0].endswith("; stored")
+    assert worker.children()
+    stack.redis.client().set("leeway:clock", "garbage")
+    stack.kill_child(worker)
+    stack.expect_deaths = True
+    assert ask(stack)[1] == b"1"
+
+
 def test_redis_s_clock_set_forward_makes_things_older_at_most(stack):
     prepare(stack)
     clock, _ = redis_with_a_clock(stack)

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "cache/redis_clock.h"
 
@@ -108,12 +109,69 @@ static void test_a_clock_that_is_set_back(void **state)
     check(measure(&clock, 10 * SECOND, 1010 * SECOND - back) == back - 10000, "the step");
     for (int64_t local = 10 * SECOND; local < 100 * SECOND; local += SECOND) {
         int64_t without_step = 1000 * SECOND + local;
-        check(redis_clock_latest_for(&clock, 1010 * SECOND, local) >= without_step,
+        /* or stored by somebody who had not noticed yet */
+        check(redis_clock_latest_for(&clock, 1025 * SECOND, local) >= without_step,
               "from before, at %" PRId64, local);
-        check(redis_clock_latest_for(&clock, 1011 * SECOND, local) <
+        check(redis_clock_latest_for(&clock, 1026 * SECOND, local) <
                   without_step - back + SECOND / 10,
               "from after, at %" PRId64, local);
     }
+}
+
+/* Somebody who only ever saw the clock after the step judges as one who lived through it. */
+static void test_a_step_is_told(void **state)
+{
+    static const int64_t back = 30 * SECOND;
+    struct redis_clock old = {.known = false}, new = {.known = false};
+    struct redis_clock_step heard;
+    char text[REDIS_CLOCK_STEP_BYTES];
+
+    (void)state;
+    measure(&old, 0, 1000 * SECOND);
+    measure(&old, 10 * SECOND, 1010 * SECOND - back);
+    const struct redis_clock_step told = redis_clock_tell(&old);
+    redis_clock_step_format(&told, text);
+    assert_int_equal(redis_clock_step_parse(text, strlen(text), &heard), 0);
+    /* another host, whose monotonic clock shows something else, and told twice */
+    measure(&new, 500 * SECOND, 1012 * SECOND - back);
+    redis_clock_learn(&new, &heard);
+    measure(&new, 520 * SECOND, 1032 * SECOND - back);
+    redis_clock_learn(&new, &heard);
+    for (int64_t after = 0; after < 100 * SECOND; after += SECOND) {
+        int64_t without_step = 1032 * SECOND + after, local = 520 * SECOND + after;
+        check(redis_clock_latest_for(&new, 1010 * SECOND, local) >= without_step,
+              "from before, %" PRId64 " later", after);
+        check(redis_clock_latest_for(&new, 1010 * SECOND, local) < without_step + SECOND,
+              "from before, %" PRId64 " later", after);
+        check(redis_clock_latest_for(&new, 1026 * SECOND, local) < without_step - back + SECOND / 5,
+              "from after, %" PRId64 " later", after);
+    }
+}
+
+static void test_a_step_that_is_none(void **state)
+{
+    static const char *const texts[] = {"",
+                                        " ",
+                                        "1",
+                                        "1 ",
+                                        " 1",
+                                        "1 2 3",
+                                        "0 1",
+                                        "1 0",
+                                        "-1 1",
+                                        "1 -1",
+                                        "a b",
+                                        "1  1",
+                                        "9223372036854775807 1",
+                                        "1 9223372036854775807",
+                                        "1 9223372036854775808"};
+    struct redis_clock_step step;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        check(redis_clock_step_parse(texts[i], strlen(texts[i]), &step) == -1, "\"%s\"", texts[i]);
+    assert_int_equal(redis_clock_step_parse("12 34x", 5, &step), 0);
+    assert_true(step.until_us == 12 && step.ahead_us == 34);
 }
 
 static void test_a_clock_that_is_set_forward(void **state)
@@ -160,6 +218,8 @@ int main(void)
         cmocka_unit_test(test_drift_is_no_step),
         cmocka_unit_test(test_a_clock_that_is_set_back),
         cmocka_unit_test(test_a_clock_that_is_set_forward),
+        cmocka_unit_test(test_a_step_is_told),
+        cmocka_unit_test(test_a_step_that_is_none),
         cmocka_unit_test(test_steps_in_a_row),
     };
 
