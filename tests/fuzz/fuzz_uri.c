@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Takes a request target through splitting, matching, binding and the key, and
-   aborts where two of them disagree. */
+   aborts where two of them disagree; the values that come out must, as a request
+   of their own, have the same key. As If-None-Match it must match what it names. */
 #include "config.h"
 
 #include <stdlib.h>
@@ -27,15 +28,24 @@ static const struct param_spec specs[] = {
     {.name = "q", .type = PARAM_TEXT, .source = PARAM_FROM_QUERY, .max_length = 9},
 };
 
-#define ROUTE(name_, pattern_)                                                                     \
+static const struct param_spec private_specs[] = {
+    {.name = "q", .type = PARAM_TEXT, .source = PARAM_FROM_QUERY, .max_length = 9},
+    {.name = "v", .type = PARAM_NUMBER, .source = PARAM_FROM_VARIABLE, .variable = "V"},
+    {.name = "t", .type = PARAM_TEXT, .source = PARAM_FROM_PATH, .required = true, .max_length = 9},
+};
+
+#define ROUTE_WITH(name_, pattern_, specs_, reject)                                                \
     {                                                                                              \
-        .name = (name_), .pattern = (pattern_), .place = {"fuzz", 1}, .params = specs,             \
-        .n_params = sizeof specs / sizeof specs[0], .sql = "select 1"                              \
+        .name = (name_), .pattern = (pattern_), .place = {"fuzz", 1}, .params = (specs_),          \
+        .n_params = sizeof(specs_) / sizeof(specs_)[0], .sql = "select 1",                         \
+        .reject_unknown_params = (reject)                                                          \
     }
+#define ROUTE(name_, pattern_) ROUTE_WITH(name_, pattern_, specs, false)
 
 static const struct route routes[] = {
-    ROUTE("a", "/a/{id}/{t}"),      ROUTE("b", "/{t}/b/{id}"), ROUTE("c", "/a/b/{id}/{t}/"),
-    ROUTE("d", "/%7e%2F/{id}/{t}"), ROUTE("e", "/{id}/{t}"),
+    ROUTE("a", "/a/{id}/{t}"),    ROUTE("b", "/{t}/b/{id}"),
+    ROUTE("c", "/a/b/{id}/{t}/"), ROUTE("d", "/%7e%2F/{id}/{t}"),
+    ROUTE("e", "/{id}/{t}"),      ROUTE_WITH("f", "/v/{t}", private_specs, true),
 };
 
 static const struct config config = {
@@ -75,28 +85,101 @@ static void check_round_trip(TALLOC_CTX *ctx, struct slice raw, enum uri_decode 
     must(again != NULL && again_len == len && strlen(again) == len && strcmp(again, text) == 0);
 }
 
-static const char *no_variable(void *data, const char *name)
+static void check_pairs(TALLOC_CTX *ctx, struct slice query)
 {
-    (void)data;
-    (void)name;
-    return NULL;
+    struct slice rest = query, name, value;
+    const char *end = query.len > 0 ? query.data + query.len : query.data;
+
+    while (uri_next_pair(&rest, &name, &value)) {
+        must(name.data >= query.data && name.data + name.len <= value.data);
+        must(value.data + value.len <= rest.data && rest.data + rest.len == end);
+        check_round_trip(ctx, name, URI_DECODE_QUERY);
+        check_round_trip(ctx, value, URI_DECODE_QUERY);
+    }
+    must(rest.len == 0);
 }
 
+static const char *variable(void *data, const char *name)
+{
+    must(strcmp(name, "V") == 0);
+    return data;
+}
+
+static struct slice encoded(TALLOC_CTX *ctx, const char *text)
+{
+    struct buf out;
+
+    buf_init(&out, ctx, 1);
+    uri_encode(&out, text, strlen(text));
+    return (struct slice){out.data, out.len};
+}
+
+static const char *key_of(TALLOC_CTX *ctx, const struct route *route,
+                          const struct param_values *values)
+{
+    const char *key = key_base(ctx, "leeway", route, "0123456789abcdef", values);
+
+    must(strchr(key, '{') == strrchr(key, '{') && strchr(key, '}') == key + strlen(key) - 1);
+    return key;
+}
+
+/* The request that is written with the values as they came out. */
+static void check_canonical(TALLOC_CTX *ctx, const struct route *route,
+                            const struct param_values *values)
+{
+    struct route_match match = {.route = route};
+    struct param_values again;
+    const char *detail = NULL;
+    char *from_server = NULL;
+    struct buf query;
+
+    buf_init(&query, ctx, 1);
+    for (size_t i = 0; i < values->count; i++) {
+        const struct param_spec *spec = &route->params[i];
+        if (values->texts[i] == NULL)
+            continue;
+        struct slice text = encoded(ctx, values->texts[i]);
+        if (spec->source == PARAM_FROM_PATH)
+            match.values[i] = text;
+        else if (spec->source == PARAM_FROM_VARIABLE)
+            from_server = mem_check(talloc_strdup(ctx, values->texts[i]));
+        else
+            buf_printf(&query, "&%s=%s", spec->name, text.data);
+    }
+    int status = param_bind(ctx, &match, (struct slice){query.data, query.len}, variable,
+                            from_server, &again, &detail);
+    must(status == 0 && strcmp(key_of(ctx, route, values), key_of(ctx, route, &again)) == 0);
+}
+
+/* The variable is what the query ends with. */
 static void check_request(TALLOC_CTX *ctx, struct slice path, struct slice query)
 {
     struct route_match match;
     struct param_values values;
     const char *detail = NULL;
+    char *from_server = query.data != NULL ? strrchr(query.data, '=') : NULL;
 
+    if (from_server != NULL)
+        from_server++;
     if (route_table_find(shared_table(), path, &match) == 0)
         return;
-    if (param_bind(ctx, &match, query, no_variable, NULL, &values, &detail) != 0) {
-        must(detail != NULL);
+    int status = param_bind(ctx, &match, query, variable, from_server, &values, &detail);
+    if (status != 0) {
+        must((status == 400 || status == 401) && detail != NULL);
         return;
     }
     must(param_values_fit(ctx, match.route, &values));
-    const char *key = key_base(ctx, "leeway", match.route, "0123456789abcdef", &values);
-    must(strchr(key, '{') == strrchr(key, '{') && strchr(key, '}') == key + strlen(key) - 1);
+    check_canonical(ctx, match.route, &values);
+}
+
+static void check_none_match(TALLOC_CTX *ctx, const char *field)
+{
+    const char *etag = "\"abc\"";
+    bool named = conditional_none_match(field, etag);
+
+    must(!named || strstr(field, etag) != NULL || strchr(field, '*') != NULL);
+    must(conditional_none_match(field, "W/\"abc\"") == named);
+    must(conditional_none_match(mem_check(talloc_asprintf(ctx, "\"abc\" ,%s", field)), etag));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -108,9 +191,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uri_split(target, &path, &query);
     check_round_trip(ctx, path, URI_DECODE_PATH);
     check_round_trip(ctx, query, URI_DECODE_QUERY);
+    check_pairs(ctx, query);
     if (uri_below_mount(path, "/m%41", &below) || uri_below_mount(path, "", &below))
         check_request(ctx, below, query);
-    (void)conditional_none_match(target, "\"abc\"");
+    check_none_match(ctx, target);
     talloc_free(ctx);
     return 0;
 }
