@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Texts that come from Redis beside entries and jobs: INFO, and word of a step of its clock. */
+#include "config.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <talloc.h>
+
+#include "base/mem.h"
+#include "cache/redis_clock.h"
+#include "cache/redis_info.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void check_info(const char *info)
+{
+    static const char *const names[] = {"redis_version", "maxmemory_policy", "role", "a", ""};
+    char value[8];
+    size_t problems = 0;
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        memset(value, 'x', sizeof value);
+        bool found = redis_info_find(info, names[i], value, sizeof value);
+        must(memchr(value, '\0', sizeof value) != NULL && (found || value[0] == '\0'));
+        must(strpbrk(value, "\r\n") == NULL && (!found || strstr(info, names[i]) != NULL));
+    }
+    while (redis_info_problem(info, problems) != NULL)
+        problems++;
+    must(problems <= 3);
+}
+
+/* Whatever one is told, nothing gets younger for it. */
+static void check_step(const char *text, size_t len)
+{
+    static const int64_t now_us = 1795435200123456, local_us = 86400000000;
+    struct redis_clock clock = {.known = false};
+    struct redis_clock_step step, told;
+    char again[REDIS_CLOCK_STEP_BYTES];
+
+    if (redis_clock_step_parse(text, len, &step) == -1)
+        return;
+    redis_clock_step_format(&step, again);
+    must(redis_clock_step_parse(again, strlen(again), &told) == 0);
+    must(told.until_us == step.until_us && told.ahead_us == step.ahead_us);
+    redis_clock_measure(&clock, local_us, local_us, now_us);
+    redis_clock_learn(&clock, &step);
+    for (int64_t snapshot_us = 1; snapshot_us < 4 * now_us; snapshot_us *= 3)
+        must(redis_clock_latest_for(&clock, snapshot_us, local_us) >=
+             redis_clock_latest(&clock, local_us));
+    must(redis_clock_latest_for(&clock, step.until_us, local_us) >= now_us + step.ahead_us);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = mem_check(talloc_strndup(NULL, (const char *)data, size));
+
+    check_info(text);
+    check_step((const char *)data, size);
+    talloc_free(text);
+    return 0;
+}
