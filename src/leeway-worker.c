@@ -24,8 +24,8 @@ static int run(struct program *program, struct child_link *link)
 }
 
 /* Starts the program anew on the same socket, which becomes descriptor 0: -s is left out,
-   for the address is taken, by us. */
-static int restart(const struct program *program, int argc, char **argv)
+   for the address is taken, by us. Returns only if that fails. */
+static void restart(const struct program *program, int argc, char **argv)
 {
     char **again = mem_check(talloc_zero_array(NULL, char *, (unsigned)argc + 1));
     int n = 0;
@@ -42,20 +42,19 @@ static int restart(const struct program *program, int argc, char **argv)
     execvp(again[0], again);
     log_event(LOG_LEVEL_ERROR, "cannot start anew", log_text("program", again[0]));
     talloc_free(again);
-    return 1;
 }
 
+/* The file was right when the signal came. If it has been changed again while the last requests
+   were answered, or the program cannot be started, what there is serves on. */
 static int serve_alone(struct program *program, int argc, char **argv)
 {
+    enum worker_end end;
+
     program_log_start(program, 0);
-    switch (worker_run(program->app, program->listen_fd, NULL)) {
-    case WORKER_STOPPED:
-        return 0;
-    case WORKER_RELOAD:
-        return restart(program, argc, argv);
-    default:
-        return 1;
-    }
+    while ((end = worker_run(program->app, program->listen_fd, NULL)) == WORKER_RELOAD)
+        if (application_check(program->file))
+            restart(program, argc, argv);
+    return end == WORKER_STOPPED ? 0 : 1;
 }
 
 /* Nobody comes any more, so that the children can serve all who have; and a successor's socket

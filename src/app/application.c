@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "cache/entry.h"
 #include "source/postgres.h"
@@ -87,4 +88,18 @@ failed:
     error->text = talloc_steal(ctx, error->text);
     talloc_free(app);
     return -1;
+}
+
+bool application_check(const char *file)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    const struct application *app;
+    struct config_error error;
+    bool right = application_load(ctx, file, &app, &error) == 0;
+
+    if (!right)
+        log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),
+                  log_number("line", error.line), log_text("error", error.text));
+    talloc_free(ctx);
+    return right;
 }

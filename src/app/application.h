@@ -28,6 +28,9 @@ struct application {
 int application_load(TALLOC_CTX *ctx, const char *file, const struct application **app,
                      struct config_error *error) __attribute__((warn_unused_result));
 
+/* Whether `file` could be loaded for a reload; if not, the log says why. */
+bool application_check(const char *file);
+
 static inline const struct route_rules *application_rules(const struct application *app,
                                                           const struct route *route)
 {

@@ -91,6 +91,7 @@ static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
 
     (void)loop;
     (void)events;
+    worker->reload = false;
     drain(worker);
 }
 
@@ -98,20 +99,13 @@ static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
 static void on_hangup(struct ev_loop *loop, ev_signal *signal, int events)
 {
     struct worker *worker = signal->data;
-    const struct application *checked;
-    struct config_error error;
-    TALLOC_CTX *ctx = talloc_new(worker);
 
     (void)loop;
     (void)events;
-    if (application_load(ctx, worker->app->config->file, &checked, &error) == 0) {
-        worker->reload = true;
-        drain(worker);
-    } else {
-        log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),
-                  log_number("line", error.line), log_text("error", error.text));
-    }
-    talloc_free(ctx);
+    if (worker->draining || !application_check(worker->app->config->file))
+        return;
+    worker->reload = true;
+    drain(worker);
 }
 
 static void on_parent_gone(struct ev_loop *loop, ev_io *watcher, int events)
@@ -218,26 +212,35 @@ static void stop(struct worker *worker)
     TALLOC_FREE(worker->backend);
 }
 
+/* One that came while libfcgi's handler is installed would be lost, and one that came while there
+   is none, before or after, would kill. What is held is kept through a restart (execve(2)). */
+static void hold_signals(int how)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(how, &signals, NULL);
+}
+
 enum worker_end worker_run(const struct application *app, int listen_fd, struct child_link *link)
 {
     struct worker *worker = mem_check(talloc_zero(NULL, struct worker));
     enum worker_end end = WORKER_FAILED;
-    sigset_t stops, before;
 
     worker->app = app;
     worker->loop = mem_check(ev_loop_new(EVBACKEND_EPOLL));
-    /* a signal to stop that came while libfcgi's handler is installed would be lost */
-    sigemptyset(&stops);
-    sigaddset(&stops, SIGTERM);
-    sigaddset(&stops, SIGINT);
-    sigprocmask(SIG_BLOCK, &stops, &before);
+    hold_signals(SIG_BLOCK);
     if (start(worker, listen_fd, link == NULL || link->index == 0) == 0) {
         watch_signals(worker, link);
-        sigprocmask(SIG_SETMASK, &before, NULL);
+        hold_signals(SIG_UNBLOCK);
         if (link != NULL)
             child_ready(link);
         ev_run(worker->loop, 0);
         end = worker->reload ? WORKER_RELOAD : WORKER_STOPPED;
+        hold_signals(SIG_BLOCK);
     }
     stop(worker);
     ev_loop_destroy(worker->loop);

@@ -253,6 +253,53 @@ def test_without_children_a_reload_loses_no_request(stack):
     wait_until(lambda: stack.ask("/more")[::2] == (200, b"2"), "the new configuration serves")
 
 
+def test_without_children_a_file_that_breaks_while_it_drains_changes_nothing(stack):
+    stack.configure(ROUTES)
+    worker = stack.start_worker("-n", "0")
+    for change in ("workerz = 8\n", None):
+        with stack.gate():
+            parked = stack.ask_later("/gated")
+            wait_until(lambda: stack.redis.client().keys("*:lease"), "the query is under way")
+            stack.configure(MORE)
+            worker.send(signal.SIGHUP)
+            wait_until(lambda: not listens(stack), "it drains")
+            stack.configure(MORE + (change or ""))
+            # neither another one nor a second thought makes a difference now
+            worker.send(signal.SIGHUP)
+        assert parked.result()[0] == 200
+        wait_until(lambda: stack.ask("/hello")[0] == 200, "it serves")
+        stack.redis.client().flushall()
+        assert (stack.ask("/more")[0] == 200) == (change is None)
+        assert worker.is_running()
+    assert worker.log_text().count("not reloaded") == 1
+    assert worker.stop() == 0
+
+
+def listens(stack):
+    with fastcgi.Connection(stack.socket) as connection:
+        connection.socket.settimeout(0.2)
+        connection.send(fastcgi.request("/health"))
+        try:
+            connection.read_answer()
+            return True
+        except OSError:
+            return False
+
+
+def test_without_children_a_stop_is_not_taken_for_a_reload(stack):
+    stack.configure(ROUTES)
+    worker = stack.start_worker("-n", "0")
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        worker.send(signal.SIGHUP)
+        wait_until(lambda: not listens(stack), "it drains")
+        worker.send(signal.SIGTERM)
+        worker.send(signal.SIGHUP)
+    assert parked.result()[0] == 200
+    assert worker.wait() == 0
+
+
 def test_children_that_cannot_work_are_tried_again_at_growing_intervals(stack):
     stack.expect_deaths = True
     with open(stack.path("run"), "w", encoding="utf-8"):
