@@ -72,6 +72,12 @@ def is_alive(pid):
         return False
 
 
+def addresses(pid):
+    """Where things lie in its memory, which is different after each execve."""
+    with open(f"/proc/{pid}/auxv", "rb") as vector:
+        return vector.read()
+
+
 @pytest.fixture(name="spawn")
 def make_spawn(stack):
     """spawn-fcgi -F COUNT: its pids. Their standard error goes nowhere, a sanitizer's to files."""
@@ -120,10 +126,12 @@ def test_spawn_fcgi_s_processes_reload_under_load(stack, spawn):
     stack.start_lighttpd()
     with Load(stack, "/hello") as load:
         stack.configure(MORE)
+        before = {pid: addresses(pid) for pid in pids}
         for pid in pids:
             os.kill(pid, signal.SIGHUP)
-        wait_until(lambda: [stack.ask("/more")[0] for _ in range(20)] == [200] * 20,
-                   "all have the new configuration")
+        wait_until(lambda: all(addresses(pid) != before[pid] for pid in pids),
+                   "each has executed itself anew")
+        assert [stack.ask("/more")[0] for _ in range(20)] == [200] * 20
         stack.configure(MORE + "nonsense = 1\n")
         for pid in pids:
             os.kill(pid, signal.SIGHUP)
