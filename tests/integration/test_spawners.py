@@ -94,7 +94,9 @@ def make_spawn(stack):
                             "UBSAN_OPTIONS": f"log_path={said}"})
         with open(listing, encoding="ascii") as text:
             pids.extend(int(line) for line in text.read().split())
-        wait_until(stack.worker_answers, "they answer")
+        wait_until(stack.worker_answers, "one answers")
+        wait_until(lambda: f'leeway_workers{{state="serving"}} {count}\n' in
+                   stack.ask("/metrics")[2].decode(), "all are there")
         return pids
 
     yield spawn
