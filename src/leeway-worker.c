@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "prefork/listener.h"
+
+/* Set from one life of a process without a parent to the next. */
+#define ANEW "LEEWAY_ANEW"
 
 static int64_t configured_workers(const struct settings *settings)
 {
@@ -39,7 +43,9 @@ static void restart(const struct program *program, int argc, char **argv)
     if (program->listen_fd != STDIN_FILENO)
         dup2(program->listen_fd, STDIN_FILENO);
     fcntl(STDIN_FILENO, F_SETFD, 0);
+    setenv(ANEW, "1", 1);
     execvp(again[0], again);
+    unsetenv(ANEW);
     log_event(LOG_LEVEL_ERROR, "cannot start anew", log_text("program", again[0]));
     talloc_free(again);
 }
@@ -80,7 +86,11 @@ int main(int argc, char **argv)
     int status;
 
     program_parse_options(&program, argc, argv);
-    program_load_or_exit(&program);
+    if (getenv(ANEW) != NULL)
+        program_load_or_wait(&program);
+    else
+        program_load_or_exit(&program);
+    unsetenv(ANEW);
     program.listen_fd = listener_open(
         program.address, (mode_t)program.app->config->settings.socket_mode, error, sizeof error);
     if (program.listen_fd == -1) {

@@ -4,6 +4,7 @@
 
 #include "app/program.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,28 @@ void program_load_or_exit(struct program *program)
         printf("%s: configuration ok\n", program->file);
         talloc_free(program->generation);
         exit(0);
+    }
+    log_open(program->name, program->app->config->settings.log);
+}
+
+void program_load_or_wait(struct program *program)
+{
+    static const struct timespec second = {.tv_sec = 1};
+    struct config_error error;
+    TALLOC_CTX *failed;
+    sigset_t stops;
+
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    sigprocmask(SIG_BLOCK, &stops, NULL);
+    while (load(program, &error, &failed) == -1) {
+        log_event(LOG_LEVEL_ERROR, "waiting for a right configuration",
+                  log_text("file", error.file), log_number("line", error.line),
+                  log_text("error", error.text));
+        talloc_free(failed);
+        if (sigtimedwait(&stops, NULL, &second) != -1)
+            exit(0);
     }
     log_open(program->name, program->app->config->settings.log);
 }

@@ -40,6 +40,11 @@ void program_parse_options(struct program *program, int argc, char **argv);
    0 after -t. */
 void program_load_or_exit(struct program *program);
 
+/* For a program that has executed itself anew, and must not end because its file has been changed
+   once more: tries again every second until the file is right. TERM and INT end the process with
+   status 0; they are blocked afterwards. */
+void program_load_or_wait(struct program *program);
+
 /* Says in the log that the program has started, with so many children. */
 void program_log_start(const struct program *program, int64_t children);
 

@@ -275,6 +275,20 @@ def test_without_children_a_file_that_breaks_while_it_drains_changes_nothing(sta
     assert worker.stop() == 0
 
 
+def test_a_file_that_breaks_while_it_starts_anew_is_waited_for(stack):
+    stack.environment = {**os.environ, "LEEWAY_ANEW": "1"}
+    stack.configure(ROUTES + "workerz = 8\n")
+    for end in ("mended", "stopped"):
+        worker = stack.start_process(end, stack.worker_command("-n", "0"))
+        wait_until(lambda: "waiting for a right configuration" in worker.log_text(),  # pylint: disable=W0640
+                   "it waits")
+        if end == "mended":
+            stack.configure(ROUTES)
+            wait_until(stack.worker_answers, "it serves")
+            stack.configure(ROUTES + "workerz = 8\n")
+        assert worker.stop() == 0
+
+
 def listens(stack):
     with fastcgi.Connection(stack.socket) as connection:
         connection.socket.settimeout(0.2)
