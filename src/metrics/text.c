@@ -1,36 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* All slots added up, in Prometheus's text exposition format. */
+/* The totals in Prometheus's text exposition format. */
 #include "config.h"
 
 #include <inttypes.h>
-#include <search.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "metrics/buckets.h"
 #include "metrics/metrics.h"
-#include "metrics/slot.h"
-
-/* The sum over all slots of one route. */
-struct total {
-    char pattern[SLOT_PATTERN_BYTES];
-    uint64_t counters[COUNTER_COUNT];
-    uint64_t response_buckets[RESPONSE_KINDS][RESPONSE_BUCKETS];
-    uint64_t response_micros[RESPONSE_KINDS];
-    uint64_t age_buckets[AGE_BUCKETS];
-    uint64_t age_micros;
-};
-
-struct summary {
-    void *by_pattern; /* tsearch tree of totals */
-    struct total **totals;
-    size_t n_totals;
-    int workers[METRICS_DRAINING + 1]; /* alive, by state */
-    bool redis_up;
-    bool postgres_up;
-    bool any_alive;
-};
+#include "metrics/totals.h"
 
 static const struct {
     const char *name;
@@ -55,79 +34,6 @@ static const char *const state_names[] = {
     [METRICS_DRAINING] = "draining",
 };
 
-static int compare(const void *a, const void *b)
-{
-    return strcmp(((const struct total *)a)->pattern, ((const struct total *)b)->pattern);
-}
-
-static struct total *total_of(TALLOC_CTX *ctx, struct summary *summary, const char *pattern)
-{
-    struct total *total = mem_check(talloc_zero(ctx, struct total));
-
-    /* the memory may be any process's: its text is cut, not trusted */
-    memcpy(total->pattern, pattern, SLOT_PATTERN_BYTES - 1);
-    struct total *const *found = mem_check(tsearch(total, &summary->by_pattern, compare));
-    if (*found != total) {
-        talloc_free(total);
-        return *found;
-    }
-    summary->totals = mem_check(
-        talloc_realloc(ctx, summary->totals, struct total *, (unsigned)summary->n_totals + 1));
-    summary->totals[summary->n_totals++] = total;
-    return total;
-}
-
-static void add_cells(uint64_t *sums, const slot_cell *cells, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        sums[i] += atomic_load_explicit(&cells[i], memory_order_relaxed);
-}
-
-static void add_series(TALLOC_CTX *ctx, struct summary *summary, const struct series *series)
-{
-    struct total *total = total_of(ctx, summary, series->pattern);
-
-    add_cells(total->counters, series->counters, COUNTER_COUNT);
-    add_cells(total->response_buckets[0], series->response_buckets[0],
-              RESPONSE_KINDS * RESPONSE_BUCKETS);
-    add_cells(total->response_micros, series->response_micros, RESPONSE_KINDS);
-    add_cells(total->age_buckets, series->age_buckets, AGE_BUCKETS);
-    add_cells(&total->age_micros, &series->age_micros, 1);
-}
-
-static void add_slot(TALLOC_CTX *ctx, struct summary *summary, const struct slot *slot)
-{
-    const struct slot_memory *memory = slot->memory;
-    uint32_t count = atomic_load_explicit(&memory->n_series, memory_order_acquire);
-
-    for (uint32_t i = 0; i < count && i < SLOT_OTHER; i++)
-        add_series(ctx, summary, &memory->series[i]);
-    if (memory->series[SLOT_OTHER].pattern[0] != '\0')
-        add_series(ctx, summary, &memory->series[SLOT_OTHER]);
-    if (!slot->alive)
-        return;
-    summary->any_alive = true;
-    summary->redis_up = summary->redis_up && memory->redis_up != 0;
-    summary->postgres_up = summary->postgres_up && memory->postgres_up != 0;
-    if (memory->role == METRICS_WORKER && memory->state <= METRICS_DRAINING)
-        summary->workers[memory->state]++;
-}
-
-static void add_all(TALLOC_CTX *ctx, struct summary *summary, const char *runtime_dir)
-{
-    struct slot slot;
-
-    for (int i = 0; i < SLOT_MAX; i++) {
-        int found = slot_read(&slot, runtime_dir, i);
-        if (found == -1)
-            return;
-        if (found == 0)
-            continue;
-        add_slot(ctx, summary, &slot);
-        slot_close(&slot);
-    }
-}
-
 static void put_head(struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -148,17 +54,17 @@ static void put_route(struct buf *out, const char *pattern)
     buf_append_char(out, '"');
 }
 
-static void put_counters(struct buf *out, const struct summary *summary)
+static void put_counters(struct buf *out, const struct totals *totals)
 {
     for (size_t c = 0; c < COUNTER_COUNT; c++) {
         if (counters[c].help != NULL)
             put_head(out, counters[c].name, "counter", counters[c].help);
-        for (size_t i = 0; i < summary->n_totals; i++) {
+        for (size_t i = 0; i < totals->n_routes; i++) {
             buf_printf(out, "%s{", counters[c].name);
-            put_route(out, summary->totals[i]->pattern);
+            put_route(out, totals->routes[i]->pattern);
             if (counters[c].label != NULL)
                 buf_printf(out, ",%s=\"%s\"", counters[c].label, counters[c].value);
-            buf_printf(out, "} %" PRIu64 "\n", summary->totals[i]->counters[c]);
+            buf_printf(out, "} %" PRIu64 "\n", totals->routes[i]->counters[c]);
         }
     }
 }
@@ -207,12 +113,12 @@ static bool any(const uint64_t *buckets, size_t count)
     return false;
 }
 
-static void put_responses(TALLOC_CTX *ctx, struct buf *out, const struct summary *summary)
+static void put_responses(TALLOC_CTX *ctx, struct buf *out, const struct totals *totals)
 {
     put_head(out, "leeway_response_seconds", "histogram",
              "Time from a request's last byte to its response.");
-    for (size_t i = 0; i < summary->n_totals; i++) {
-        const struct total *total = summary->totals[i];
+    for (size_t i = 0; i < totals->n_routes; i++) {
+        const struct route_total *total = totals->routes[i];
         for (size_t kind = 0; kind < RESPONSE_KINDS; kind++) {
             const struct histogram histogram = {
                 .name = "leeway_response_seconds",
@@ -227,7 +133,7 @@ static void put_responses(TALLOC_CTX *ctx, struct buf *out, const struct summary
     }
 }
 
-static void put_ages(struct buf *out, const struct summary *summary)
+static void put_ages(struct buf *out, const struct totals *totals)
 {
     static const struct histogram histogram = {
         .name = "leeway_served_age_seconds",
@@ -237,8 +143,8 @@ static void put_ages(struct buf *out, const struct summary *summary)
     };
 
     put_head(out, histogram.name, "histogram", "Age of responses when they were written.");
-    for (size_t i = 0; i < summary->n_totals; i++) {
-        const struct total *total = summary->totals[i];
+    for (size_t i = 0; i < totals->n_routes; i++) {
+        const struct route_total *total = totals->routes[i];
         if (any(total->age_buckets, AGE_BUCKETS))
             put_histogram(out, &histogram, total->pattern, total->age_buckets, total->age_micros);
     }
@@ -253,45 +159,38 @@ static void put_gauge(struct buf *out, const char *name, const char *help, bool 
     buf_printf(out, "%s %.15g\n", name, value);
 }
 
-static void put_gauges(struct buf *out, const struct summary *summary,
+static void put_gauges(struct buf *out, const struct totals *totals,
                        const struct metrics_gauges *gauges)
 {
     put_gauge(out, "leeway_jobs_queued", "Refresh jobs that wait.", gauges->jobs_queued >= 0,
               (double)gauges->jobs_queued);
     put_gauge(out, "leeway_job_oldest_seconds", "How long the oldest job has been waiting.",
               gauges->job_oldest_ms >= 0, (double)gauges->job_oldest_ms / 1000.0);
-    put_gauge(out, "leeway_redis_up", "1 while every process reaches Redis.", summary->any_alive,
-              summary->redis_up);
+    put_gauge(out, "leeway_redis_up", "1 while every process reaches Redis.", totals->any_alive,
+              totals->redis_up);
     put_gauge(out, "leeway_postgres_up", "0 after a failure to connect to Postgres.",
-              summary->any_alive, summary->postgres_up);
+              totals->any_alive, totals->postgres_up);
     put_gauge(out, "leeway_redis_memory_fragmentation_ratio",
               "mem_fragmentation_ratio of Redis's INFO.", gauges->redis_fragmentation_ratio >= 0,
               gauges->redis_fragmentation_ratio);
     put_head(out, "leeway_workers", "gauge", "Living worker processes.");
     for (size_t i = 0; i < sizeof state_names / sizeof state_names[0]; i++)
-        buf_printf(out, "leeway_workers{state=\"%s\"} %d\n", state_names[i], summary->workers[i]);
+        buf_printf(out, "leeway_workers{state=\"%s\"} %d\n", state_names[i], totals->workers[i]);
     put_head(out, "leeway_build_info", "gauge", "Always 1.");
     buf_printf(out, "leeway_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
-}
-
-static void forget(void *total)
-{
-    (void)total; /* it belongs to a talloc context */
 }
 
 char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges)
 {
     TALLOC_CTX *scratch = mem_check(talloc_new(ctx));
-    struct summary summary = {.redis_up = true, .postgres_up = true};
+    const struct totals *totals = totals_read(scratch, runtime_dir);
     struct buf out;
 
     buf_init(&out, ctx, 4096);
-    add_all(scratch, &summary, runtime_dir);
-    put_responses(scratch, &out, &summary);
-    put_ages(&out, &summary);
-    put_counters(&out, &summary);
-    put_gauges(&out, &summary, gauges);
-    tdestroy(summary.by_pattern, forget);
+    put_responses(scratch, &out, totals);
+    put_ages(&out, totals);
+    put_counters(&out, totals);
+    put_gauges(&out, totals, gauges);
     talloc_free(scratch);
     return out.data;
 }

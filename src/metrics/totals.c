@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Adds up all slots. Their memory may be any process's: what it says is cut, not trusted. */
+#include "config.h"
+
+#include "metrics/totals.h"
+
+#include <search.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* Totals that are being made. */
+struct reading {
+    struct totals *totals;
+    void *by_pattern; /* tsearch tree of route totals */
+};
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(((const struct route_total *)a)->pattern,
+                  ((const struct route_total *)b)->pattern);
+}
+
+static struct route_total *total_of(struct reading *reading, const char *pattern)
+{
+    struct totals *totals = reading->totals;
+    struct route_total *total = mem_check(talloc_zero(totals, struct route_total));
+
+    memcpy(total->pattern, pattern, SLOT_PATTERN_BYTES - 1);
+    struct route_total *const *found = mem_check(tsearch(total, &reading->by_pattern, compare));
+    if (*found != total) {
+        talloc_free(total);
+        return *found;
+    }
+    totals->routes = mem_check(talloc_realloc(totals, totals->routes, struct route_total *,
+                                              (unsigned)totals->n_routes + 1));
+    totals->routes[totals->n_routes++] = total;
+    return total;
+}
+
+static void add_cells(uint64_t *sums, const slot_cell *cells, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        sums[i] += atomic_load_explicit(&cells[i], memory_order_relaxed);
+}
+
+static void add_series(struct reading *reading, const struct series *series)
+{
+    struct route_total *total = total_of(reading, series->pattern);
+
+    add_cells(total->counters, series->counters, COUNTER_COUNT);
+    add_cells(total->response_buckets[0], series->response_buckets[0],
+              RESPONSE_KINDS * RESPONSE_BUCKETS);
+    add_cells(total->response_micros, series->response_micros, RESPONSE_KINDS);
+    add_cells(total->age_buckets, series->age_buckets, AGE_BUCKETS);
+    add_cells(&total->age_micros, &series->age_micros, 1);
+}
+
+static void add_slot(struct reading *reading, const struct slot *slot)
+{
+    const struct slot_memory *memory = slot->memory;
+    struct totals *totals = reading->totals;
+    uint32_t count = atomic_load_explicit(&memory->n_series, memory_order_acquire);
+
+    for (uint32_t i = 0; i < count && i < SLOT_OTHER; i++)
+        add_series(reading, &memory->series[i]);
+    if (memory->series[SLOT_OTHER].pattern[0] != '\0')
+        add_series(reading, &memory->series[SLOT_OTHER]);
+    if (!slot->alive)
+        return;
+    totals->any_alive = true;
+    totals->redis_up = totals->redis_up && memory->redis_up != 0;
+    totals->postgres_up = totals->postgres_up && memory->postgres_up != 0;
+    if (memory->role == METRICS_WORKER && memory->state <= METRICS_DRAINING)
+        totals->workers[memory->state]++;
+}
+
+static void forget(void *total)
+{
+    (void)total; /* it belongs to a talloc context */
+}
+
+struct totals *totals_read(TALLOC_CTX *ctx, const char *runtime_dir)
+{
+    struct reading reading = {.totals = mem_check(talloc_zero(ctx, struct totals))};
+    struct slot slot;
+    int found = 0;
+
+    reading.totals->redis_up = reading.totals->postgres_up = true;
+    for (int i = 0; i < SLOT_MAX && found != -1; i++) {
+        found = slot_read(&slot, runtime_dir, i);
+        if (found != 1)
+            continue;
+        add_slot(&reading, &slot);
+        slot_close(&slot);
+    }
+    tdestroy(reading.by_pattern, forget);
+    return reading.totals;
+}
+
+const struct route_total *totals_find(const struct totals *totals, const char *pattern)
+{
+    for (size_t i = 0; i < totals->n_routes; i++)
+        if (strcmp(totals->routes[i]->pattern, pattern) == 0)
+            return totals->routes[i];
+    return NULL;
+}
+
+int64_t totals_percentile_us(const int64_t *bounds_us, size_t n_bounds, const uint64_t *buckets,
+                             double share)
+{
+    uint64_t count = 0, below = 0;
+
+    for (size_t i = 0; i <= n_bounds; i++)
+        count += buckets[i];
+    if (count == 0)
+        return -1;
+    double rank = share * (double)count;
+    for (size_t i = 0; i < n_bounds; i++) {
+        int64_t from_us = i > 0 ? bounds_us[i - 1] : 0;
+        if (buckets[i] > 0 && (double)(below + buckets[i]) >= rank) {
+            double within = (rank - (double)below) / (double)buckets[i];
+            return from_us + (int64_t)((double)(bounds_us[i] - from_us) * within);
+        }
+        below += buckets[i];
+    }
+    return bounds_us[n_bounds - 1];
+}
