@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "cache/redis_info.h"
 #include "refresh/job.h"
+#include "refresh/queue_keys.h"
 
 static void take_length(const redisReply *reply, struct metrics_gauges *gauges)
 {
@@ -43,7 +43,7 @@ static void take_memory(const redisReply *reply, struct metrics_gauges *gauges)
 void gauges_read(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings,
                  struct metrics_gauges *gauges)
 {
-    const char *jobs = mem_check(talloc_asprintf(ctx, "%s:jobs", settings->prefix));
+    const char *jobs = queue_jobs_key(ctx, settings->prefix);
 
     *gauges = (struct metrics_gauges){-1, -1, -1.0};
     redis_queue(redis, (struct redis_part[]){redis_text("LLEN"), redis_text(jobs)}, 2);

@@ -92,24 +92,16 @@ static void read_holder(const redisReply *reply, struct lease_answer *answer)
     }
 }
 
-void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease *lease,
-                struct lease_answer *answer)
+/* Asks what else belongs to the answer, behind a first command that tells the holder. */
+static void read_answer(TALLOC_CTX *ctx, struct redis *redis, const char *base,
+                        struct lease_answer *answer)
 {
     const char *key = lease_key(ctx, base);
     const char *entry_key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
-    struct redis_digits ms;
 
-    lease->base = base;
-    make_token(lease->token);
     *answer = (struct lease_answer){.state = LEASE_AWAY};
-    redis_queue(redis,
-                (struct redis_part[]){redis_text("SET"), redis_text(key), redis_text(lease->token),
-                                      redis_text("NX"), redis_text("GET"), redis_text("PX"),
-                                      redis_number(&ms, LEASE_MS)},
-                7);
     redis_queue(redis, (struct redis_part[]){redis_text("PTTL"), redis_text(key)}, 2);
     redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(entry_key)}, 2);
-
     redisReply *holder = redis_next(redis);
     redisReply *left = redis_next(redis);
     redisReply *entry = redis_next(redis);
@@ -126,6 +118,27 @@ void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct l
         freeReplyObject(left);
 }
 
+void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease *lease,
+                struct lease_answer *answer)
+{
+    struct redis_digits ms;
+
+    lease->base = base;
+    make_token(lease->token);
+    redis_queue(redis,
+                (struct redis_part[]){redis_text("SET"), redis_text(lease_key(ctx, base)),
+                                      redis_text(lease->token), redis_text("NX"), redis_text("GET"),
+                                      redis_text("PX"), redis_number(&ms, LEASE_MS)},
+                7);
+    read_answer(ctx, redis, base, answer);
+}
+
+void lease_look(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease_answer *answer)
+{
+    redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(lease_key(ctx, base))},
+                2);
+    read_answer(ctx, redis, base, answer);
+}
 /* Runs a script that answers with an integer. */
 static int run_script(struct redis *redis, const struct redis_part *parts, size_t count)
 {

@@ -43,6 +43,11 @@ struct lease_answer {
 void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease *lease,
                 struct lease_answer *answer);
 
+/* The same without taking it: LEASE_WON means that it is free, and left_ms is how long whatever it
+   holds lasts. */
+void lease_look(TALLOC_CTX *ctx, struct redis *redis, const char *base,
+                struct lease_answer *answer);
+
 /* 1: renewed, 0: it is not ours any more, -1: Redis is away. */
 int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
     __attribute__((warn_unused_result));

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "refresh/queue_keys.h"
 
 /* KEYS: jobs, mark. ARGV: job, mark's milliseconds, limit. */
 static const char offer_script[] =
@@ -54,17 +55,6 @@ struct queue {
     char cursor[24]; /* where the search for such lists goes on */
 };
 
-static char *queue_key(TALLOC_CTX *ctx, const char *prefix, const char *kind, const char *of)
-{
-    return mem_check(
-        talloc_asprintf(ctx, "{%s:jobs}:%s%s%s", prefix, kind, of[0] != '\0' ? ":" : "", of));
-}
-
-static char *jobs_key(TALLOC_CTX *ctx, const char *prefix)
-{
-    return mem_check(talloc_asprintf(ctx, "%s:jobs", prefix));
-}
-
 /* A command that answers with an integer; -1 if it did not. */
 static int64_t run(struct redis *redis, const struct redis_part *parts, size_t count)
 {
@@ -87,7 +77,7 @@ enum queue_offer queue_offer(TALLOC_CTX *ctx, struct redis *redis,
         redis_text("EVAL"),
         redis_text(offer_script),
         redis_text("2"),
-        redis_text(jobs_key(ctx, settings->prefix)),
+        redis_text(queue_jobs_key(ctx, settings->prefix)),
         redis_text(queue_key(ctx, settings->prefix, "mark", base)),
         job,
         redis_number(&ms, mark_ms > 0 ? mark_ms : 1),
@@ -119,7 +109,7 @@ struct queue *queue_new(TALLOC_CTX *ctx, struct redis *redis, const struct redis
     queue->redis = redis;
     queue->prefix = settings->prefix;
     queue->name = mem_check(talloc_asprintf(queue, "%s-%ld-%08x", host, (long)getpid(), random));
-    queue->jobs = jobs_key(queue, queue->prefix);
+    queue->jobs = queue_jobs_key(queue, queue->prefix);
     queue->processing = queue_key(queue, queue->prefix, "processing", queue->name);
     queue->alive = queue_key(queue, queue->prefix, "alive", queue->name);
     queue->registry = queue_key(queue, queue->prefix, "refreshers", "");
