@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* leewayctl check: what can be known before the first request. The configuration was read already.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/redis_info.h"
+#include "ctl/ctl.h"
+#include "ctl/json.h"
+#include "source/inspect.h"
+
+enum level { LEVEL_OK, LEVEL_WARNING, LEVEL_PROBLEM, LEVEL_UNREACHABLE, LEVEL_COUNT };
+
+static const char *const level_names[] = {
+    [LEVEL_OK] = "ok",
+    [LEVEL_WARNING] = "warning",
+    [LEVEL_PROBLEM] = "problem",
+    [LEVEL_UNREACHABLE] = "unreachable",
+};
+
+/* Where findings go as they are made. */
+struct report {
+    struct json_out *json; /* NULL: text */
+    size_t counts[LEVEL_COUNT];
+};
+
+__attribute__((format(printf, 4, 5))) static void find(struct report *report, enum level level,
+                                                       const char *subject, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = mem_check(talloc_vasprintf(NULL, format, args));
+    va_end(args);
+
+    report->counts[level]++;
+    if (report->json == NULL) {
+        printf("%-12s%-24s %s\n", level_names[level], subject, text);
+    } else {
+        json_open_object(report->json, NULL);
+        json_text(report->json, "level", level_names[level]);
+        json_text(report->json, "subject", subject);
+        json_text(report->json, "text", text);
+        json_close_object(report->json);
+    }
+    talloc_free(text);
+}
+
+/* Ages don't depend on it; logs of two machines are easier to compare when it is small. */
+static int64_t clock_offset_us(struct redis *redis)
+{
+    struct timeval now;
+
+    gettimeofday(&now, NULL);
+    return redis_clock_latest(redis_get_clock(redis), clock_monotonic_us()) -
+           ((int64_t)now.tv_sec * 1000000 + now.tv_usec);
+}
+
+static void check_info(struct report *report, struct redis *redis, const char *info)
+{
+    char version[32], policy[32], limit[32];
+    const char *problem;
+
+    redis_info_find(info, "redis_version", version, sizeof version);
+    redis_info_find(info, "maxmemory_policy", policy, sizeof policy);
+    redis_info_find(info, "maxmemory", limit, sizeof limit);
+    find(report, LEVEL_OK, "redis", "version %s, maxmemory-policy %s, maxmemory %s", version,
+         policy, strcmp(limit, "0") == 0 ? "unlimited" : limit);
+    for (size_t i = 0; (problem = redis_info_problem(info, i)) != NULL; i++)
+        find(report, LEVEL_PROBLEM, "redis", "%s", problem);
+    if (strcmp(policy, "noeviction") == 0 && strcmp(limit, "0") != 0)
+        find(report, LEVEL_WARNING, "redis",
+             "with noeviction nothing more is stored once maxmemory is reached");
+    find(report, LEVEL_OK, "redis clock", "%+.3f s from this machine's",
+         (double)clock_offset_us(redis) / 1e6);
+}
+
+static void check_redis(struct ctl *ctl, struct report *report)
+{
+    struct redis *redis = ctl_redis(ctl);
+
+    if (redis == NULL) {
+        find(report, LEVEL_UNREACHABLE, "redis", "%s", ctl->app->config->settings.redis.address);
+        return;
+    }
+    redisReply *info = redis_command(redis, (struct redis_part[]){redis_text("INFO")}, 1);
+    if (info != NULL && info->type == REDIS_REPLY_STRING)
+        check_info(report, redis, info->str);
+    else
+        find(report, LEVEL_WARNING, "redis", "INFO is refused: version and policy are not known");
+    if (info != NULL)
+        freeReplyObject(info);
+}
+
+/* Each worker keeps one connection once it has made it, and `slots` run at a time; refreshers have
+   one each. */
+static void check_connections(const struct settings *settings, struct report *report,
+                              const struct inspect_server *server)
+{
+    int64_t wanted = settings->workers + settings->postgres.slots + settings->refreshers;
+    int64_t left = server->max_connections - server->reserved - server->in_use;
+
+    find(report, wanted <= left ? LEVEL_OK : LEVEL_WARNING, "postgres",
+         "up to %" PRId64 " connections of this host (%" PRId64 " workers + %" PRId64
+         " slots + %" PRId64 " refreshers); max_connections %" PRId64 ", %" PRId64
+         " reserved, %" PRId64 " in use: %" PRId64 " left",
+         wanted, settings->workers, settings->postgres.slots, settings->refreshers,
+         server->max_connections, server->reserved, server->in_use, left);
+}
+
+/* Whether every canonical value of the declared type is one that Postgres's type can take; a
+   narrower range is a 400 and no problem. */
+static bool suits(enum param_type type, const char *inferred)
+{
+    static const char *const fitting[][8] = {
+        [PARAM_INT] = {"bigint", "integer", "smallint", "numeric", "double precision", "real",
+                       "oid"},
+        [PARAM_NUMBER] = {"numeric", "double precision", "real"},
+        [PARAM_BOOL] = {"boolean"},
+        [PARAM_TEXT] = {NULL}, /* anything can be written as text */
+        [PARAM_UUID] = {"uuid"},
+        [PARAM_DATE] = {"date", "timestamp without time zone", "timestamp with time zone"},
+        [PARAM_ENUM] = {NULL},
+    };
+
+    if (type == PARAM_TEXT || type == PARAM_ENUM || strcmp(inferred, "text") == 0 ||
+        strcmp(inferred, "character varying") == 0)
+        return true;
+    for (size_t i = 0; i < 8 && fitting[type][i] != NULL; i++)
+        if (strcmp(fitting[type][i], inferred) == 0)
+            return true;
+    return false;
+}
+
+static void check_params(struct report *report, const struct route *route,
+                         const struct inspect_statement *statement)
+{
+    if (statement->n_params != route->n_params)
+        find(report, LEVEL_WARNING, route->pattern, "%zu parameters are declared, $1 to $%zu used",
+             route->n_params, statement->n_params);
+    for (size_t i = 0; i < route->n_params && i < statement->n_params; i++)
+        if (!suits(route->params[i].type, statement->param_types[i]))
+            find(report, LEVEL_WARNING, route->pattern,
+                 "$%zu, %s, is declared %s, and Postgres takes it for %s", i + 1,
+                 route->params[i].name, param_type_name(route->params[i].type),
+                 statement->param_types[i]);
+}
+
+static char *list_columns(TALLOC_CTX *ctx, const struct inspect_statement *statement)
+{
+    char *list = mem_check(talloc_strdup(ctx, ""));
+
+    for (size_t i = 0; i < statement->n_columns; i++)
+        list = mem_check(talloc_asprintf_append(list, "%s%s %s", i > 0 ? ", " : "",
+                                                statement->columns[i].name,
+                                                statement->columns[i].type));
+    return list;
+}
+
+static void check_route(struct report *report, struct inspect *inspect, const struct route *route)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    struct inspect_statement statement;
+    char error[256] = "";
+
+    if (inspect_statement(ctx, inspect, route, &statement, error, sizeof error) == -1) {
+        find(report, LEVEL_PROBLEM, route->pattern, "%s", error);
+    } else {
+        size_t before = report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_WARNING];
+        check_params(report, route, &statement);
+        if (report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_WARNING] == before)
+            find(report, LEVEL_OK, route->pattern, "%s of %s", route_shape_name(route->shape),
+                 list_columns(ctx, &statement));
+    }
+    talloc_free(ctx);
+}
+
+static void check_postgres(const struct ctl *ctl, TALLOC_CTX *ctx, struct report *report)
+{
+    const struct config *config = ctl->app->config;
+    struct inspect_server server;
+    char error[256] = "";
+    struct inspect *inspect = inspect_connect(ctx, &config->settings.postgres, error, sizeof error);
+
+    if (inspect == NULL || inspect_server(ctx, inspect, &server, error, sizeof error) == -1) {
+        find(report, LEVEL_UNREACHABLE, "postgres", "%s", error);
+        return;
+    }
+    find(report, LEVEL_OK, "postgres", "version %s", server.version);
+    if (server.in_recovery)
+        find(report, LEVEL_PROBLEM, "postgres",
+             "it is in recovery: its lag cannot be bounded, so it is not asked");
+    check_connections(&config->settings, report, &server);
+    for (size_t i = 0; i < config->n_routes; i++)
+        check_route(report, inspect, &config->routes[i]);
+}
+
+static void finish(const struct ctl *ctl, struct report *report)
+{
+    if (report->json == NULL) {
+        printf("%zu problems, %zu warnings\n",
+               report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_UNREACHABLE],
+               report->counts[LEVEL_WARNING]);
+        return;
+    }
+    json_close_array(report->json);
+    json_text(report->json, "file", ctl->file);
+    json_number(report->json, "problems",
+                (int64_t)(report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_UNREACHABLE]));
+    json_number(report->json, "warnings", (int64_t)report->counts[LEVEL_WARNING]);
+    json_close_object(report->json);
+    json_end(report->json);
+}
+
+static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
+{
+    struct report report = {.json = NULL};
+    int first;
+
+    if (!ctl_plain_options(ctl, argc, argv, &first) || first != argc)
+        return ctl_misused(&ctl_check);
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    if (ctl->json) {
+        report.json = json_begin();
+        json_open_object(report.json, NULL);
+        json_open_array(report.json, "findings");
+    }
+    find(&report, LEVEL_OK, "configuration", "%s: %zu contexts, %zu routes", ctl->file,
+         ctl->app->config->n_contexts, ctl->app->config->n_routes);
+    check_redis(ctl, &report);
+    check_postgres(ctl, ctx, &report);
+    finish(ctl, &report);
+    talloc_free(ctx);
+    if (report.counts[LEVEL_UNREACHABLE] > 0)
+        return CTL_UNREACHABLE;
+    return report.counts[LEVEL_PROBLEM] > 0 ? CTL_BAD : CTL_OK;
+}
+
+const struct ctl_command ctl_check = {
+    .name = "check",
+    .arguments = "[--json]",
+    .help = "configuration, Redis, Postgres, and each route's statement against it",
+    .run = run,
+};

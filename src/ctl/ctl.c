@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Connection, options, durations. */
+#include "config.h"
+
+#include "ctl/ctl.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+
+struct redis *ctl_redis(struct ctl *ctl)
+{
+    const struct redis_settings *settings = &ctl->app->config->settings.redis;
+    const struct redis_options options = {.settings = settings, .client_name = "leewayctl"};
+
+    if (ctl->redis == NULL) {
+        ctl->loop = mem_check(ev_loop_new(0));
+        ctl->redis = redis_new(NULL, ctl->loop, &options);
+        redis_wait_up(ctl->redis, settings->connect_timeout_ms + settings->command_timeout_ms);
+    }
+    return redis_is_up(ctl->redis) ? ctl->redis : NULL;
+}
+
+enum ctl_exit ctl_misused(const struct ctl_command *command)
+{
+    fprintf(stderr, "usage: leewayctl [-c FILE] %s%s%s\n", command->name,
+            command->arguments[0] != '\0' ? " " : "", command->arguments);
+    return CTL_USAGE;
+}
+
+bool ctl_plain_options(struct ctl *ctl, int argc, char **argv, int *first)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+    int option;
+
+    optind = 0; /* the command line proper has been read already */
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option != 'j')
+            return false;
+        ctl->json = true;
+    }
+    *first = optind;
+    return true;
+}
+
+void ctl_print(const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+        /* C1 controls are two bytes in UTF-8, the first of them 0xc2 */
+        bool control = *at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0);
+        printf(control ? "\\x%02x" : "%c", *at);
+    }
+}
+
+char *ctl_duration(TALLOC_CTX *ctx, int64_t ms)
+{
+    static const struct {
+        int64_t ms;
+        const char *unit;
+    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
+    size_t i = 0;
+
+    if (ms == 0)
+        return mem_check(talloc_strdup(ctx, "0s"));
+    while (ms % units[i].ms != 0)
+        i++;
+    return mem_check(talloc_asprintf(ctx, "%" PRId64 "%s", ms / units[i].ms, units[i].unit));
+}

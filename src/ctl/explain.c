@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* leewayctl explain: what a request for a URL means and what would become of it now. Changes
+   nothing and runs no query. */
+#include "config.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/lease.h"
+#include "ctl/ctl.h"
+#include "ctl/json.h"
+#include "http/uri.h"
+#include "refresh/queue_view.h"
+
+enum { MAX_VARIABLES = 32 };
+
+/* What is known of a request, as far as it got. */
+struct explanation {
+    const char *variables[MAX_VARIABLES]; /* NAME=VALUE, as from the web server */
+    size_t n_variables;
+    int status;         /* 0, or the one it would be refused with */
+    const char *detail; /* why */
+    struct route_match match;
+    const struct route_rules *rules;
+    struct param_values values;
+    const char *base;
+    bool redis; /* the rest is known */
+    struct lease_answer answer;
+    struct freshness_verdict verdict; /* of the entry, if there is one */
+    int64_t mark_left_ms;
+};
+
+static const char *find_variable(void *data, const char *name)
+{
+    const struct explanation *found = data;
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < found->n_variables; i++)
+        if (strncmp(found->variables[i], name, len) == 0 && found->variables[i][len] == '=')
+            return found->variables[i] + len + 1;
+    return NULL;
+}
+
+static void refuse(struct explanation *found, int status, const char *detail)
+{
+    found->status = status;
+    found->detail = detail;
+}
+
+static void understand(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url,
+                       struct explanation *found)
+{
+    const struct settings *settings = &ctl->app->config->settings;
+    struct slice path, query, below;
+
+    uri_split(url, &path, &query);
+    if (!uri_below_mount(path, settings->mount, &below) ||
+        route_table_find(ctl->app->routes, below, &found->match) == 0) {
+        refuse(found, 404, "There is no such route.");
+        return;
+    }
+    found->rules = application_rules(ctl->app, found->match.route);
+    int status =
+        param_bind(ctx, &found->match, query, find_variable, found, &found->values, &found->detail);
+    if (status != 0)
+        found->status = status;
+    else
+        found->base = key_base(ctx, settings->redis.prefix, found->match.route,
+                               found->rules->fingerprint, &found->values);
+}
+
+static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
+{
+    struct redis *redis = ctl_redis(ctl);
+
+    if (redis == NULL)
+        return;
+    lease_look(ctx, redis, found->base, &found->answer);
+    found->mark_left_ms =
+        queue_mark_left_ms(ctx, redis, &ctl->app->config->settings.redis, found->base);
+    found->redis = found->answer.state != LEASE_AWAY && found->mark_left_ms != -1;
+    if (found->answer.stored.reply == NULL)
+        return;
+    const struct cache_entry *entry = &found->answer.stored.entry;
+    found->verdict = freshness_judge(
+        &found->rules->policy, entry->status, entry->snapshot_us,
+        redis_clock_latest_for(redis_get_clock(redis), entry->snapshot_us, clock_monotonic_us()));
+}
+
+static const char *what_without_entry(const struct explanation *found)
+{
+    switch (found->answer.state) {
+    case LEASE_HELD:
+        return "wait for the query that is under way";
+    case LEASE_FAILED:
+        return "get the status of the query that has just failed, with Retry-After";
+    case LEASE_TOO_LARGE:
+        return "run a query for itself, for the response is too large to be stored";
+    default:
+        return "run the query; whoever comes meanwhile waits for it";
+    }
+}
+
+static const char *what_would_happen(const struct explanation *found)
+{
+    if (found->rules->policy.budget_us == 0)
+        return "run a query for itself: the budget is 0";
+    if (!found->redis)
+        return "run the query: Redis cannot be reached";
+    if (found->answer.stored.reply == NULL)
+        return what_without_entry(found);
+    switch (found->verdict.state) {
+    case FRESHNESS_FRESH:
+        return "be served from Redis at once";
+    case FRESHNESS_STALE:
+        return found->mark_left_ms > 0
+                   ? "be served from Redis at once; its refresh is queued, in hand or held back"
+                   : "be served from Redis at once, and ask for a refresh";
+    default:
+        return what_without_entry(found);
+    }
+}
+
+static const char *lease_name(const struct explanation *found)
+{
+    static const char *const names[] = {
+        [LEASE_WON] = "free",      [LEASE_HELD] = "held",
+        [LEASE_FAILED] = "failed", [LEASE_TOO_LARGE] = "too-large",
+        [LEASE_AWAY] = "unknown",
+    };
+
+    return names[found->answer.state];
+}
+
+static void print_values(const struct explanation *found)
+{
+    const struct route *route = found->match.route;
+
+    for (size_t i = 0; i < route->n_params; i++) {
+        printf("%-11s $%zu %s (%s) = ", i == 0 ? "parameters" : "", i + 1, route->params[i].name,
+               param_type_name(route->params[i].type));
+        ctl_print(found->values.texts[i] != NULL ? found->values.texts[i] : "NULL");
+        printf("\n");
+    }
+}
+
+static void print_redis(const struct explanation *found)
+{
+    const struct cache_entry *entry = &found->answer.stored.entry;
+
+    if (found->answer.stored.reply == NULL)
+        printf("entry       none\n");
+    else
+        printf("entry       %s: status %d, age %.3f s, ttl %.3f s, %zu bytes of body%s%s\n",
+               freshness_name(found->verdict.state), entry->status,
+               (double)found->verdict.age_us / 1e6, (double)found->verdict.ttl_us / 1e6,
+               entry->body_len, entry->etag[0] != '\0' ? ", ETag " : "", entry->etag);
+    printf("lease       %s", lease_name(found));
+    if (found->answer.state == LEASE_FAILED)
+        printf(" with %d", found->answer.failed_status);
+    if (found->answer.state != LEASE_WON)
+        printf(", for another %.3f s unless renewed", (double)found->answer.left_ms / 1e3);
+    printf("\nrefresh     ");
+    if (found->mark_left_ms > 0)
+        printf("queued, in hand or held back, for another %.3f s at the most\n",
+               (double)found->mark_left_ms / 1e3);
+    else
+        printf("none asked for\n");
+}
+
+static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
+{
+    const struct route *route = found->match.route;
+
+    if (route != NULL) {
+        printf("route       %s (%s, %s:%d)\n", route->pattern, route->name, route->place.file,
+               route->place.line);
+        printf("context     %s: budget %s, refreshed after %s\n", route->context->name,
+               ctl_duration(ctx, route->context->budget_ms),
+               ctl_duration(ctx, route->context->refresh_after_ms));
+    }
+    if (found->status != 0) {
+        printf("request     would be refused with %d: %s\n", found->status, found->detail);
+        return;
+    }
+    print_values(found);
+    printf("key         %s\n", found->base);
+    if (found->redis)
+        print_redis(found);
+    printf("request     would %s\n", what_would_happen(found));
+}
+
+static void write_redis(struct json_out *json, const struct explanation *found)
+{
+    const struct cache_entry *entry = &found->answer.stored.entry;
+
+    if (found->answer.stored.reply != NULL) {
+        json_open_object(json, "entry");
+        json_text(json, "state", freshness_name(found->verdict.state));
+        json_number(json, "status", entry->status);
+        json_seconds(json, "age_seconds", found->verdict.age_us);
+        json_seconds(json, "ttl_seconds", found->verdict.ttl_us);
+        json_number(json, "body_bytes", (int64_t)entry->body_len);
+        json_text(json, "etag", entry->etag[0] != '\0' ? entry->etag : NULL);
+        json_close_object(json);
+    } else {
+        json_null(json, "entry");
+    }
+    json_text(json, "lease", lease_name(found));
+    json_number(json, "lease_left_ms", found->answer.left_ms);
+    json_number(json, "refresh_mark_left_ms", found->mark_left_ms);
+}
+
+static void write_json(const struct explanation *found)
+{
+    const struct route *route = found->match.route;
+    struct json_out *json = json_begin();
+
+    json_open_object(json, NULL);
+    json_text(json, "pattern", route != NULL ? route->pattern : NULL);
+    json_text(json, "route", route != NULL ? route->name : NULL);
+    json_text(json, "context", route != NULL ? route->context->name : NULL);
+    json_number(json, "status", found->status);
+    json_text(json, "detail", found->status != 0 ? found->detail : NULL);
+    if (found->status == 0) {
+        json_open_object(json, "parameters");
+        for (size_t i = 0; i < route->n_params; i++)
+            json_text(json, route->params[i].name, found->values.texts[i]);
+        json_close_object(json);
+        json_text(json, "key", found->base);
+        json_bool(json, "redis", found->redis);
+        if (found->redis)
+            write_redis(json, found);
+        json_text(json, "request_would", what_would_happen(found));
+    }
+    json_close_object(json);
+    json_end(json);
+}
+
+/* false: misused. */
+static bool read_options(struct ctl *ctl, int argc, char **argv, struct explanation *found)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"variable", required_argument, NULL, 'v'},
+                                            {NULL, 0, NULL, 0}};
+    int option;
+
+    optind = 0;
+    while ((option = getopt_long(argc, argv, "v:", options, NULL)) != -1) {
+        if (option == 'j')
+            ctl->json = true;
+        else if (option == 'v' && strchr(optarg, '=') != NULL && found->n_variables < MAX_VARIABLES)
+            found->variables[found->n_variables++] = optarg;
+        else
+            return false;
+    }
+    return optind == argc - 1;
+}
+
+static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
+{
+    struct explanation found = {.answer = {.state = LEASE_AWAY}};
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+
+    if (!read_options(ctl, argc, argv, &found)) {
+        talloc_free(ctx);
+        return ctl_misused(&ctl_explain);
+    }
+    understand(ctl, ctx, argv[optind], &found);
+    bool stored = found.status == 0 && found.rules->policy.budget_us > 0;
+    if (stored)
+        look(ctl, ctx, &found);
+    if (ctl->json)
+        write_json(&found);
+    else
+        print_text(ctx, &found);
+    stored_free(&found.answer.stored);
+    talloc_free(ctx);
+    if (found.status != 0)
+        return CTL_BAD;
+    return stored && !found.redis ? CTL_UNREACHABLE : CTL_OK;
+}
+
+const struct ctl_command ctl_explain = {
+    .name = "explain",
+    .arguments = "[--json] [-v NAME=VALUE] URL",
+    .help = "route, parameters, key, entry, and what a request would do",
+    .run = run,
+};

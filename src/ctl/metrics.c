@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* leewayctl metrics: what a worker answers at metrics_path, read from the same shared memory. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/gauges.h"
+#include "base/mem.h"
+#include "ctl/ctl.h"
+
+static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
+{
+    const struct settings *settings = &ctl->app->config->settings;
+    struct metrics_gauges gauges = {-1, -1, -1.0};
+    int first;
+
+    if (!ctl_plain_options(ctl, argc, argv, &first) || first != argc || ctl->json)
+        return ctl_misused(&ctl_metrics);
+    if (access(settings->runtime_dir, R_OK | X_OK) == -1) {
+        fprintf(stderr, "leewayctl: %s: %s\n", settings->runtime_dir, strerror(errno));
+        return CTL_UNREACHABLE;
+    }
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    struct redis *redis = ctl_redis(ctl);
+    if (redis != NULL)
+        gauges_read(ctx, redis, &settings->redis, &gauges);
+    fputs(metrics_text(ctx, settings->runtime_dir, &gauges), stdout);
+    talloc_free(ctx);
+    return CTL_OK;
+}
+
+const struct ctl_command ctl_metrics = {
+    .name = "metrics",
+    .arguments = "",
+    .help = "this host's metrics as Prometheus text",
+    .run = run,
+};

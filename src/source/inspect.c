@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* libpq's blocking calls; the server's statement_timeout bounds each. */
+#include "config.h"
+
+#include "source/inspect.h"
+
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "source/statement.h"
+
+struct inspect {
+    PGconn *conn;
+};
+
+static int inspect_destroy(struct inspect *inspect)
+{
+    PQfinish(inspect->conn);
+    return 0;
+}
+
+/* The first line is what happened; the rest are hints. */
+static int complain(char *error, size_t error_size, const char *message)
+{
+    snprintf(error, error_size, "%.*s", (int)strcspn(message, "\n"), message);
+    return -1;
+}
+
+static void ignore_notice(void *data, const PGresult *notice)
+{
+    (void)data;
+    (void)notice;
+}
+
+/* NULL: it failed, and `error` says why. */
+static PGresult *ask(struct inspect *inspect, const char *sql, const char *value, char *error,
+                     size_t error_size)
+{
+    PGresult *res =
+        PQexecParams(inspect->conn, sql, value != NULL ? 1 : 0, NULL, &value, NULL, NULL, 0);
+
+    if (PQresultStatus(res) == PGRES_TUPLES_OK || PQresultStatus(res) == PGRES_COMMAND_OK)
+        return res;
+    complain(error, error_size, PQerrorMessage(inspect->conn));
+    PQclear(res);
+    return NULL;
+}
+
+static int set_up(struct inspect *inspect, const struct postgres_settings *settings, char *error,
+                  size_t error_size)
+{
+    char sql[64];
+
+    snprintf(sql, sizeof sql, "SET statement_timeout = %" PRId64, settings->statement_timeout_ms);
+    PGresult *res = ask(inspect, sql, NULL, error, error_size);
+    if (res == NULL)
+        return -1;
+    PQclear(res);
+    return 0;
+}
+
+struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings *settings,
+                                char *error, size_t error_size)
+{
+    char seconds[24];
+    /* libpq counts in seconds, and takes 1 for 2 */
+    snprintf(seconds, sizeof seconds, "%" PRId64, (settings->connect_timeout_ms + 999) / 1000);
+    const char *const keywords[] = {"connect_timeout", "dbname", "fallback_application_name",
+                                    "client_encoding", NULL};
+    const char *const values[] = {seconds, settings->conninfo, "leewayctl", "UTF8", NULL};
+    struct inspect *inspect = mem_check(talloc_zero(ctx, struct inspect));
+
+    inspect->conn = mem_check(PQconnectdbParams(keywords, values, 1));
+    talloc_set_destructor(inspect, inspect_destroy);
+    PQsetNoticeReceiver(inspect->conn, ignore_notice, NULL);
+    if (PQstatus(inspect->conn) != CONNECTION_OK) {
+        complain(error, error_size, PQerrorMessage(inspect->conn));
+        talloc_free(inspect);
+        return NULL;
+    }
+    if (set_up(inspect, settings, error, error_size) == -1) {
+        talloc_free(inspect);
+        return NULL;
+    }
+    return inspect;
+}
+
+int inspect_server(TALLOC_CTX *ctx, struct inspect *inspect, struct inspect_server *server,
+                   char *error, size_t error_size)
+{
+    static const char sql[] = "SELECT current_setting('server_version'), pg_is_in_recovery(), "
+                              "current_setting('max_connections'), "
+                              "current_setting('superuser_reserved_connections')::int + "
+                              "coalesce(current_setting('reserved_connections', true)::int, 0), "
+                              "(SELECT count(*) FROM pg_stat_activity "
+                              "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())";
+    PGresult *res = ask(inspect, sql, NULL, error, error_size);
+
+    if (res == NULL)
+        return -1;
+    server->version = mem_check(talloc_strdup(ctx, PQgetvalue(res, 0, 0)));
+    server->in_recovery = PQgetvalue(res, 0, 1)[0] == 't';
+    server->max_connections = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
+    server->reserved = strtoll(PQgetvalue(res, 0, 3), NULL, 10);
+    server->in_use = strtoll(PQgetvalue(res, 0, 4), NULL, 10);
+    PQclear(res);
+    return 0;
+}
+
+static const char *type_name(TALLOC_CTX *ctx, struct inspect *inspect, Oid type)
+{
+    char number[24], error[8];
+
+    snprintf(number, sizeof number, "%u", type);
+    PGresult *res = ask(inspect, "SELECT format_type($1::oid, NULL)", number, error, sizeof error);
+    const char *name = mem_check(talloc_strdup(ctx, res != NULL ? PQgetvalue(res, 0, 0) : number));
+    PQclear(res);
+    return name;
+}
+
+static void take_description(TALLOC_CTX *ctx, struct inspect *inspect, const PGresult *described,
+                             struct inspect_statement *statement)
+{
+    statement->n_params = (size_t)PQnparams(described);
+    statement->n_columns = (size_t)PQnfields(described);
+    statement->param_types =
+        mem_check(talloc_zero_array(ctx, const char *, (unsigned)statement->n_params + 1));
+    statement->columns = mem_check(
+        talloc_zero_array(ctx, struct inspect_column, (unsigned)statement->n_columns + 1));
+    for (size_t i = 0; i < statement->n_params; i++)
+        statement->param_types[i] = type_name(ctx, inspect, PQparamtype(described, (int)i));
+    for (size_t i = 0; i < statement->n_columns; i++)
+        statement->columns[i] = (struct inspect_column){
+            .name = mem_check(talloc_strdup(ctx, PQfname(described, (int)i))),
+            .type = type_name(ctx, inspect, PQftype(described, (int)i)),
+        };
+}
+
+static int prepare(struct inspect *inspect, const char *sql, char *error, size_t error_size)
+{
+    PGresult *res = PQprepare(inspect->conn, "", sql, 0, NULL);
+    bool prepared = PQresultStatus(res) == PGRES_COMMAND_OK;
+
+    if (!prepared)
+        complain(error, error_size,
+                 PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) != NULL
+                     ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)
+                     : PQerrorMessage(inspect->conn));
+    PQclear(res);
+    return prepared ? 0 : -1;
+}
+
+int inspect_statement(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
+                      struct inspect_statement *out, char *error, size_t error_size)
+{
+    struct statement statement = {.route = route};
+    int result = -1;
+
+    if (prepare(inspect, route->sql, error, error_size) == -1)
+        return -1;
+    PGresult *described = PQdescribePrepared(inspect->conn, "");
+    if (PQresultStatus(described) != PGRES_COMMAND_OK)
+        complain(error, error_size, PQerrorMessage(inspect->conn));
+    else if (statement_choose_plan(ctx, &statement, described, error, error_size) == 0)
+        result = prepare(inspect, statement.sql, error, error_size);
+    if (result == 0)
+        take_description(ctx, inspect, described, out);
+    PQclear(described);
+    return result;
+}
