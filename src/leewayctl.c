@@ -21,7 +21,7 @@ static void print_usage(FILE *out)
     fprintf(out, "usage: leewayctl [-c FILE] [--json] COMMAND [ARGUMENT ...]\n"
                  "       leewayctl -V | -h\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        fprintf(out, "  %-8s %-31s %s\n", commands[i]->name, commands[i]->arguments,
+        fprintf(out, "  %s %s\n      %s\n", commands[i]->name, commands[i]->arguments,
                 commands[i]->help);
 }
 

@@ -48,9 +48,14 @@ bool ctl_plain_options(struct ctl *ctl, int argc, char **argv, int *first)
 void ctl_print(const char *text)
 {
     for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
-        /* C1 controls are two bytes in UTF-8, the first of them 0xc2 */
-        bool control = *at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0);
-        printf(control ? "\\x%02x" : "%c", *at);
+        if (*at < 0x20 || *at == 0x7f) {
+            printf("\\x%02x", *at);
+        } else if (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0) {
+            /* a C1 control, two bytes in UTF-8 */
+            printf("\\x%02x", *++at);
+        } else {
+            putchar(*at);
+        }
     }
 }
 

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""leewayctl as an operator calls it: what it says, what it changes, how it exits."""
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+
+import pytest
+
+from harness.postgres import GATE
+from harness.stack import program
+from harness.wait import wait_until
+
+OK, BAD, USAGE, UNREACHABLE = 0, 1, 2, 3
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+context "lenient" {{ budget = 2m  refresh_at = 0.5  stale_if_error = 1h  edge = true }}
+context "never" {{ budget = 0s }}
+route "/items/{{id}}" {{
+  context = "c"
+  param "id" {{ type = int }}
+  sql = "select id, name from items where id = $1 -- marker:item"
+  shape = object
+}}
+route "/items" {{ context = "lenient"  sql = "select id, name from items"  shape = array }}
+route "/echo" {{
+  context = "c"
+  param "q" {{ type = text }}
+  sql = "select $1::text as q, n from (select 1 as n from {GATE}) g -- marker:echo"
+  shape = object
+}}
+route "/mine" {{
+  context = "never"
+  param "user" {{ type = text  from = "REMOTE_USER" }}
+  sql = "select $1::text"
+  shape = value
+}}
+route "/fails" {{ context = "c"  sql = "select 1 / (id - id) from items"  shape = value }}
+route "/large" {{ context = "c"  sql = "select repeat('x', 5000)"  shape = value }}
+"""
+
+
+@pytest.fixture(name="ctl")
+def make_ctl(stack):
+    """ctl("explain", "/x"): the finished process; ctl.json(...): its output read."""
+    stack.sql("create table items (id int primary key, name text)")
+    stack.sql("insert into items select i, 'item ' || i from generate_series(1, 5) i")
+    stack.configure(ROUTES, settings="max_object = 4kb")
+
+    def call(*arguments):
+        run = stack.run("leewayctl", "-c", stack.config, *arguments)
+        assert "Sanitizer" not in run.stderr and "runtime error" not in run.stderr, run.stderr
+        return run
+
+    def call_json(*arguments):
+        run = call("--json", *arguments)
+        assert run.returncode == OK, run.stderr
+        return json.loads(run.stdout)
+
+    call.json = call_json
+    return call
+
+
+def test_help_version_and_misuse(stack, ctl):
+    assert ctl("-h").returncode == OK and "explain" in ctl("-h").stdout
+    assert re.fullmatch(r"leewayctl [0-9.]+\n", ctl("-V").stdout)
+    for arguments in ((), ("nonsense",), ("explain",), ("explain", "/a", "/b"), ("purge",),
+                      ("purge", "--route", "items", "/items"), ("budgets", "now"),
+                      ("explain", "-v", "novalue", "/mine"), ("top", "-i", "1ms", "--once"),
+                      ("top", "--json"), ("check", "--nonsense"), ("metrics", "--json")):
+        run = ctl(*arguments)
+        assert (run.returncode, run.stdout) == (USAGE, ""), arguments
+        assert "usage: leewayctl" in run.stderr
+    stack.configure(ROUTES + "nonsense = 1\n")
+    run = ctl("budgets")
+    assert run.returncode == BAD and re.search(r"leeway.conf:\d+: unknown key", run.stderr)
+
+
+def test_check_of_a_sound_configuration(ctl):
+    run = ctl("check")
+    assert run.returncode == OK, run.stdout
+    assert run.stdout.endswith("0 problems, 0 warnings\n")
+    found = ctl.json("check")
+    assert (found["problems"], found["warnings"]) == (0, 0)
+    texts = {finding["subject"]: finding["text"] for finding in found["findings"]}
+    assert texts["/items/{id}"] == "object of id integer, name text"
+    assert "max_connections" in texts["postgres"] and "s from this machine's" in texts["redis clock"]
+
+
+def test_check_names_each_fault(stack, ctl):
+    stack.configure("""
+route "/none" { sql = "select * from nowhere"  shape = array }
+route "/twice" { sql = "select 1 as a, 2 as a"  shape = object }
+route "/typed/{day}" {
+  param "day" { type = date }
+  sql = "select 1 as n where $1::int = 1"
+  shape = value
+}
+route "/syntax" { sql = "selec 1"  shape = array }
+route "/wide" { sql = "select 1, 2"  shape = value }
+""")
+    stack.redis.client().config_set("maxmemory-policy", "allkeys-lru")
+    run = ctl("--json", "check")
+    assert run.returncode == BAD
+    found = [(finding["level"], finding["subject"], finding["text"])
+             for finding in json.loads(run.stdout)["findings"] if finding["level"] != "ok"]
+    assert [(level, subject) for level, subject, _ in found] == [
+        ("problem", "redis"), ("problem", "/none"), ("problem", "/twice"),
+        ("warning", "/typed/{day}"), ("problem", "/syntax"), ("problem", "/wide")]
+    assert found[0][2].endswith("use volatile-lru")
+    assert found[1][2] == 'relation "nowhere" does not exist'
+    assert '"a"' in found[2][2]
+    assert found[3][2] == "$1, day, is declared date, and Postgres takes it for integer"
+
+
+def test_check_without_servers(stack, ctl):
+    stack.redis.stop()
+    stack.postgres_conninfo = f"host={stack.folder} dbname=none"
+    stack.configure(ROUTES)
+    run = ctl("check")
+    assert run.returncode == UNREACHABLE
+    assert re.findall(r"^unreachable +(\w+)", run.stdout, re.M) == ["redis", "postgres"]
+
+
+def test_budgets(stack, ctl):
+    stack.configure(ROUTES, settings='mount = "/api"')
+    rows = [line.split(" | ") for line in ctl("budgets").stdout.splitlines()
+            if line.startswith("| `GET")]
+    assert [row[0] for row in rows] == ["| `GET /api" + pattern + "`" for pattern in (
+        "/items/{id}", "/items", "/echo", "/mine", "/fails", "/large")]
+    assert rows[1][1:] == ["2m", "12s", "62m", "after 1m", "shared and private |"]
+    assert rows[3][1] == "as it is in the database"
+    found = {row["route"]: row for row in ctl.json("budgets")}
+    assert found["items"] == {
+        "path": "/api/items", "route": "items", "context": "lenient", "budget_ms": 120000,
+        "refresh_after_ms": 60000, "negative_budget_ms": 12000, "stale_if_error_ms": 3600000,
+        "shared_caches": True}
+    assert found["mine"]["budget_ms"] == 0
+
+
+def would(ctl, url):
+    return ctl.json("explain", url)["request_would"]
+
+
+def test_explain_follows_an_entry_through_its_life(stack, ctl):
+    stack.start_worker()
+    before = ctl.json("explain", "/items/007?x=1")
+    assert before["parameters"] == {"id": "7"} and before["entry"] is None
+    assert before["lease"] == "free"
+    assert before["request_would"].startswith("run the query")
+    _, headers, body = stack.ask("/items/3")
+    found = ctl.json("explain", "/items/3")
+    assert found["key"] + ":entry" == stack.entries.only().key
+    entry = found["entry"]
+    assert (entry["state"], entry["status"]) == ("fresh", 200)
+    assert (entry["etag"], entry["body_bytes"]) == (headers["etag"], len(body))
+    assert 55 < entry["ttl_seconds"] < 60 and entry["age_seconds"] + entry["ttl_seconds"] == 60
+    assert found["request_would"] == "be served from Redis at once"
+    stack.entries.age(55)
+    assert would(ctl, "/items/3") == "be served from Redis at once, and ask for a refresh"
+    stack.ask("/items/3")
+    assert "refresh is queued" in would(ctl, "/items/3")
+    stack.entries.age(10)
+    assert ctl.json("explain", "/items/3")["entry"]["state"] == "expired"
+    assert would(ctl, "/items/3").startswith("run the query")
+    text = ctl("explain", "http://shop.example/items/3").stdout
+    assert re.search(r"^entry +expired: status 200, age 6\d", text, re.M)
+
+
+def test_explain_sees_who_is_asking(stack, ctl):
+    stack.start_worker()
+    with stack.gate():
+        asked = stack.ask_later("/echo?q=a")
+        wait_until(lambda: stack.executions("marker:echo") == 1, "the query is under way")
+        assert ctl.json("explain", "/echo?q=a")["lease"] == "held"
+        assert would(ctl, "/echo?q=a") == "wait for the query that is under way"
+    asked.result()
+    stack.ask("/fails")
+    assert "just failed" in would(ctl, "/fails")
+    stack.ask("/large")
+    assert "too large" in would(ctl, "/large")
+
+
+def test_explain_changes_nothing(stack, ctl):
+    stack.start_worker()
+    stack.ask("/items/3")
+    with stack.redis.monitor() as seen:
+        for uri in ("/items/3", "/items/4", "/echo?q=a"):
+            ctl("explain", uri)
+    assert not seen.commands("SET", "DEL", "EVAL", "LPUSH", "PEXPIRE", "PUBLISH")
+    assert stack.executions("marker:item") == 1
+
+
+def test_explain_of_what_is_refused(stack, ctl):
+    for arguments, status in ((("/items/x",), 400), (("/nothing",), 404), (("/mine",), 401),
+                              (("/items/1?id=%",), 0), (("-v", "REMOTE_USER=joe", "/mine"), 0)):
+        run = ctl("--json", "explain", *arguments)
+        assert json.loads(run.stdout)["status"] == status, arguments
+        assert run.returncode == (BAD if status else OK)
+        assert ctl("explain", *arguments).returncode == (BAD if status else OK)
+    stack.redis.stop()
+    run = ctl("explain", "/items/3")
+    assert run.returncode == UNREACHABLE
+    assert "would run the query: Redis cannot be reached" in run.stdout
+
+
+def test_queue(stack, ctl):
+    stack.start_worker()
+    stack.ask("/items/3")
+    stack.ask("/echo?q=%1b[2Ja%c2%9b")
+    assert ctl.json("queue") == {"waiting": 0, "oldest_seconds": None, "refreshers": []}
+    stack.entries.age(55)
+    with stack.gate():
+        stack.ask("/echo?q=%1b[2Ja%c2%9b")
+        assert ctl.json("queue")["waiting"] == 1
+        assert re.match(r"waiting +1, the oldest for \d", ctl("queue").stdout)
+        stack.start_refresher()
+        wait_until(lambda: stack.executions("marker:echo") == 2, "the refresh is under way")
+        stack.ask("/items/3")
+        found = ctl.json("queue")
+        assert found["waiting"] == 1 and found["oldest_seconds"] < 20
+        refresher, = found["refreshers"]
+        assert refresher["alive"]
+        assert (refresher["job"]["route"], refresher["job"]["parameters"]) == \
+            ("echo", ["\x1b[2Ja\x9b"])
+        # nothing that could steer a terminal
+        assert ctl("queue").stdout.endswith(" (alive): echo \\x1b[2Ja\\x9b\n")
+    wait_until(lambda: ctl.json("queue")["waiting"] == 0, "all is done")
+    stack.redis.stop()
+    assert ctl("queue").returncode == UNREACHABLE
+
+
+def test_purge(stack, ctl):
+    stack.start_worker()
+    for uri in ("/items/1", "/items/2", "/items", "/echo?q=a"):
+        stack.ask(uri)
+    assert ctl("purge", "/items/1").stdout == "1 purged\n"
+    assert ctl("purge", "/items/1").stdout == "0 purged\n"
+    assert [entry.key.split(".")[0] for entry in stack.entries.all()] == \
+        ["leeway:{echo", "leeway:{items", "leeway:{items"]
+    # the other route's name begins with this one's
+    assert ctl.json("purge", "--route", "items") == {"purged": 1}
+    assert len(stack.entries.keys("items.id")) == 1
+    assert ctl.json("purge", "--route", "items.id") == {"purged": 1}
+    assert len(stack.entries.keys()) == 1
+    assert ctl("purge", "--route", "nothing").returncode == BAD
+    assert ctl("purge", "/nothing").returncode == BAD
+    stack.redis.stop()
+    assert ctl("purge", "/items/1").returncode == UNREACHABLE
+
+
+def test_purge_refuses_a_query_that_is_under_way(stack, ctl):
+    stack.start_worker()
+    with stack.gate():
+        asked = stack.ask_later("/echo?q=a")
+        wait_until(lambda: stack.executions("marker:echo") == 1, "the query is under way")
+        assert ctl("purge", "--route", "echo").stdout == "1 purged\n"
+    assert asked.result()[0] == 200
+    assert not stack.entries.keys()
+
+
+def test_purge_among_many_keys_shows_how_far_it_is(stack, ctl):
+    stack.start_worker()
+    client = stack.redis.client()
+    client.mset({f"filler:{number}": "" for number in range(20000)})
+    stack.ask("/items")
+    assert ctl("purge", "--route", "items").stdout == "1 purged\n"
+    assert client.dbsize() >= 20000
+
+
+def test_metrics_are_the_worker_s(stack, ctl):
+    stack.start_worker()
+    stack.ask("/items/1")
+
+    def names(text):
+        return {line.split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+
+    assert names(ctl("metrics").stdout) == names(stack.ask("/metrics")[2].decode())
+
+
+def test_without_a_runtime_dir(ctl):
+    for command in (("metrics",), ("top", "--once")):
+        assert ctl(*command).returncode == UNREACHABLE
+
+
+def test_top_once(stack, ctl):
+    stack.start_worker()
+    for _ in range(3):
+        stack.ask("/items/1")
+    run = ctl("top", "--once", "-i", "100ms")
+    assert run.returncode == OK and "\033" not in run.stdout
+    assert re.search(r"workers: 2 serving, 0 draining  redis up  postgres up  queue 0", run.stdout)
+    assert re.search(r"^/items/\{id\} +0\.0 ", run.stdout, re.M)
+    found = ctl.json("top", "--once", "-i", "100ms")
+    assert found["workers_serving"] == 2
+    assert [row["route"] for row in found["routes"]] == ["/items/{id}"]
+
+
+def read_terminal(master, text):
+    try:
+        return text + os.read(master, 65536).decode()
+    except OSError:
+        return text
+
+
+def test_top_on_a_terminal(stack, ctl):
+    """Two pictures, with requests in between; then it is interrupted and leaves the screen."""
+    assert ctl
+    stack.start_worker()
+    stack.ask("/items/1")
+    master, terminal = pty.openpty()
+    with subprocess.Popen([program("leewayctl"), "-c", stack.config, "top", "-i", "200ms"],
+                          stdout=terminal, stderr=subprocess.PIPE) as top:
+        os.close(terminal)
+        text = ""
+        while not re.search(r"/items/\{id\} +[1-9]", text):
+            stack.ask("/items/1")
+            text = read_terminal(master, text)
+        top.send_signal(signal.SIGINT)
+        assert top.wait(20) == OK
+        text = read_terminal(master, text)
+        assert b"Sanitizer" not in top.stderr.read()
+    os.close(master)
+    assert text.startswith("\033[?1049h") and text.endswith("\033[?1049l")
