@@ -26,7 +26,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "3"))
 BODY = 2000
 WORKERS = 8
-FRONTS = ("nginx", "nginx, kept", "lighttpd")
+FRONTS = os.environ.get("BENCH_FRONTS", "nginx;nginx, kept;lighttpd").split(";")
 ROUTES = f"""
 context "c" {{ budget = 1h }}
 route "/hit" {{ context = "c"  sql = "select repeat('x', {BODY - 11}) as text"  shape = object }}
@@ -116,7 +116,7 @@ server.document-root = "{stack.folder}"
 server.bind = "127.0.0.1"
 server.port = {free_port()}
 server.modules = ("mod_fastcgi")
-server.max-keep-alive-requests = 1000000
+server.max-keep-alive-requests = 65535
 {"".join(servers)}
 """)
     return stack.start_process("lighttpd", ["lighttpd", "-D", "-f", conf])

@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -20,6 +19,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/exclusive.h"
 #include "http/fcgi_record.h"
 #include "http/parse.h"
 #include "http/problem.h"
@@ -67,9 +67,7 @@ struct transport {
     size_t n_connections;
     struct connection *handing_over; /* its request has not been answered yet */
     bool stopping;
-    bool listening;
-    int accept_epoll; /* holds the listener, so that one wake-up reaches one process */
-    ev_io acceptable;
+    struct exclusive listener;
     ev_timer accept_pause;
     unsigned char peeked[INPUT_BYTES];
 };
@@ -116,24 +114,10 @@ static void stop_timer(struct connection *connection)
     ev_timer_stop(connection->transport->options.loop, &connection->timer);
 }
 
-/* The listener sits in an epoll set of its own, added with EPOLLEXCLUSIVE, which the loop's
-   own set cannot do; that set is watched by the loop. */
 static void listen_again(struct transport *transport)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
-
-    if (transport->listening || transport->stopping)
-        return;
-    if (epoll_ctl(transport->accept_epoll, EPOLL_CTL_ADD, transport->options.listen_fd, &event) ==
-        0)
-        transport->listening = true;
-}
-
-static void listen_no_more(struct transport *transport)
-{
-    if (transport->listening)
-        epoll_ctl(transport->accept_epoll, EPOLL_CTL_DEL, transport->options.listen_fd, NULL);
-    transport->listening = false;
+    if (!transport->stopping)
+        exclusive_resume(&transport->listener);
 }
 
 static int connection_destroy(struct connection *connection)
@@ -558,7 +542,7 @@ static void drop_idle_connections(struct transport *transport, bool all)
 static void pause_accepting(struct transport *transport)
 {
     ev_now_update(transport->options.loop);
-    listen_no_more(transport);
+    exclusive_pause(&transport->listener);
     ev_timer_stop(transport->options.loop, &transport->accept_pause);
     ev_timer_set(&transport->accept_pause, ACCEPT_PAUSE_MS / 1000.0, 0.0);
     ev_timer_start(transport->options.loop, &transport->accept_pause);
@@ -608,7 +592,7 @@ static void accept_pending(struct transport *transport)
 
 void transport_stop_accepting(struct transport *transport)
 {
-    listen_no_more(transport);
+    exclusive_pause(&transport->listener);
     transport->stopping = true;
     ev_timer_stop(transport->options.loop, &transport->accept_pause);
     drop_idle_connections(transport, true);
@@ -630,9 +614,8 @@ static int transport_destroy(struct transport *transport)
     struct ev_loop *loop = transport->options.loop;
 
     transport->stopping = true;
-    ev_io_stop(loop, &transport->acceptable);
+    exclusive_stop(&transport->listener);
     ev_timer_stop(loop, &transport->accept_pause);
-    close(transport->accept_epoll);
     return 0;
 }
 
@@ -643,18 +626,12 @@ struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options 
     transport->options = *options;
     TAILQ_INIT(&transport->connections);
     transport->parser = parser_new(transport, options->variables);
-    transport->accept_epoll = epoll_create1(EPOLL_CLOEXEC);
     /* accepted sockets inherit it; on a Unix socket it is refused and not needed */
     setsockopt(options->listen_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    ev_io_init(&transport->acceptable, on_acceptable, transport->accept_epoll, EV_READ);
     ev_init(&transport->accept_pause, on_accept_pause);
-    transport->acceptable.data = transport->accept_pause.data = transport;
+    transport->accept_pause.data = transport;
     talloc_set_destructor(transport, transport_destroy);
-    if (transport->accept_epoll == -1) {
-        talloc_free(transport);
-        return NULL;
-    }
-    listen_again(transport);
-    ev_io_start(options->loop, &transport->acceptable);
+    exclusive_start(&transport->listener, options->loop, options->listen_fd, on_acceptable,
+                    transport);
     return transport;
 }
