@@ -2,63 +2,18 @@
 """Processes: replaced when they die, stopped and reloaded without losing a request."""
 import os
 import signal
-import threading
 
 import pytest
 
-from harness import fastcgi
+from harness import fastcgi, load
 from harness.postgres import GATE
 from harness.stack import program
 from harness.wait import wait_until
 
-ROUTES = f"""
-context "c" {{ budget = 60s }}
-route "/hello" {{ context = "c"  sql = "select 'hello'::text as t"  shape = value }}
-route "/items/{{id}}" {{
-  context = "c"
-  param "id" {{ type = int }}
-  sql = "select $1::int as id"
-  shape = object
-}}
+ROUTES = load.ROUTES + f"""
 route "/gated" {{ context = "c"  sql = "select 1 as n from {GATE} -- marker:gated"  shape = value }}
 """
 MORE = ROUTES + 'route "/more" { context = "c"  sql = "select 2 as n"  shape = value }\n'
-
-
-class Load:
-    """Requests without a break; `with Load(stack) as load:` ... load.statuses."""
-
-    def __init__(self, stack, threads=4):
-        self.stack = stack
-        self.statuses = []
-        self.errors = []
-        self.over = threading.Event()
-        self.threads = [threading.Thread(target=self.run, args=(number,), daemon=True)
-                        for number in range(threads)]
-
-    def run(self, number):
-        while not self.over.is_set():
-            # hits and misses
-            path = "/hello" if number % 2 else f"/items/{len(self.statuses)}"
-            try:
-                self.statuses.append(self.stack.get(path).status)
-            except Exception as error:  # pylint: disable=broad-except
-                self.errors.append(error)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        self.await_more(20)
-        return self
-
-    def __exit__(self, *exception):
-        self.over.set()
-        for thread in self.threads:
-            thread.join(30)
-
-    def await_more(self, count):
-        target = len(self.statuses) + count
-        wait_until(lambda: len(self.statuses) >= target, "requests are answered")
 
 
 def start(stack, routes=ROUTES, **options):
@@ -158,15 +113,14 @@ def test_a_stop_right_after_the_start(stack):
 
 def test_a_reload_under_load_loses_no_request(stack):
     start(stack)
-    with Load(stack) as load:
+    with load.Load(stack) as clients:
         for round_number in range(3):
             before = stack.worker.children()
             stack.configure(MORE if round_number % 2 == 0 else ROUTES)
             stack.worker.send(signal.SIGHUP)
             all_replaced(stack, stack.worker, before)
-            load.await_more(20)
-    assert not load.errors
-    assert set(load.statuses) == {200}
+            clients.await_more(20)
+    clients.assert_none_lost()
     assert stack.get("/more").status == 200
 
 
