@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* libpq's blocking calls; the server's statement_timeout bounds each. */
+/* libpq's blocking calls, which the server's statement_timeout bounds. Each question is a
+   transaction that changes nothing, settings included, so that a pooler keeps it on one connection.
+ */
 #include "config.h"
 
 #include "source/inspect.h"
@@ -15,6 +17,7 @@
 
 struct inspect {
     PGconn *conn;
+    const struct postgres_settings *settings;
 };
 
 static int inspect_destroy(struct inspect *inspect)
@@ -50,17 +53,24 @@ static PGresult *ask(struct inspect *inspect, const char *sql, const char *value
     return NULL;
 }
 
-static int set_up(struct inspect *inspect, const struct postgres_settings *settings, char *error,
-                  size_t error_size)
+static int begin(struct inspect *inspect, char *error, size_t error_size)
 {
     char sql[64];
 
-    snprintf(sql, sizeof sql, "SET statement_timeout = %" PRId64, settings->statement_timeout_ms);
-    PGresult *res = ask(inspect, sql, NULL, error, error_size);
-    if (res == NULL)
-        return -1;
+    snprintf(sql, sizeof sql, "SET LOCAL statement_timeout = %" PRId64,
+             inspect->settings->statement_timeout_ms);
+    PGresult *res = ask(inspect, "BEGIN READ ONLY", NULL, error, error_size);
+    if (res != NULL) {
+        PQclear(res);
+        res = ask(inspect, sql, NULL, error, error_size);
+    }
     PQclear(res);
-    return 0;
+    return res != NULL ? 0 : -1;
+}
+
+static void end(struct inspect *inspect)
+{
+    PQclear(PQexec(inspect->conn, "ROLLBACK"));
 }
 
 struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings *settings,
@@ -74,15 +84,12 @@ struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings 
     const char *const values[] = {seconds, settings->conninfo, "leewayctl", "UTF8", NULL};
     struct inspect *inspect = mem_check(talloc_zero(ctx, struct inspect));
 
+    inspect->settings = settings;
     inspect->conn = mem_check(PQconnectdbParams(keywords, values, 1));
     talloc_set_destructor(inspect, inspect_destroy);
     PQsetNoticeReceiver(inspect->conn, ignore_notice, NULL);
     if (PQstatus(inspect->conn) != CONNECTION_OK) {
         complain(error, error_size, PQerrorMessage(inspect->conn));
-        talloc_free(inspect);
-        return NULL;
-    }
-    if (set_up(inspect, settings, error, error_size) == -1) {
         talloc_free(inspect);
         return NULL;
     }
@@ -98,8 +105,11 @@ int inspect_server(TALLOC_CTX *ctx, struct inspect *inspect, struct inspect_serv
                               "coalesce(current_setting('reserved_connections', true)::int, 0), "
                               "(SELECT count(*) FROM pg_stat_activity "
                               "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())";
-    PGresult *res = ask(inspect, sql, NULL, error, error_size);
 
+    if (begin(inspect, error, error_size) == -1)
+        return -1;
+    PGresult *res = ask(inspect, sql, NULL, error, error_size);
+    end(inspect);
     if (res == NULL)
         return -1;
     server->version = mem_check(talloc_strdup(ctx, PQgetvalue(res, 0, 0)));
@@ -154,8 +164,8 @@ static int prepare(struct inspect *inspect, const char *sql, char *error, size_t
     return prepared ? 0 : -1;
 }
 
-int inspect_statement(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
-                      struct inspect_statement *out, char *error, size_t error_size)
+static int inspect_within(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
+                          struct inspect_statement *out, char *error, size_t error_size)
 {
     struct statement statement = {.route = route};
     int result = -1;
@@ -170,5 +180,15 @@ int inspect_statement(TALLOC_CTX *ctx, struct inspect *inspect, const struct rou
     if (result == 0)
         take_description(ctx, inspect, described, out);
     PQclear(described);
+    return result;
+}
+
+int inspect_statement(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
+                      struct inspect_statement *out, char *error, size_t error_size)
+{
+    if (begin(inspect, error, error_size) == -1)
+        return -1;
+    int result = inspect_within(ctx, inspect, route, out, error, error_size);
+    end(inspect);
     return result;
 }

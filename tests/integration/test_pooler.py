@@ -51,3 +51,8 @@ auth_type = any
     assert stack.sql("select count(*) from t") == [(0,)]
     assert stack.get("/slow").status == 504
     assert stack.get("/items/100").status == 200
+    # leewayctl's questions fit between others' transactions, and leave no setting behind
+    for _ in range(5):
+        checked = stack.run("leewayctl", "-c", stack.config, "check")
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("object of id integer") == 1
