@@ -34,17 +34,17 @@ def sample(name, changes, mount="/api"):
 
 class Server:
     """What the servers have in common. `starts_leeway`: it needs no worker beside it; `kept`:
-    whether connections to leeway stay open; `length`: whether Content-Length gets through."""
+    whether connections to leeway stay open, for which `has_choice`; `changes`: further ones of
+    the file."""
 
     starts_leeway = False
     has_choice = False
-    passes_length = True
 
-    def __init__(self, stack, mount="/", kept=True, **changes):
+    def __init__(self, stack, mount="/", kept=True, changes=None):
         self.stack = stack
         self.mount = mount
         self.kept = kept
-        self.changes = changes.get("changes", {})
+        self.changes = changes or {}
         self.port = free_port()
         self.let_others_in()
         stack.port = self.port
@@ -172,12 +172,12 @@ DocumentRoot "{self.stack.folder}"
 class ApacheProxy(Apache):
     has_choice = True
     sample = "apache-proxy_fcgi.conf"
-    modules = Apache.modules + ("proxy", "proxy_fcgi", "proxy_balancer", "lbmethod_byrequests", "slotmem_shm")
+    modules = Apache.modules + ("proxy", "proxy_fcgi")
 
     def file_changes(self):
         changes = {SOCKET: self.stack.socket}
-        if not self.kept:
-            changes["enablereuse=on"] = "enablereuse=off"
+        if self.kept:
+            changes["enablereuse=off"] = "enablereuse=on"
         return changes
 
 
