@@ -170,13 +170,33 @@ static void await_request(struct connection *connection)
         ev_feed_event(transport->options.loop, &connection->io, EV_CUSTOM);
 }
 
+/* Takes what has come into `input`; false: the peer has left. */
+static bool collect(struct connection *connection)
+{
+    struct transport *transport = connection->transport;
+    size_t room = INPUT_BYTES - connection->input.len;
+    ssize_t got = recv(connection->fd, transport->peeked, room, MSG_DONTWAIT);
+
+    if (got == -1)
+        return errno == EAGAIN || errno == EINTR;
+    buf_append(&connection->input, transport->peeked, (size_t)got);
+    return got > 0;
+}
+
+/* A web server may have put a request into a kept connection that has not been looked at yet: to
+   close it would lose the request. */
+static bool has_more(struct connection *connection)
+{
+    return connection->input.len > 0 || (collect(connection) && connection->input.len > 0);
+}
+
 static void answer_taken(struct connection *connection)
 {
     struct transport *transport = connection->transport;
 
     TALLOC_FREE(connection->pending);
     stop_timer(connection);
-    if (!connection->keep || transport->stopping) {
+    if (!connection->keep || (transport->stopping && !has_more(connection))) {
         close_connection(connection);
         return;
     }
@@ -406,19 +426,6 @@ static void handle_input(struct connection *connection)
     }
 }
 
-/* Takes what has come into `input`; false: the peer has left. */
-static bool collect(struct connection *connection)
-{
-    struct transport *transport = connection->transport;
-    size_t room = INPUT_BYTES - connection->input.len;
-    ssize_t got = recv(connection->fd, transport->peeked, room, MSG_DONTWAIT);
-
-    if (got == -1)
-        return errno == EAGAIN || errno == EINTR;
-    buf_append(&connection->input, transport->peeked, (size_t)got);
-    return got > 0;
-}
-
 /* The first look at a request. */
 static void peek(struct connection *connection)
 {
@@ -523,19 +530,28 @@ static struct connection *new_connection(struct transport *transport, int fd)
     return connection;
 }
 
-static void drop_idle_connections(struct transport *transport, bool all)
+static struct connection *first_idle(const struct transport *transport)
 {
-    struct connection *connection = TAILQ_FIRST(&transport->connections);
+    struct connection *connection;
 
-    while (connection != NULL) {
-        struct connection *next = TAILQ_NEXT(connection, link);
-        bool idle = is_idle(connection);
-        if (idle)
-            close_connection(connection);
-        if (idle && !all)
-            return;
-        connection = next;
-    }
+    TAILQ_FOREACH(connection, &transport->connections, link)
+    if (is_idle(connection))
+        return connection;
+    return NULL;
+}
+
+/* false: none is idle. */
+static bool drop_first_idle(struct transport *transport)
+{
+    struct connection *connection = first_idle(transport);
+
+    if (connection == NULL)
+        return false;
+    if (has_more(connection))
+        await_request(connection);
+    else
+        close_connection(connection);
+    return true;
 }
 
 /* Out of descriptors, or at the cap with nothing idle: the backlog has to wait. */
@@ -555,7 +571,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
     (void)loop;
     (void)events;
     if (transport->n_connections >= transport->options.max_connections)
-        drop_idle_connections(transport, false);
+        drop_first_idle(transport);
     if (transport->n_connections >= transport->options.max_connections) {
         pause_accepting(transport);
         return;
@@ -595,7 +611,8 @@ void transport_stop_accepting(struct transport *transport)
     exclusive_pause(&transport->listener);
     transport->stopping = true;
     ev_timer_stop(transport->options.loop, &transport->accept_pause);
-    drop_idle_connections(transport, true);
+    while (drop_first_idle(transport))
+        ;
     accept_pending(transport);
 }
 

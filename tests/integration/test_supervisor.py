@@ -103,6 +103,24 @@ def test_idle_kept_connections_do_not_delay_the_end(stack):
         assert stack.worker.wait() == 0
 
 
+def test_requests_in_kept_connections_are_answered_before_the_end(stack):
+    """Also those that the worker has not seen when it is told to stop."""
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_worker()
+    child = worker.children()[0]
+    kept = [fastcgi.Connection(stack.socket) for _ in range(8)]
+    for connection in kept:
+        assert connection.ask("/hello", keep=True)[0] == 200
+    os.kill(child, signal.SIGSTOP)
+    for connection in kept:
+        connection.send(fastcgi.request("/hello", keep=True))
+    os.kill(child, signal.SIGTERM)
+    os.kill(child, signal.SIGCONT)
+    for connection in kept:
+        assert connection.read_answer()[0] == 200
+        connection.close()
+
+
 def test_a_stop_right_after_the_start(stack):
     stack.configure(ROUTES, workers=8)
     for number in range(5):

@@ -26,8 +26,10 @@ class Response:
         return json.loads(self.body)
 
 
-def request(port, path, method="GET", headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+def request(port, path, method="GET", headers=None, source="127.0.0.1"):
+    """`source` is the client's own address."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S,
+                                            source_address=(source, 0))
     try:
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (headers or {}).items():

@@ -65,6 +65,12 @@ class Stack:
         self.environment = shim.environment
         return shim
 
+    def sanitizer_environment(self):
+        """Of processes whose standard error goes nowhere: what a sanitizer finds goes to files,
+        which findings() looks for."""
+        said = "log_path=" + self.path("sanitizer")
+        return {**os.environ, "ASAN_OPTIONS": said, "UBSAN_OPTIONS": said}
+
     @property
     def config(self):
         return self.path("leeway.conf")
@@ -208,6 +214,8 @@ fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disabl
     def findings(self):
         """What a sanitizer said, or a child that died although no test killed it."""
         found = [finding for other in self.others for finding in other.findings()]
+        found += [self.path(name) for name in os.listdir(self.folder)
+                  if name.startswith("sanitizer.")]
         for process in self.processes:
             text = process.log_text()
             if FINDINGS.search(text):
