@@ -165,3 +165,42 @@ def test_restarts_under_load_lose_no_request(stack, manager):
         assert os.path.exists(stack.socket), "the socket is the manager's to remove"
     assert not load.errors
     assert set(load.statuses) == {200}
+
+
+def log_to_journal(stack, name):
+    """As systemd would say if the log of process `name` were a stream to the journal."""
+    with open(stack.path(name + ".log"), "ab") as log:
+        found = os.fstat(log.fileno())
+    stack.environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+
+
+@pytest.mark.parametrize("role", BOTH)
+def test_the_journal_gets_levels(stack, manager, role):
+    log_to_journal(stack, role)
+    stack.configure(ROUTES)
+    process = start(manager, role)
+    stack.configure(ROUTES + "workerz = 8\n")
+    process.send(signal.SIGHUP)
+    manager.await_states("READY", "RELOADING", "READY")
+    lines = process.log_text().splitlines()
+    assert lines[0].startswith("<6>info pid=") and " msg=started " in lines[0]
+    assert [line for line in lines
+            if line.startswith("<3>error pid=") and 'msg="configuration not reloaded"' in line]
+    assert all(line[0] == "<" and line[2] == ">" for line in lines)
+
+
+def test_another_log_gets_no_levels(stack, manager):
+    """JOURNAL_STREAM is inherited by what a service starts with its output elsewhere."""
+    log_to_journal(stack, "other")
+    stack.configure(ROUTES)
+    assert start(manager, "worker").log_text().startswith("info pid=")
+
+
+def test_why_it_does_not_start_is_an_error_in_the_journal(stack, manager):
+    log_to_journal(stack, "worker")
+    stack.configure(ROUTES + "workerz = 8\n")
+    manager.listen()
+    worker = manager.start_worker()
+    assert worker.wait() == 1
+    assert worker.log_text().startswith(f"<3>{stack.config}:")
+    assert not manager.said
