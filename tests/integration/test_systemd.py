@@ -2,13 +2,18 @@
 """Under systemd: what the daemons tell their manager and when, restarts behind a socket that stays,
 the units, and the journal's levels. The test plays systemd, which is not run."""
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
+from harness import seccomp
 from harness.manager import Manager
 from harness.postgres import GATE
+from harness.stack import program
 from harness.wait import wait_until
 from test_supervisor import Load
 
@@ -204,3 +209,122 @@ def test_why_it_does_not_start_is_an_error_in_the_journal(stack, manager):
     assert worker.wait() == 1
     assert worker.log_text().startswith(f"<3>{stack.config}:")
     assert not manager.said
+
+
+UNITS = ["leeway-worker.socket", "leeway-worker.service", "leeway-refresher.service"]
+
+
+@pytest.fixture(name="units")
+def make_units(folder):
+    """The units of this build in a folder of their own, with its programs, which need not be
+    installed."""
+    made = os.path.join(folder, "units")
+    os.mkdir(made)
+    for name in UNITS:
+        with open(program(os.path.join("systemd", name)), encoding="utf-8") as unit:
+            text = unit.read()
+        assert not re.search(r"@\w+@", text.replace("@system-service", "")), "all is filled in"
+        with open(os.path.join(made, name), "w", encoding="utf-8") as out:
+            out.write(re.sub(r"=\S*/sbin/(leeway-\w+)", lambda found: "=" + program(found[1]), text))
+    return made
+
+
+def analyze(units, *arguments, names=tuple(UNITS)):
+    return subprocess.run(["systemd-analyze", *arguments,
+                           *[os.path.join(units, name) for name in names]],
+                          capture_output=True, text=True, timeout=60, check=False)
+
+
+def settings_of(units, name):
+    """Each name's values, in their order."""
+    found = {}
+    with open(os.path.join(units, name), encoding="utf-8") as unit:
+        for line in unit:
+            key, equals, value = line.rstrip("\n").partition("=")
+            if equals and not line.startswith("#"):
+                found.setdefault(key, []).append(value)
+    return found
+
+
+def test_the_units_are_right(units):
+    run = analyze(units, "verify", "--man=no")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name, right, wrong", [
+    ("leeway-worker.service", "ProtectSystem=", "ProtectSytem="),
+    ("leeway-refresher.service", "Type=notify", "Type=notifies"),
+    ("leeway-worker.socket", "SocketMode=0660", "SocketMode=rw"),
+    ("leeway-refresher.service", "leeway-refresher\n", "no-such-program\n"),
+])
+def test_a_mistake_in_a_unit_is_found(units, name, right, wrong):
+    """So the test before this one shows something."""
+    path = os.path.join(units, name)
+    with open(path, encoding="utf-8") as unit:
+        text = unit.read()
+    assert right in text
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(text.replace(right, wrong, 1))
+    assert name in analyze(units, "verify", "--man=no").stderr
+
+
+@pytest.mark.parametrize("name", UNITS[1:])
+def test_the_services_are_confined(units, name):
+    """systemd's own measure of exposure, from 0 to 100; below 20 it says OK."""
+    run = analyze(units, "security", "--offline=true", "--threshold=20", "--no-pager", names=[name])
+    assert run.returncode == 0, run.stdout
+
+
+def test_the_services_suit_the_programs_and_each_other(units, stack):
+    worker, refresher = (settings_of(units, name) for name in UNITS[1:])
+    for service in (worker, refresher):
+        # the default runtime_dir, which outlives both
+        assert service["RuntimeDirectory"] == ["leeway"]
+        assert service["RuntimeDirectoryPreserve"] == ["yes"]
+        assert service["Type"] == ["notify"] and service["NotifyAccess"] == ["main"]
+        # more than the default drain_timeout and the second until children are killed
+        assert int(service["TimeoutStopSec"][0].rstrip("s")) > 10 + 1
+    assert (worker["User"], worker["Group"]) == (refresher["User"], refresher["Group"])
+    # its folder must not be one that a service takes over
+    assert settings_of(units, UNITS[0])["ListenStream"] == ["/run/leeway.sock"]
+    # what a reload does first
+    stack.configure(ROUTES + "workerz = 8\n")
+    for service in (worker, refresher):
+        first, second = service["ExecReload"]
+        assert stack.run(*first.split(), "-c", stack.config).returncode == 1
+        assert second.endswith("kill -HUP $MAINPID")
+
+
+def test_the_programs_get_by_with_the_services_system_calls(units, stack):
+    """Start, misses, hits, a refresh, reload and stop."""
+    calls = ",".join(sorted(seccomp.allowed(settings_of(units, UNITS[1])["SystemCallFilter"])))
+    # the search for leaks traces the process, which a service may not
+    stack.environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    stack.configure(ROUTES)
+    confined = [sys.executable, seccomp.__file__, calls]
+    worker = stack.start_process("worker", confined + stack.worker_command())
+    refresher = stack.start_process(
+        "refresher", confined + [program("leeway-refresher"), "-c", stack.config])
+    wait_until(lambda: worker.has_children(2) and refresher.has_children(1), "all are there")
+    assert [stack.ask("/items/1")[0] for _ in range(3)] == [200] * 3
+    before = stack.entries.only().snapshot_us
+    stack.entries.age(55)
+    wait_until(lambda: stack.ask("/items/1") and stack.entries.only().snapshot_us > before,
+               "it is refreshed")
+    for process in (worker, refresher):
+        children = process.children()
+        process.send(signal.SIGHUP)
+        wait_until(lambda: process.has_children(len(children)) and  # pylint: disable=W0640
+                   not set(children) & set(process.children()),  # pylint: disable=W0640
+                   "all are replaced")
+    assert stack.ask("/metrics")[0] == 200
+    assert (worker.stop(), refresher.stop()) == (0, 0)
+
+
+def test_a_forbidden_system_call_would_be_noticed(units, stack):
+    calls = seccomp.allowed(settings_of(units, UNITS[1])["SystemCallFilter"])
+    assert {"accept4", "prlimit64"} <= calls and not {"ptrace", "chown", "mount"} & calls
+    stack.configure(ROUTES)
+    run = subprocess.run([sys.executable, seccomp.__file__, ",".join(calls - {"signalfd4"}),
+                          *stack.worker_command()], capture_output=True, timeout=60, check=False)
+    assert run.returncode == -signal.SIGSYS
