@@ -94,7 +94,7 @@ int main(int argc, char **argv)
     program.listen_fd = listener_open(
         program.address, (mode_t)program.app->config->settings.socket_mode, error, sizeof error);
     if (program.listen_fd == -1) {
-        fprintf(stderr, "%s: %s\n", program.name, error);
+        fprintf(stderr, "%s%s: %s\n", log_mark(LOG_LEVEL_ERROR), program.name, error);
         return 1;
     }
     if (program.count == 0) {

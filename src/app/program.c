@@ -21,7 +21,7 @@ enum { MAX_CHILDREN = 1024 };
 static void usage_error(const struct program *program, const char *problem)
 {
     if (problem != NULL)
-        fprintf(stderr, "%s: %s\n", program->name, problem);
+        fprintf(stderr, "%s%s: %s\n", log_mark(LOG_LEVEL_ERROR), program->name, problem);
     fprintf(stderr, "usage: %s %s\n", program->name, program->usage);
     exit(2);
 }
@@ -58,6 +58,7 @@ void program_parse_options(struct program *program, int argc, char **argv)
 {
     int option;
 
+    log_open(program->name, LOG_TO_STDERR);
     program->file = DEFAULT_FILE;
     program->count = -1;
     program->listen_fd = -1;
@@ -88,6 +89,7 @@ void program_load_or_exit(struct program *program)
     TALLOC_CTX *failed;
 
     if (load(program, &error, &failed) == -1) {
+        fputs(log_mark(LOG_LEVEL_ERROR), stderr);
         if (error.line > 0)
             fprintf(stderr, "%s:%d: %s\n", error.file, error.line, error.text);
         else

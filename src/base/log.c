@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Formats logfmt lines and hands them to standard error or syslog. */
+/* Formats logfmt lines and hands them to standard error, where the journal may listen, or syslog.
+ */
 #include "config.h"
 
 #include "base/log.h"
@@ -7,7 +8,9 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -27,18 +30,47 @@ static const int syslog_levels[] = {
     [LOG_LEVEL_ERROR] = LOG_ERR,
 };
 
+/* The same as the journal wants them, sd-daemon(3). */
+static const char *const journal_levels[] = {
+    [LOG_LEVEL_DEBUG] = "<7>",
+    [LOG_LEVEL_INFO] = "<6>",
+    [LOG_LEVEL_WARN] = "<4>",
+    [LOG_LEVEL_ERROR] = "<3>",
+};
+
 static enum log_target current_target = LOG_TO_STDERR;
+static bool journal_listens;
 
 struct line {
     char text[LINE_BYTES];
     size_t len;
 };
 
+/* The variable is inherited by whoever is started from a service, and standard error may lead
+   elsewhere by then. */
+static bool leads_to_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat found;
+    char ours[48];
+
+    if (stream == NULL || fstat(fd, &found) == -1)
+        return false;
+    snprintf(ours, sizeof ours, "%ju:%ju", (uintmax_t)found.st_dev, (uintmax_t)found.st_ino);
+    return strcmp(stream, ours) == 0;
+}
+
 void log_open(const char *program, enum log_target target)
 {
     if (target == LOG_TO_SYSLOG)
         openlog(program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     current_target = target;
+    journal_listens = leads_to_journal(STDERR_FILENO);
+}
+
+const char *log_mark(enum log_level level)
+{
+    return journal_listens ? journal_levels[level] : "";
 }
 
 static void put_char(struct line *line, char c)
@@ -118,6 +150,7 @@ void log_fields(enum log_level level, const char *message, const struct log_fiel
         return;
     }
     snprintf(pid, sizeof pid, " pid=%ld ", (long)getpid());
+    put_text(&line, log_mark(level));
     put_text(&line, level_names[level]);
     put_text(&line, pid);
     put_fields(&line, message, fields);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Log lines in logfmt, one write(2) a line: "level pid=N msg=... key=value".
+/* Log lines in logfmt, one write(2) a line: "level pid=N msg=... key=value". Where standard error
+   is the systemd journal, a priority like "<6>" comes before that, which the journal takes off.
    Never pass a parameter value, a key or a password. */
 #ifndef LEEWAY_BASE_LOG_H
 #define LEEWAY_BASE_LOG_H
@@ -28,8 +29,13 @@ static inline struct log_field log_number(const char *key, int64_t number)
     return (struct log_field){key, NULL, number};
 }
 
-/* Until it is called, lines go to standard error. `program` is borrowed for ever. */
+/* Until it is called, lines go to standard error, without a priority. `program` is borrowed for
+   ever. */
 void log_open(const char *program, enum log_target target);
+
+/* What a line written to standard error by other means begins with: "<3>" and the like for the
+   journal, else nothing. */
+const char *log_mark(enum log_level level);
 
 /* `fields` ends with a field whose key is NULL. Text that is not a plain word
    is quoted and escaped; a line is cut at 2 KiB. Safe in a forked child. */

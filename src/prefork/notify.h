@@ -3,8 +3,9 @@
 #ifndef LEEWAY_PREFORK_NOTIFY_H
 #define LEEWAY_PREFORK_NOTIFY_H
 
-/* Sends `state`, such as "READY=1", to $NOTIFY_SOCKET; nothing where there is none. Never
-   blocks; a message that cannot be sent is lost. */
+/* Sends `state`, such as "READY=1", to $NOTIFY_SOCKET; nothing where there is none. A full socket
+   is waited for, two seconds at most, for a READY=1 that is lost would end the service; then the
+   message is lost. */
 void notify_manager(const char *state);
 
 /* "RELOADING=1" with the monotonic time that Type=notify-reload asks for. */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -28,6 +29,7 @@ enum {
     /* A child that dies this soon after it was ready has not worked. */
     PROVEN_MS = 1000,
     KILL_AFTER_DRAIN_MS = 1000,
+    STATUS_BYTES = 160,
 };
 
 enum child_state { CHILD_STARTING, CHILD_READY, CHILD_DRAINING };
@@ -57,7 +59,9 @@ struct supervisor {
     unsigned generation; /* counts reloads */
     bool stopping;
     bool announced; /* READY=1 was said of this generation */
+    bool rejected;  /* the last reload found the configuration wrong */
     bool killed;    /* some child did not stop by itself */
+    char status[STATUS_BYTES];
     int signal_fd;
     int parent_pipe[2]; /* nobody writes: its end is what children wait for */
     sigset_t old_mask;
@@ -210,6 +214,50 @@ static void announce(struct supervisor *supervisor)
     supervisor->announced = true;
 }
 
+/* Whether somebody does the work of an index, by the old configuration or the new one. */
+static bool is_manned(const struct supervisor *supervisor, int index)
+{
+    const struct child *child;
+
+    TAILQ_FOREACH(child, &supervisor->children, link)
+    if (child->index == index && child->state == CHILD_READY)
+        return true;
+    return false;
+}
+
+static void describe(const struct supervisor *supervisor, char *status, size_t size)
+{
+    const char *role = supervisor->program->role, *phase = "";
+    const struct child *child;
+    int count = 0;
+
+    if (supervisor->stopping) {
+        TAILQ_FOREACH(child, &supervisor->children, link)
+        count++;
+        snprintf(status, size, "STATUS=stopping, %d %s%s to finish", count, role,
+                 count == 1 ? "" : "s");
+        return;
+    }
+    for (int i = 0; i < supervisor->n_posts; i++)
+        count += is_manned(supervisor, i) ? 1 : 0;
+    if (!supervisor->announced)
+        phase = supervisor->generation == 0 ? ", starting" : ", reloading";
+    snprintf(status, size, "STATUS=%d of %d %ss ready%s%s", count, supervisor->n_posts, role, phase,
+             supervisor->rejected ? "; the configuration was not reloaded, the log says why" : "");
+}
+
+/* For who asks the service manager how the service fares. */
+static void report(struct supervisor *supervisor)
+{
+    char status[STATUS_BYTES];
+
+    describe(supervisor, status, sizeof status);
+    if (strcmp(status, supervisor->status) == 0)
+        return;
+    strcpy(supervisor->status, status);
+    notify_manager(status);
+}
+
 /* Brings what is to what should be. */
 static void tend(struct supervisor *supervisor)
 {
@@ -298,12 +346,12 @@ static void reload(struct supervisor *supervisor)
     if (supervisor->stopping)
         return;
     notify_reloading();
-    if (supervisor->program->reload(supervisor->program->data) == -1) {
-        notify_manager("READY=1");
-        return;
-    }
-    supervisor->generation++;
+    /* READY=1 ends a reload, a failed one too; it stays untrue while a child is missing */
     supervisor->announced = false;
+    supervisor->rejected = supervisor->program->reload(supervisor->program->data) == -1;
+    if (supervisor->rejected)
+        return;
+    supervisor->generation++;
     set_posts(supervisor);
 }
 
@@ -311,7 +359,8 @@ static void stop(struct supervisor *supervisor)
 {
     struct child *child;
 
-    notify_manager("STOPPING=1");
+    if (!supervisor->stopping)
+        notify_manager("STOPPING=1");
     if (!supervisor->stopping && supervisor->program->stopping != NULL)
         supervisor->program->stopping(supervisor->program->data);
     /* asked twice, somebody is in a hurry */
@@ -425,6 +474,7 @@ int supervisor_run(const struct supervisor_program *program)
     set_posts(supervisor);
     while (!supervisor->stopping || !TAILQ_EMPTY(&supervisor->children)) {
         tend(supervisor);
+        report(supervisor);
         if (!supervisor->stopping || !TAILQ_EMPTY(&supervisor->children))
             wait_for_change(supervisor);
     }
