@@ -15,7 +15,7 @@ from harness.manager import Manager
 from harness.postgres import GATE
 from harness.stack import program
 from harness.wait import wait_until
-from test_supervisor import Load
+from harness.load import Load
 
 ROUTES = f"""
 context "c" {{ budget = 60s }}
