@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "metrics/buckets.h"
 #include "metrics/metrics.h"
 #include "metrics/slot.h"
@@ -60,12 +61,24 @@ static int compare(const void *a, const void *b)
     return strcmp(((const struct total *)a)->pattern, ((const struct total *)b)->pattern);
 }
 
+/* A slot cuts a long pattern wherever its room ends, and Prometheus takes nothing from a scrape
+   that is not UTF-8. */
+static void cut_to_utf8(char *text)
+{
+    size_t len = strlen(text);
+
+    while (utf8_length(text, len) == -1)
+        len--;
+    text[len] = '\0';
+}
+
 static struct total *total_of(TALLOC_CTX *ctx, struct summary *summary, const char *pattern)
 {
     struct total *total = mem_check(talloc_zero(ctx, struct total));
 
     /* the memory may be any process's: its text is cut, not trusted */
     memcpy(total->pattern, pattern, SLOT_PATTERN_BYTES - 1);
+    cut_to_utf8(total->pattern);
     struct total *const *found = mem_check(tsearch(total, &summary->by_pattern, compare));
     if (*found != total) {
         talloc_free(total);
