@@ -8,10 +8,11 @@
 
 #include "metrics/slot.h"
 
-/* 50 us to 10 s; 15 ms is there because it is what a cached response is to keep below. */
+/* 50 us to 10 s, each at most 2.5 times the one before, and closer where hits are; 15 ms is there
+   because it is what a cached response is to keep below. */
 static const int64_t response_bounds_us[RESPONSE_BUCKETS - 1] = {
-    50,    100,   250,    500,    1000,   2500,    5000,    10000,   15000,
-    25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
+    50,    100,   200,   300,   500,    750,    1000,   1500,    2500,    5000,    7500,
+    10000, 15000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
 
 /* 1 s to 30 d. */
 static const int64_t age_bounds_us[AGE_BUCKETS - 1] = {

@@ -18,7 +18,7 @@ enum {
     SLOT_MAX_SERIES = 16384,
     SLOT_OTHER = SLOT_MAX_SERIES - 1, /* counts what there is no room for; not in n_series */
     SLOT_PATTERN_BYTES = 256,
-    RESPONSE_BUCKETS = 19, /* the last one is +Inf */
+    RESPONSE_BUCKETS = 23, /* the last one is +Inf */
     AGE_BUCKETS = 16,
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 /* Totals that are being made. */
 struct reading {
@@ -21,12 +22,24 @@ static int compare(const void *a, const void *b)
                   ((const struct route_total *)b)->pattern);
 }
 
+/* A slot cuts a long pattern wherever its room ends, and Prometheus takes nothing from a scrape
+   that is not UTF-8. */
+static void cut_to_utf8(char *text)
+{
+    size_t len = strlen(text);
+
+    while (utf8_length(text, len) == -1)
+        len--;
+    text[len] = '\0';
+}
+
 static struct route_total *total_of(struct reading *reading, const char *pattern)
 {
     struct totals *totals = reading->totals;
     struct route_total *total = mem_check(talloc_zero(totals, struct route_total));
 
     memcpy(total->pattern, pattern, SLOT_PATTERN_BYTES - 1);
+    cut_to_utf8(total->pattern);
     struct route_total *const *found = mem_check(tsearch(total, &reading->by_pattern, compare));
     if (*found != total) {
         talloc_free(total);

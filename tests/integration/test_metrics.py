@@ -3,7 +3,10 @@
 import os
 import re
 import signal
+import urllib.parse
 
+from harness.postgres import GATE
+from harness.promtool import histograms, kinds, parse, promtool
 from harness.wait import wait_until
 
 ROUTES = """
@@ -16,8 +19,27 @@ route "/items/{id}" {
 }
 route "/broken" { context = "c"  sql = "select * from no_such_table" }
 """
-SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)$")
-LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')
+# A label is any text: each of these wants escaping, or is cut where a slot has no more room.
+ODD_PATTERNS = ('/say/"hello"/{id}', "/back\\slash/{id}/", "/\\\"/{both}", "/",
+                "/caf\u00e9/\u65e5\u672c/{id}", "/sp ace/a,b=c/{id}", "/longer/" + "\u20ac" * 120)
+ODD_ROUTES = """
+context "c" { budget = 60s }
+context "lenient" { budget = 60s  stale_if_error = 1h }
+context "strict" { budget = 0s }
+route "/slow/{id}" {
+  context = "c"
+  param "id" { type = int }
+  sql = "select id, name from items, %s where id = $1 -- marker:slow"
+  shape = object
+}
+route "/broken/{id}" {
+  context = "c"
+  param "id" { type = int }
+  sql = "select (select id from items) as one, name from items, %s where id = $1 -- marker:broken"
+}
+route "/lenient" { context = "lenient"  sql = "select count(*) from items" }
+route "/strict" { context = "strict"  sql = "select count(*) from items" }
+""" % (GATE, GATE)
 
 
 def start(stack, **options):
@@ -32,15 +54,7 @@ def read(stack):
     assert response.status == 200
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert response.control == "no-store"
-    samples = {}
-    for line in response.body.decode().splitlines():
-        if line.startswith("#"):
-            continue
-        name, labels, value = SAMPLE.match(line).groups()
-        key = name, tuple(sorted(LABEL.findall(labels or "")))
-        assert key not in samples
-        samples[key] = float(value)
-    return samples
+    return parse(response.body.decode())
 
 
 def value(stack, name, **labels):
@@ -174,15 +188,109 @@ def test_each_name_is_declared_once_with_help_and_type(stack):
     stack.get("/items/1")
     stack.get("/broken")
     text = stack.get("/metrics").body.decode()
-    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
     helps = re.findall(r"^# HELP (\S+) \S.*$", text, re.M)
-    assert sorted(kinds) == sorted(helps) and len(helps) == len(set(helps))
+    assert sorted(kinds(text)) == sorted(helps) and len(helps) == len(set(helps))
     assert {"leeway_response_seconds", "leeway_cache_stale_serves_total",
             "leeway_cache_refreshes_total", "leeway_cache_refresh_failures_total",
             "leeway_served_age_seconds", "leeway_budget_exceeded_total",
             "leeway_database_queries_total", "leeway_collapsed_requests_total",
             "leeway_jobs_queued", "leeway_job_oldest_seconds", "leeway_redis_up",
             "leeway_postgres_up", "leeway_redis_memory_fragmentation_ratio", "leeway_workers",
-            "leeway_build_info"} <= set(kinds)
+            "leeway_build_info"} <= set(kinds(text))
     for name, _ in read(stack):
-        assert re.sub(r"_(bucket|sum|count)$", "", name) in kinds or name in kinds
+        assert re.sub(r"_(bucket|sum|count)$", "", name) in kinds(text) or name in kinds(text)
+
+
+def odd_route(pattern):
+    quoted = pattern.replace("\\", "\\\\").replace('"', '\\"')
+    name = re.search(r"\{(.*)\}", pattern)
+    param = f'param "{name[1]}" {{ type = int }}' if name else ""
+    where = "where id = $1" if name else "limit 1"
+    return f'''
+route "{quoted}" {{
+  name = "odd{ODD_PATTERNS.index(pattern)}"
+  context = "c"
+  {param}
+  sql = "select id, name from items {where}"
+  shape = object
+}}
+'''
+
+
+def of_every_kind(stack):
+    """Misses, hits, stale hits, refreshes that go well and that fail, crowds whose query goes well
+    and whose query fails, what is never cached, what is not there, and an answer past its budget."""
+    odd = [urllib.parse.quote(re.sub(r"\{.*\}", "7", pattern)) for pattern in ODD_PATTERNS]
+    statuses = {stack.ask(path)[0] for path in odd * 2 + ["/lenient", "/strict", "/slow/1"]}
+    assert statuses == {200}
+    assert stack.ask("/slow/1000")[0] == 404 and stack.ask("/nowhere")[0] == 404
+    with stack.gate():
+        crowds = [stack.ask_later(path) for path in ("/slow/2", "/broken/2") for _ in range(8)]
+        wait_until(lambda: stack.executions("marker:broken") == 1 and
+                   stack.executions("marker:slow") == 3,
+                   "the queries are under way")
+    assert {later.result()[0] for later in crowds} == {200, 500}
+    stack.entries.age(55)
+    assert {stack.ask(path)[0] for path in odd} == {200}
+    wait_until(lambda: sum(number for (name, labels), number in read(stack).items()
+                           if name == "leeway_cache_refreshes_total"
+                           and ("result", "stored") in labels) == len(odd), "all are refreshed")
+    stack.sql("alter table items rename to hidden")
+    stack.entries.age(55)
+    # one worker asks at most once a second for the same response
+    wait_until(lambda: stack.ask(odd[0])[0] == 200 and
+               any(number for (name, _), number in read(stack).items()
+                   if name == "leeway_cache_refresh_failures_total"), "a refresh has failed")
+    stack.entries.age(10)
+    stack.postgres.stop()
+    try:
+        assert stack.ask("/lenient")[0] == 200 and stack.ask("/strict")[0] == 503
+    finally:
+        stack.postgres.start()
+
+
+def test_promtool_finds_nothing_wrong(stack):
+    stack.sql("create table items (id int primary key, name text)")
+    stack.sql("insert into items select i, 'item ' || i from generate_series(1, 100) i")
+    stack.start(ODD_ROUTES + "".join(map(odd_route, ODD_PATTERNS)))
+    assert promtool("check", "metrics", given=stack.get("/metrics").body.decode()) == (0, "")
+    of_every_kind(stack)
+    text = stack.get("/metrics").body.decode()
+    assert promtool("check", "metrics", given=text) == (0, "")
+    check_histograms(text)
+    check_names(text)
+    routes = {re.sub(r"\\(.)", r"\1", dict(labels)["route"]) for _, labels in parse(text)
+              if "route" in dict(labels)}
+    # 255 bytes are kept, less what would be a part of a character
+    assert routes == {"/slow/{id}", "/broken/{id}", "/lenient", "/strict",
+                      *ODD_PATTERNS[:-1], ODD_PATTERNS[-1][:8 + 82]}
+
+
+def check_histograms(text):
+    """Cumulative, ended by +Inf, and of one mind with their own sum and count."""
+    found = histograms(text)
+    assert {name for name, _ in found} == {"leeway_response_seconds", "leeway_served_age_seconds"}
+    assert {dict(labels)["cached"] + dict(labels)["stale"] for name, labels in found
+            if name == "leeway_response_seconds"} == {"falsefalse", "truefalse", "truetrue"}
+    for (name, labels), histogram in found.items():
+        bounds = [bound for bound, _ in histogram["buckets"]]
+        numbers = [number for _, number in histogram["buckets"]]
+        assert bounds == sorted(set(bounds)) and bounds[-1] == float("inf"), (name, labels)
+        assert numbers == sorted(numbers) and numbers[-1] == histogram["count"] > 0
+        if name == "leeway_response_seconds":
+            assert (bounds[0], bounds[-2]) == (50e-6, 10) and 20 <= len(bounds) <= 24
+            assert 0.015 in bounds  # what a cached response is to keep below
+            assert max(above / below for below, above in zip(bounds, bounds[1:-1])) < 2.6
+        # no bucket holds more than its number times its bound, nor less than that of the one below
+        each = [after - before for before, after in zip([0] + numbers, numbers)]
+        least = sum(number * bound for number, bound in zip(each, [0] + bounds[:-1]))
+        most = sum(number * bound for number, bound in zip(each, bounds) if number)
+        assert least - 1e-6 <= histogram["sum"] <= most + 1e-6, (name, labels, histogram)
+
+
+def check_names(text):
+    """As Prometheus would have them: counters end in _total, times are in seconds."""
+    for name, kind in kinds(text).items():
+        assert name.startswith("leeway_") and name.endswith("_total") == (kind == "counter")
+        assert not re.search(r"_(ms|us|millis|micros|milliseconds|microseconds|bytes)\b", name)
+        assert kind != "histogram" or name.endswith("_seconds")

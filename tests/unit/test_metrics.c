@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "metrics/metrics.h"
 #include "metrics/slot.h"
 
@@ -125,6 +126,34 @@ static void test_histograms(void **state)
     assert_false(says(fixture, "NaN"));
 }
 
+/* "/xxx..." with a character of three bytes where the room for a pattern ends. */
+static void test_a_long_pattern_is_cut_between_characters(void **state)
+{
+    struct fixture *fixture = *state;
+    char pattern[SLOT_PATTERN_BYTES + 64], line[SLOT_PATTERN_BYTES + 64];
+    struct metrics *metrics = open_metrics(fixture);
+
+    for (size_t fit = 0; fit < 3; fit++) {
+        size_t whole = SLOT_PATTERN_BYTES - 1 - fit;
+        memset(pattern, 'x', sizeof pattern);
+        pattern[0] = '/';
+        snprintf(pattern + whole, sizeof pattern - whole, "\u20ac/and/on");
+        const struct route route = {.pattern = pattern, .index = 0};
+        metrics_query(metrics, &route, QUERY_MISS);
+        snprintf(line, sizeof line, "route=\"%.*s\",origin=\"miss\"} 1\n", (int)whole, pattern);
+        assert_true(says(fixture, line));
+        /* the same series again after a restart */
+        talloc_free(metrics);
+        metrics = open_metrics(fixture);
+        metrics_query(metrics, &route, QUERY_MISS);
+        line[strlen(line) - 2] = '2';
+        assert_true(says(fixture, line));
+        talloc_free(metrics);
+        unlink(mem_check(talloc_asprintf(fixture, "%s/metrics.0", fixture->directory)));
+        metrics = open_metrics(fixture);
+    }
+}
+
 /* Fills the slot through its own interface, as ever new configurations would. */
 static void test_more_routes_than_there_is_room_for(void **state)
 {
@@ -188,6 +217,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_added_up_and_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_histograms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_long_pattern_is_cut_between_characters, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_more_routes_than_there_is_room_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),
