@@ -219,7 +219,7 @@ route "{quoted}" {{
 
 def of_every_kind(stack):
     """Misses, hits, stale hits, refreshes that go well and that fail, crowds whose query goes well
-    and whose query fails, what is never cached, what is not there, and an answer past its budget."""
+    and whose query fails, what is never cached, what is not there, an answer past its budget."""
     odd = [urllib.parse.quote(re.sub(r"\{.*\}", "7", pattern)) for pattern in ODD_PATTERNS]
     statuses = {stack.ask(path)[0] for path in odd * 2 + ["/lenient", "/strict", "/slow/1"]}
     assert statuses == {200}
