@@ -72,6 +72,11 @@ def is_alive(pid):
         return False
 
 
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listing:
+        return [int(child) for child in listing.read().split()]
+
+
 def addresses(pid):
     """Where things lie in its memory, which is different after each execve."""
     with open(f"/proc/{pid}/auxv", "rb") as vector:
@@ -103,6 +108,33 @@ def make_spawn(stack):
     for pid in filter(is_alive, pids):
         os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(is_alive, pids)), "all have ended")
+    assert not [name for name in os.listdir(stack.folder) if name.startswith("findings")]
+
+
+def test_spawn_fcgi_in_the_background_starts_a_parent(stack):
+    """As the manual page has it: one pid to signal, and who dies is replaced."""
+    stack.configure(ROUTES, settings='log = "syslog"')
+    listing = stack.path("pid")
+    said = stack.path("findings")
+    subprocess.run(["spawn-fcgi", "-s", stack.socket, "-M", "0660", "-P", listing, "--",
+                    program("leeway-worker"), "-c", stack.config],
+                   check=True, stdout=subprocess.DEVNULL,
+                   env={**os.environ, "ASAN_OPTIONS": f"log_path={said}",
+                        "UBSAN_OPTIONS": f"log_path={said}"})
+    with open(listing, encoding="ascii") as text:
+        parent = int(text.read())
+    try:
+        assert os.stat(stack.socket).st_mode & 0o777 == 0o660
+        assert stack.ask("/hello")[0] == 200
+        before = wait_until(lambda: len(children_of(parent)) == 2 and children_of(parent),
+                            "the workers are there")
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: len(children_of(parent)) == 2 and before[0] not in children_of(parent),
+                   "it is replaced")
+        assert stack.ask("/hello")[0] == 200
+    finally:
+        os.kill(parent, signal.SIGTERM)
+    wait_until(lambda: not is_alive(parent), "it has ended")
     assert not [name for name in os.listdir(stack.folder) if name.startswith("findings")]
 
 
