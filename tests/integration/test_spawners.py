@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`leeway-worker -n 0` under spawners that fork by themselves: spawn-fcgi -F, where all processes
 share one socket, and Apache's mod_fcgid, which gives each its own."""
+import os
 import signal
+import subprocess
 
 import pytest
 
@@ -70,6 +72,45 @@ class Spawned:
 
     def others(self, process):
         return [other for other in self.processes if other is not process]
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listing:
+        return [int(child) for child in listing.read().split()]
+
+
+def has_ended(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_spawn_fcgi_in_the_background_starts_a_parent(stack):
+    """As the manual page has it: one pid to signal, and who dies is replaced."""
+    stack.configure(ROUTES, settings='log = "syslog"')
+    listing, said = stack.path("pid"), stack.path("findings")
+    subprocess.run(["spawn-fcgi", "-s", stack.socket, "-M", "0660", "-P", listing, "--",
+                    program("leeway-worker"), "-c", stack.config],
+                   check=True, stdout=subprocess.DEVNULL,
+                   env={**os.environ, "ASAN_OPTIONS": f"log_path={said}",
+                        "UBSAN_OPTIONS": f"log_path={said}"})
+    with open(listing, encoding="ascii") as text:
+        parent = int(text.read())
+    try:
+        assert os.stat(stack.socket).st_mode & 0o777 == 0o660
+        assert stack.ask("/hello")[0] == 200
+        before = wait_until(lambda: len(children_of(parent)) == 2 and children_of(parent),
+                            "the workers are there")
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: len(children_of(parent)) == 2 and before[0] not in children_of(parent),
+                   "it is replaced")
+        assert stack.ask("/hello")[0] == 200
+    finally:
+        os.kill(parent, signal.SIGTERM)
+    wait_until(lambda: has_ended(parent), "it has ended")
+    assert not [name for name in os.listdir(stack.folder) if name.startswith("findings")]
 
 
 def test_spawn_fcgi_a_stop_answers_what_waits(stack):

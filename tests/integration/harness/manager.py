@@ -42,6 +42,8 @@ class Manager:
             end.sendto(b"", self.socket.getsockname())
         self.thread.join()
         self.socket.close()
+        if not self.name.startswith("@"):
+            os.unlink(self.name)
         if self.listener:
             self.listener.close()
 
