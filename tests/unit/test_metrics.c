@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -154,6 +155,48 @@ static void test_a_long_pattern_is_cut_between_characters(void **state)
     }
 }
 
+/* What a slot takes of the file system, and so of memory where runtime_dir is a tmpfs. */
+static size_t bytes_taken(const struct fixture *fixture)
+{
+    char path[128];
+    struct stat found;
+
+    snprintf(path, sizeof path, "%s/metrics.0", fixture->directory);
+    assert_int_equal(stat(path, &found), 0);
+    assert_int_equal(found.st_size, sizeof(struct slot_memory));
+    return (size_t)found.st_blocks * 512;
+}
+
+/* However many routes there are, memory is taken for those that were asked for. */
+static void test_memory_is_taken_on_first_use(void **state)
+{
+    enum { MANY = 10000, USED = 100, FIXED_BYTES = 64 * 1024 };
+    struct fixture *fixture = *state;
+    struct route *many = mem_check(talloc_zero_array(fixture, struct route, MANY));
+    const struct config large = {.routes = many, .n_routes = MANY};
+    char error[256] = "";
+
+    for (size_t i = 0; i < MANY; i++) {
+        many[i].pattern = mem_check(talloc_asprintf(many, "/v%zu/{id}", i));
+        many[i].index = i;
+    }
+    struct metrics *metrics =
+        metrics_open(fixture, fixture->directory, METRICS_WORKER, &large, error, sizeof error);
+    check(metrics != NULL, "%s", error);
+    size_t at_first = bytes_taken(fixture);
+    assert_true(at_first <= FIXED_BYTES);
+    for (size_t i = 0; i < USED; i++)
+        metrics_response(metrics, &many[i * (MANY / USED)], true, false, 300);
+    size_t then = bytes_taken(fixture);
+    assert_true(then - at_first <= USED * sizeof(struct series) + FIXED_BYTES);
+    assert_true(
+        says(fixture, "route=\"/v9900/{id}\",cached=\"true\",stale=\"false\",le=\"+Inf\"} 1\n"));
+    assert_true(bytes_taken(fixture) == then);
+    for (size_t i = 0; i < MANY; i++)
+        metrics_response(metrics, &many[i], true, false, 300);
+    assert_true(bytes_taken(fixture) <= MANY * sizeof(struct series) + FIXED_BYTES);
+}
+
 /* Fills the slot through its own interface, as ever new configurations would. */
 static void test_more_routes_than_there_is_room_for(void **state)
 {
@@ -219,6 +262,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_histograms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_long_pattern_is_cut_between_characters, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_memory_is_taken_on_first_use, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_more_routes_than_there_is_room_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),
