@@ -13,65 +13,17 @@
 #include "cache/lease.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
-#include "http/uri.h"
+#include "ctl/target.h"
 #include "refresh/queue_view.h"
-
-enum { MAX_VARIABLES = 32 };
 
 /* What is known of a request, as far as it got. */
 struct explanation {
-    const char *variables[MAX_VARIABLES]; /* NAME=VALUE, as from the web server */
-    size_t n_variables;
-    int status;         /* 0, or the one it would be refused with */
-    const char *detail; /* why */
-    struct route_match match;
-    const struct route_rules *rules;
-    struct param_values values;
-    const char *base;
+    struct target target;
     bool redis; /* the rest is known */
     struct lease_answer answer;
     struct freshness_verdict verdict; /* of the entry, if there is one */
     int64_t mark_left_ms;
 };
-
-static const char *find_variable(void *data, const char *name)
-{
-    const struct explanation *found = data;
-    size_t len = strlen(name);
-
-    for (size_t i = 0; i < found->n_variables; i++)
-        if (strncmp(found->variables[i], name, len) == 0 && found->variables[i][len] == '=')
-            return found->variables[i] + len + 1;
-    return NULL;
-}
-
-static void refuse(struct explanation *found, int status, const char *detail)
-{
-    found->status = status;
-    found->detail = detail;
-}
-
-static void understand(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url,
-                       struct explanation *found)
-{
-    const struct settings *settings = &ctl->app->config->settings;
-    struct slice path, query, below;
-
-    uri_split(url, &path, &query);
-    if (!uri_below_mount(path, settings->mount, &below) ||
-        route_table_find(ctl->app->routes, below, &found->match) == 0) {
-        refuse(found, 404, "There is no such route.");
-        return;
-    }
-    found->rules = application_rules(ctl->app, found->match.route);
-    int status =
-        param_bind(ctx, &found->match, query, find_variable, found, &found->values, &found->detail);
-    if (status != 0)
-        found->status = status;
-    else
-        found->base = key_base(ctx, settings->redis.prefix, found->match.route,
-                               found->rules->fingerprint, &found->values);
-}
 
 static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
 {
@@ -79,15 +31,15 @@ static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
 
     if (redis == NULL)
         return;
-    lease_look(ctx, redis, found->base, &found->answer);
+    lease_look(ctx, redis, found->target.base, &found->answer);
     found->mark_left_ms =
-        queue_mark_left_ms(ctx, redis, &ctl->app->config->settings.redis, found->base);
+        queue_mark_left_ms(ctx, redis, &ctl->app->config->settings.redis, found->target.base);
     found->redis = found->answer.state != LEASE_AWAY && found->mark_left_ms != -1;
     if (found->answer.stored.reply == NULL)
         return;
     const struct cache_entry *entry = &found->answer.stored.entry;
     found->verdict = freshness_judge(
-        &found->rules->policy, entry->status, entry->snapshot_us,
+        &found->target.rules->policy, entry->status, entry->snapshot_us,
         redis_clock_latest_for(redis_get_clock(redis), entry->snapshot_us, clock_monotonic_us()));
 }
 
@@ -107,7 +59,7 @@ static const char *what_without_entry(const struct explanation *found)
 
 static const char *what_would_happen(const struct explanation *found)
 {
-    if (found->rules->policy.budget_us == 0)
+    if (found->target.rules->policy.budget_us == 0)
         return "run a query for itself: the budget is 0";
     if (!found->redis)
         return "run the query: Redis cannot be reached";
@@ -138,12 +90,12 @@ static const char *lease_name(const struct explanation *found)
 
 static void print_values(const struct explanation *found)
 {
-    const struct route *route = found->match.route;
+    const struct route *route = found->target.match.route;
 
     for (size_t i = 0; i < route->n_params; i++) {
         printf("%-11s $%zu %s (%s) = ", i == 0 ? "parameters" : "", i + 1, route->params[i].name,
                param_type_name(route->params[i].type));
-        ctl_print(found->values.texts[i] != NULL ? found->values.texts[i] : "NULL");
+        ctl_print(found->target.values.texts[i] != NULL ? found->target.values.texts[i] : "NULL");
         printf("\n");
     }
 }
@@ -174,7 +126,7 @@ static void print_redis(const struct explanation *found)
 
 static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
 {
-    const struct route *route = found->match.route;
+    const struct route *route = found->target.match.route;
 
     if (route != NULL) {
         printf("route       %s (%s, %s:%d)\n", route->pattern, route->name, route->place.file,
@@ -183,12 +135,13 @@ static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
                ctl_duration(ctx, route->context->budget_ms),
                ctl_duration(ctx, route->context->refresh_after_ms));
     }
-    if (found->status != 0) {
-        printf("request     would be refused with %d: %s\n", found->status, found->detail);
+    if (found->target.status != 0) {
+        printf("request     would be refused with %d: %s\n", found->target.status,
+               found->target.detail);
         return;
     }
     print_values(found);
-    printf("key         %s\n", found->base);
+    printf("key         %s\n", found->target.base);
     if (found->redis)
         print_redis(found);
     printf("request     would %s\n", what_would_happen(found));
@@ -217,21 +170,21 @@ static void write_redis(struct json_out *json, const struct explanation *found)
 
 static void write_json(const struct explanation *found)
 {
-    const struct route *route = found->match.route;
+    const struct route *route = found->target.match.route;
     struct json_out *json = json_begin();
 
     json_open_object(json, NULL);
     json_text(json, "pattern", route != NULL ? route->pattern : NULL);
     json_text(json, "route", route != NULL ? route->name : NULL);
     json_text(json, "context", route != NULL ? route->context->name : NULL);
-    json_number(json, "status", found->status);
-    json_text(json, "detail", found->status != 0 ? found->detail : NULL);
-    if (found->status == 0) {
+    json_number(json, "status", found->target.status);
+    json_text(json, "detail", found->target.status != 0 ? found->target.detail : NULL);
+    if (found->target.status == 0) {
         json_open_object(json, "parameters");
         for (size_t i = 0; i < route->n_params; i++)
-            json_text(json, route->params[i].name, found->values.texts[i]);
+            json_text(json, route->params[i].name, found->target.values.texts[i]);
         json_close_object(json);
-        json_text(json, "key", found->base);
+        json_text(json, "key", found->target.base);
         json_bool(json, "redis", found->redis);
         if (found->redis)
             write_redis(json, found);
@@ -253,9 +206,7 @@ static bool read_options(struct ctl *ctl, int argc, char **argv, struct explanat
     while ((option = getopt_long(argc, argv, "v:", options, NULL)) != -1) {
         if (option == 'j')
             ctl->json = true;
-        else if (option == 'v' && strchr(optarg, '=') != NULL && found->n_variables < MAX_VARIABLES)
-            found->variables[found->n_variables++] = optarg;
-        else
+        else if (option != 'v' || !target_add_variable(&found->target, optarg))
             return false;
     }
     return optind == argc - 1;
@@ -270,8 +221,8 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         talloc_free(ctx);
         return ctl_misused(&ctl_explain);
     }
-    understand(ctl, ctx, argv[optind], &found);
-    bool stored = found.status == 0 && found.rules->policy.budget_us > 0;
+    target_resolve(ctl, ctx, argv[optind], &found.target);
+    bool stored = found.target.status == 0 && found.target.rules->policy.budget_us > 0;
     if (stored)
         look(ctl, ctx, &found);
     if (ctl->json)
@@ -280,7 +231,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         print_text(ctx, &found);
     stored_free(&found.answer.stored);
     talloc_free(ctx);
-    if (found.status != 0)
+    if (found.target.status != 0)
         return CTL_BAD;
     return stored && !found.redis ? CTL_UNREACHABLE : CTL_OK;
 }

@@ -15,7 +15,7 @@
 #include "cache/store.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
-#include "http/uri.h"
+#include "ctl/target.h"
 
 /* One SCAN looks at so many keys, which keeps Redis busy for well under a millisecond. */
 #define SCAN_COUNT      "500"
@@ -23,9 +23,8 @@
 enum { PROGRESS_US = 1000 * 1000 };
 
 struct options {
-    const char *route;
-    const char *variables[32];
-    size_t n_variables;
+    const char *route; /* NULL: a URL is given */
+    struct target target;
 };
 
 struct purge {
@@ -39,38 +38,6 @@ struct purge {
     int64_t shown_us;
     bool to_terminal;
 };
-
-static const char *find_variable(void *data, const char *name)
-{
-    const struct options *options = data;
-    size_t len = strlen(name);
-
-    for (size_t i = 0; i < options->n_variables; i++)
-        if (strncmp(options->variables[i], name, len) == 0 && options->variables[i][len] == '=')
-            return options->variables[i] + len + 1;
-    return NULL;
-}
-
-/* The key of a URL; NULL: it means no response, which has been said. */
-static const char *base_of(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url,
-                           struct options *options)
-{
-    const struct settings *settings = &ctl->app->config->settings;
-    struct slice path, query, below;
-    struct route_match match;
-    struct param_values values;
-    const char *detail = "There is no such route.";
-
-    uri_split(url, &path, &query);
-    if (!uri_below_mount(path, settings->mount, &below) ||
-        route_table_find(ctl->app->routes, below, &match) == 0 ||
-        param_bind(ctx, &match, query, find_variable, options, &values, &detail) != 0) {
-        fprintf(stderr, "leewayctl: %s: %s\n", url, detail);
-        return NULL;
-    }
-    return key_base(ctx, settings->redis.prefix, match.route,
-                    application_rules(ctl->app, match.route)->fingerprint, &values);
-}
 
 static enum ctl_exit report(const struct ctl *ctl, int64_t deleted)
 {
@@ -89,12 +56,14 @@ static enum ctl_exit report(const struct ctl *ctl, int64_t deleted)
 static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options *options)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    const char *base = base_of(ctl, ctx, url, options);
     enum ctl_exit status = CTL_BAD;
 
-    if (base != NULL) {
+    target_resolve(ctl, ctx, url, &options->target);
+    if (options->target.status != 0) {
+        fprintf(stderr, "leewayctl: %s: %s\n", url, options->target.detail);
+    } else {
         struct redis *redis = ctl_redis(ctl);
-        int deleted = redis != NULL ? store_purge(ctx, redis, base) : -1;
+        int deleted = redis != NULL ? store_purge(ctx, redis, options->target.base) : -1;
         status = deleted != -1 ? report(ctl, deleted) : CTL_UNREACHABLE;
     }
     talloc_free(ctx);
@@ -209,7 +178,6 @@ static bool read_options(struct ctl *ctl, int argc, char **argv, struct options 
                                             {"route", required_argument, NULL, 'r'},
                                             {"variable", required_argument, NULL, 'v'},
                                             {NULL, 0, NULL, 0}};
-    static const size_t most = sizeof found->variables / sizeof found->variables[0];
     int option;
 
     optind = 0;
@@ -218,9 +186,7 @@ static bool read_options(struct ctl *ctl, int argc, char **argv, struct options 
             ctl->json = true;
         else if (option == 'r')
             found->route = optarg;
-        else if (option == 'v' && strchr(optarg, '=') != NULL && found->n_variables < most)
-            found->variables[found->n_variables++] = optarg;
-        else
+        else if (option != 'v' || !target_add_variable(&found->target, optarg))
             return false;
     }
     return found->route != NULL ? optind == argc : optind == argc - 1;

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The same steps as a worker's, with variables from the command line. */
+#include "config.h"
+
+#include "ctl/target.h"
+
+#include <string.h>
+
+#include "http/uri.h"
+
+bool target_add_variable(struct target *target, const char *variable)
+{
+    if (strchr(variable, '=') == NULL || target->n_variables == TARGET_MAX_VARIABLES)
+        return false;
+    target->variables[target->n_variables++] = variable;
+    return true;
+}
+
+static const char *find_variable(void *data, const char *name)
+{
+    const struct target *target = data;
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < target->n_variables; i++)
+        if (strncmp(target->variables[i], name, len) == 0 && target->variables[i][len] == '=')
+            return target->variables[i] + len + 1;
+    return NULL;
+}
+
+void target_resolve(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct target *target)
+{
+    const struct settings *settings = &ctl->app->config->settings;
+    struct slice path, query, below;
+
+    uri_split(url, &path, &query);
+    if (!uri_below_mount(path, settings->mount, &below) ||
+        route_table_find(ctl->app->routes, below, &target->match) == 0) {
+        target->status = 404;
+        target->detail = "There is no such route.";
+        return;
+    }
+    target->rules = application_rules(ctl->app, target->match.route);
+    target->status = param_bind(ctx, &target->match, query, find_variable, target, &target->values,
+                                &target->detail);
+    if (target->status == 0)
+        target->base = key_base(ctx, settings->redis.prefix, target->match.route,
+                                target->rules->fingerprint, &target->values);
+}

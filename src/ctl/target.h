@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a URL on the command line means: route, parameters, key. */
+#ifndef LEEWAY_CTL_TARGET_H
+#define LEEWAY_CTL_TARGET_H
+
+#include "ctl/ctl.h"
+#include "route/param.h"
+
+enum { TARGET_MAX_VARIABLES = 32 };
+
+struct target {
+    const char *variables[TARGET_MAX_VARIABLES]; /* NAME=VALUE, as from the web server */
+    size_t n_variables;
+    int status;               /* 0, or the one that a request would be refused with */
+    const char *detail;       /* why */
+    struct route_match match; /* route NULL: there is none */
+    const struct route_rules *rules;
+    struct param_values values;
+    const char *base; /* of the key; NULL: refused */
+};
+
+/* Takes the argument of -v. false: it is not NAME=VALUE, or there are too many. */
+bool target_add_variable(struct target *target, const char *variable);
+
+/* Everything made is a child of `ctx`. */
+void target_resolve(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct target *target);
+
+#endif
