@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """leeway's programs over private servers, as a user would run them."""
 import os
+import random
 import re
 import signal
 import socket
@@ -23,9 +24,17 @@ def program(name):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Not one of those that the kernel gives to clients: tests under load leave thousands of these
+    behind, and a client may take the port before the server does."""
+    while True:
+        port = random.randrange(10000, 32768)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Stack:
