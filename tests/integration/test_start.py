@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from harness import fastcgi
+from harness.manager import ACTIVATE
 from harness.stack import free_port, program
 from harness.wait import wait_until
 
@@ -17,11 +18,6 @@ ROUTES = """
 context "c" { budget = 60s }
 route "/hello" { context = "c"  sql = "select 'hello'::text as t"  shape = value }
 """
-# What systemd does with a socket unit's descriptor.
-ACTIVATE = """import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(sys.argv[2], sys.argv[2:])"""
 PROGRAMS = ["leeway-worker", "leeway-refresher"]
 
 

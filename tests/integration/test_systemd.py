@@ -225,7 +225,8 @@ def make_units(folder):
             text = unit.read()
         assert not re.search(r"@\w+@", text.replace("@system-service", "")), "all is filled in"
         with open(os.path.join(made, name), "w", encoding="utf-8") as out:
-            out.write(re.sub(r"=\S*/sbin/(leeway-\w+)", lambda found: "=" + program(found[1]), text))
+            out.write(re.sub(r"=\S*/sbin/(leeway-\w+)",
+                             lambda found: "=" + program(found[1]), text))
     return made
 
 

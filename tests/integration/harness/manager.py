@@ -87,4 +87,4 @@ class Manager:
         assert self.states() == list(wanted)
 
     def await_status(self, wanted):
-        wait_until(lambda: self.status() == wanted, f"the status is {wanted!r}, not {self.status()!r}")
+        wait_until(lambda: self.status() == wanted, f"the status is {wanted!r}")
