@@ -8,7 +8,8 @@ if [ -z "${PYTEST:-}" ]; then
     echo "no python3 with pytest, psycopg2 and redis: the integration tests are left out"
     exit 77
 fi
-for program in redis-server lighttpd spawn-fcgi apache2 nginx haproxy caddy promtool systemd-analyze; do
+for program in redis-server lighttpd spawn-fcgi apache2 nginx haproxy caddy varnishd promtool \
+    systemd-analyze; do
     if ! PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null; then
         echo "$program is not installed: the integration tests are left out"
         exit 77

@@ -10,6 +10,7 @@ import threading
 import time
 
 from harness import fastcgi, report
+from harness.ticker import Ticker
 from harness.wait import wait_until
 
 ENOUGH = 1000      # answers of each kind
@@ -29,31 +30,6 @@ route "/{name}/{{key}}" {{
   shape = object
 }}
 """ for name, budget in BUDGETS.items())
-
-
-class Ticker:
-    """Counts a row up every 20 ms, and knows since when each number has been the past."""
-
-    def __init__(self, stack):
-        stack.sql("create table tick as select 0 as n")
-        self.connection = stack.postgres.connect(stack.database)
-        self.past_since = {}
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self):
-        with self.connection.cursor() as cursor:
-            number = 0
-            while not self.stopping.wait(0.02):
-                cursor.execute("update tick set n = n + 1")
-                self.past_since[number] = time.time()
-                number += 1
-
-    def stop(self):
-        self.stopping.set()
-        self.thread.join()
-        self.connection.close()
 
 
 class Readers:
@@ -121,7 +97,7 @@ class Readers:
 
     def judge(self, name, cache_status, body, came):
         kind = kind_of(cache_status)
-        lag = max(came - body["asked"], came - self.ticker.past_since.get(body["n"], came))
+        lag = self.ticker.lag(body, came)
         self.kinds[kind] += 1
         self.oldest[kind] = max(self.oldest[kind], lag / BUDGETS[name])
         if lag >= BUDGETS[name]:

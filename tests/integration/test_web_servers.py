@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from harness import http as harness_http, report
+from harness.caches import CACHES
 from harness.wait import PATIENCE_S
 from harness.web_servers import SERVERS
 
@@ -47,7 +48,8 @@ CASES = {
     "400": ("GET", "/echo/x?n=seven", {}, 400, None),
     "health": ("GET", "/health", {}, 200, b'{"status":"ok"}\n'),
 }
-CONFIGURATIONS = [(name, kept, mount) for name, server in SERVERS.items()
+ALL = {**SERVERS, **{f"{name} as a cache": cache for name, cache in CACHES.items()}}
+CONFIGURATIONS = [(name, kept, mount) for name, server in ALL.items()
                   for kept in ((True, False) if server.has_choice else (False,))
                   for mount in ("/", "/api")]
 SEEN = {}
@@ -74,9 +76,9 @@ def serve(stack):
         settings = SETTINGS + ('mount = "/api"\n' if mount == "/api" else "")
         stack.configure(ROUTES, settings=settings)
         stack.environment = stack.sanitizer_environment()
-        if not SERVERS[name].starts_leeway:
+        if not ALL[name].starts_leeway:
             stack.worker = stack.start_worker()
-        made.append(SERVERS[name](stack, mount, kept))
+        made.append(ALL[name](stack, mount, kept))
         return made[0]
 
     yield start
@@ -119,6 +121,8 @@ def check_case(stack, client, case):
                      for name, value in headers.items()}
         told, expected, exact = stack.ask(client.prefix + path, method=method, **variables)
         assert told == status and exact == answer.body
+        if status == 304:  # RFC 9110, 15.4.5, lets a cache that makes it tell more
+            answer.headers.pop("content-type", None)
         assert without_numbers(answer.headers) == without_numbers(expected)
         check_length(answer, expected, method)
     return answer
@@ -211,8 +215,9 @@ def test_a_crowd_through_kept_connections(stack, served, name):
     assert not wrong, f"{len(wrong)} wrong, as {wrong[0]}"
 
 
-@pytest.mark.parametrize("name,kept", [("nginx", True), ("HAProxy", True), ("lighttpd (socket)", False),
-                                       ("Apache mod_proxy_fcgi", False), ("Caddy", False)])
+@pytest.mark.parametrize("name,kept", [
+    ("nginx", True), ("HAProxy", True), ("lighttpd (socket)", False),
+    ("Apache mod_proxy_fcgi", False), ("Caddy", False)])
 def test_a_reload_of_leeway_loses_no_request(stack, served, name, kept):
     """As the files say; Apache may lose one with kept connections, and says so in its file."""
     served(name, "/", kept)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from .wait import PATIENCE_S
 
+HTTPException = http.client.HTTPException
+
 
 @dataclass
 class Response:

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Varnish (6.0 or later) as a cache for leeway's contexts with `edge = true`, in front of a web
+# server such as the one of nginx.conf. On Debian: /etc/varnish/default.vcl
+#
+# Varnish does most of it right by itself: it keeps a response for `max-age` and, while it fetches
+# a new one, for `stale-while-revalidate` (its grace); it keeps nothing `private` or `no-store`;
+# and it sends an `Age`, by which a browser knows how much of `max-age` is gone. What is left to
+# do is about fractions of a second, without which a response could be seen a second too late.
+#
+# Here leeway answers below /api/, with `mount = "/api"` in leeway.conf. To give it the whole
+# host, write / for /api/ all over this file and leave `mount` out.
+
+vcl 4.1;
+
+import std;
+
+# the web server; nobody else should reach its port
+backend default {
+    .host = "127.0.0.1";
+    .port = "8080";
+    # longer than leeway's own timeouts, see nginx.conf
+    .first_byte_timeout = 15s;
+}
+
+acl inside {
+    "127.0.0.1";
+    "::1";
+}
+
+sub vcl_recv {
+    # To the web server and leeway everybody is Varnish, 127.0.0.1: the metrics must be closed here.
+    if (req.url ~ "^/api/metrics($|\?)" && client.ip !~ inside) {
+        return (synth(403));
+    }
+    # Requests with a cookie are passed on and not cached. If cookies mean nothing to the API:
+    #unset req.http.Cookie;
+}
+
+sub vcl_backend_response {
+    # A refresh that fails must not take the place of a response that is still good.
+    if (bereq.is_bgfetch && beresp.status >= 500) {
+        return (abandon);
+    }
+    # No grace but what leeway allows (Varnish's own is 10 s), and nothing kept beyond it.
+    set beresp.grace = std.duration(regsub(beresp.http.Cache-Control,
+        "^.*stale-while-revalidate=([0-9]+).*$", "\1s"), 0s);
+    set beresp.keep = 0s;
+    # Varnish counts from when the response arrives: half a second for the way here.
+    if (beresp.grace >= 1s) {
+        set beresp.grace = beresp.grace - 0.5s;
+    } else {
+        set beresp.ttl = beresp.ttl - 0.5s;
+    }
+}
+
+sub vcl_deliver {
+    # Varnish rounds Age down, which would give a browser up to one second too much: round up,
+    # and add the half second.
+    if (obj.hits > 0) {
+        set resp.http.Age = std.integer(duration = obj.age + 1.5s);
+        set resp.http.Cache-Status = resp.http.Cache-Status + ", varnish; hit";
+    }
+}

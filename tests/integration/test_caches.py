@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The promise behind shared caches: a row that changes all the time is read by browsers, each with
+a cache, through those of contrib/web, while queries are slow, no refresher runs and leeway is away.
+Nobody sees a response beyond its budget, whether shared caches may keep it (edge) or not."""
+import collections
+import functools
+import json
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import http, report
+from harness.caches import CACHES
+from harness.client_cache import ClientCache
+from harness.ticker import Ticker
+from harness.wait import wait_until
+
+BUDGET_S = 8
+# 6 s fresh and 2 s stale, or all of it fresh: whole seconds, so that no rounding is to spare
+CONTEXTS = {"edge": "edge = true  refresh_at = 0.75", "edge-fresh": "edge = true  refresh_at = 1",
+            "private": "refresh_at = 0.75"}
+SLEEP = "pg_sleep(case when random() < 0.1 then 0.6 else random() * 0.06 end)"
+ROUTES = "".join(f"""
+context "{name}" {{ budget = {BUDGET_S}s  {settings} }}
+route "/{name}/{{key}}" {{
+  context = "{name}"
+  param "key" {{ type = int }}
+  sql = "select n, extract(epoch from statement_timestamp()) as asked, $1::bigint as key
+           from tick, {SLEEP}"
+  shape = object
+}}
+""" for name, settings in CONTEXTS.items())
+# 127.0.0.2 stands for the world outside; leeway itself would let it in
+SETTINGS = 'metrics_allow = {"127.0.0.1", "127.0.0.2"}\nsocket_mode = 0666\n'
+BROWSERS = 4  # for each context
+KEYS = 40
+ROWS = []
+
+
+class Readers:
+    """Browsers that look at one page after the other."""
+
+    def __init__(self, port, ticker):
+        self.port = port
+        self.ticker = ticker
+        self.kinds = collections.defaultdict(collections.Counter)
+        self.oldest = collections.Counter()
+        self.late = collections.defaultdict(list)
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
+        self.running = []
+
+    def __enter__(self):
+        self.running = [http.Background(functools.partial(self.run, context))
+                        for context in CONTEXTS for _ in range(BROWSERS)]
+        return self
+
+    def __exit__(self, *exception):
+        self.stopping.set()
+        for reader in self.running:
+            reader.result()
+
+    def run(self, context):
+        browser = ClientCache(self.port)
+        while not self.stopping.wait(0.003):
+            use = browser.get(f"/{context}/{random.randrange(KEYS)}")
+            with self.lock:
+                self.judge(context, use)
+
+    def judge(self, context, use):
+        kinds = self.kinds[context]
+        if use is None or use.response.status != 200:
+            kinds["failed"] += 1
+            return
+        lag = self.ticker.lag(json.loads(use.response.body), use.moment)
+        kinds["seen"] += 1
+        kinds[use.source] += 1
+        if use.source in ("network", "304") and use.response.cache.endswith("; hit"):
+            kinds["shared"] += 1
+        self.oldest[context] = max(self.oldest[context], lag)
+        if lag >= BUDGET_S:
+            self.late[context].append((use.source, lag, use.response.headers))
+
+    def rows(self, name):
+        for context in CONTEXTS:
+            kinds = self.kinds[context]
+            yield (name, context, kinds["seen"], kinds["cache"] + kinds["cache, stale"],
+                   kinds["shared"], kinds["304"], kinds["failed"],
+                   f"{self.oldest[context] / BUDGET_S:.3f}", len(self.late[context]))
+
+
+@pytest.fixture(name="rows", scope="module")
+def write_table():
+    yield ROWS
+    report.table("caches", ("cache", "context", "responses seen", "from the browser's cache",
+                            "from the shared cache", "304", "failed while leeway was away",
+                            "oldest, in budgets", "beyond the budget"), ROWS)
+
+
+@pytest.fixture(name="cached")
+def serve(stack):
+    made = []
+
+    def start(name, changes=None):
+        stack.configure(ROUTES, settings=SETTINGS, postgres="slots = 20")
+        stack.worker = stack.start_worker()
+        stack.refresher = stack.start_refresher()
+        made.append(CACHES[name](stack, changes=changes))
+        return made[0]
+
+    yield start
+    for cache in made:
+        cache.stop()
+
+
+def pass_time(seconds):
+    """What is tested is what happens meanwhile."""
+    time.sleep(seconds)
+
+
+def let_no_refresher_run(stack):
+    """So that responses grow as old as they may."""
+    children = stack.refresher.children()
+    for pid in children:
+        os.kill(pid, signal.SIGSTOP)
+    pass_time(BUDGET_S + 1)
+    for pid in children:
+        os.kill(pid, signal.SIGCONT)
+
+
+def be_away(stack):
+    stack.worker.stop()
+    pass_time(2.5)
+    stack.worker = stack.start_worker(name="worker-again")
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_nobody_sees_a_response_beyond_its_budget(stack, cached, rows, name):
+    cached(name)
+    ticker = Ticker(stack)
+    try:
+        with Readers(stack.port, ticker) as readers:
+            pass_time(3)
+            let_no_refresher_run(stack)
+            be_away(stack)
+            pass_time(3)
+    finally:
+        ticker.stop()
+    rows.extend(readers.rows(name))
+    print(readers.kinds)
+    assert not any(readers.late.values()), {context: (len(late), late[:3])
+                              for context, late in readers.late.items()}
+    for kinds in readers.kinds.values():
+        assert kinds["cache"] > 500 and kinds["network"] > 50
+    assert readers.kinds["edge"]["cache, stale"] > 50
+    assert readers.kinds["edge"]["shared"] > 50
+    assert readers.kinds["private"]["shared"] == 0
+
+
+# what makes the samples right, taken out of them
+CARELESS = {
+    "nginx": {"    fastcgi_ignore_headers Cache-Control Expires;\n": "",
+              "    fastcgi_no_cache $leeway_not_stored;\n": "",
+              '    HIT "no-cache";\n': ""},
+    "Varnish": {"beresp.grace - 0.5s": "beresp.grace", "beresp.ttl - 0.5s": "beresp.ttl",
+                "obj.age + 1.5s": "obj.age"},
+}
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_without_these_settings_somebody_does(stack, cached, name):
+    """That is, the test above would see it."""
+    cached(name, CARELESS[name])
+    ticker = Ticker(stack)
+    try:
+        with Readers(stack.port, ticker) as readers:
+            wait_until(lambda: readers.late["edge-fresh"], "one is seen beyond its budget", 60)
+    finally:
+        ticker.stop()
+    assert not readers.late["private"]
