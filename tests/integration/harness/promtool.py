@@ -35,10 +35,10 @@ def kinds(text):
 def histograms(text):
     """Of every histogram and its labels: its buckets in the order of the text as pairs of bound and
     number, its sum and its count."""
-    found = {}
+    found, declared = {}, kinds(text)
     for (name, labels), value in parse(text).items():
         base, _, part = name.rpartition("_")
-        if kinds(text).get(base) != "histogram":
+        if declared.get(base) != "histogram":
             continue
         rest = tuple(label for label in labels if label[0] != "le")
         entry = found.setdefault((base, rest), {"buckets": [], "sum": None, "count": None})
