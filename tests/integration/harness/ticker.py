@@ -4,6 +4,11 @@ import threading
 import time
 
 
+# For so long a busy machine may keep a reader from running, and it looks at what came in time only
+# then. That no response left too late, be it by less, is for leeway_budget_exceeded_total to say.
+READER_DELAY_S = 0.05
+
+
 class Ticker:
     """Counts a row up every 20 ms, and knows since when each number has been the past."""
 
