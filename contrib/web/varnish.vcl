@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Varnish (6.0 or later) as a cache for leeway's contexts with `edge = true`, in front of a web
+# Varnish (tested: 7.1) as a cache for leeway's contexts with `edge = true`, in front of a web
 # server such as the one of nginx.conf. On Debian: /etc/varnish/default.vcl
 #
 # Varnish does most of it right by itself: it keeps a response for `max-age` and, while it fetches

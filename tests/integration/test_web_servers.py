@@ -19,7 +19,7 @@ route "/hello" { context = "c"  sql = "select 'hello'::text as t"  shape = value
 route "/echo/{text}" {
   context = "c"
   param "text" { type = text }
-  param "q" { type = text  default = "" }
+  param "q" { type = text  default = ""  max_length = 65536 }
   param "n" { type = int  default = "1" }
   sql = "select $1::text as text, $2::text as q, $3::int as n"
   shape = object
@@ -45,6 +45,8 @@ CASES = {
     "405": ("DELETE", "/hello", {}, 405, None),
     "OPTIONS": ("OPTIONS", "/hello", {}, 204, b""),
     "200 kB": ("GET", "/large", {}, 200, b'"' + b"leeway-" * 28572 + b'"'),
+    "7 kB of query": ("GET", "/echo/x?q=" + 7000 * "q", {}, 200,
+                      b'{"text":"x","q":"%s","n":1}' % (7000 * b"q")),
     "400": ("GET", "/echo/x?n=seven", {}, 400, None),
     "health": ("GET", "/health", {}, 200, b'{"status":"ok"}\n'),
 }
@@ -62,7 +64,7 @@ def label(name, kept):
 @pytest.fixture(name="table", scope="module")
 def write_table():
     yield SEEN
-    columns = [*CASES, "metrics kept inside", "CORS", "Content-Length"]
+    columns = [*CASES, "9 kB of query", "metrics kept inside", "CORS", "Content-Length"]
     report.table("web_servers", ("server", "mount", *columns),
                  [(server, mount, *(seen.get(column, "-") for column in columns))
                   for (server, mount), seen in SEEN.items()])
@@ -171,6 +173,9 @@ def test_what_leeway_answers_gets_through(stack, served, table, name, kept, moun
         seen[case] = str(answer.status)
         if case in ("200 kB", "HEAD of 200 kB"):
             seen["Content-Length"] = answer.headers.get("content-length", "chunked")
+    long = client.ask("GET", "/echo/x?q=" + 9000 * "q")
+    seen["9 kB of query"] = str(long.status)
+    assert long.status in (400, 414, 431)
     check_metrics(client)
     seen["metrics kept inside"] = "yes"
     check_cors(client)
