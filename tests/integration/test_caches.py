@@ -85,6 +85,12 @@ class Readers:
         if lag >= BUDGET_S:
             self.late[context].append((use.source, lag, use.response.headers))
 
+    def are_enough(self):
+        with self.lock:
+            return all(self.kinds[context]["cache"] > 500 and self.kinds[context]["network"] > 100
+                       for context in CONTEXTS) and \
+                self.kinds["edge"]["shared"] > 100 and self.kinds["edge"]["cache, stale"] > 100
+
     def rows(self, name):
         for context in CONTEXTS:
             kinds = self.kinds[context]
@@ -147,17 +153,12 @@ def test_nobody_sees_a_response_beyond_its_budget(stack, cached, rows, name):
             pass_time(3)
             let_no_refresher_run(stack)
             be_away(stack)
-            pass_time(3)
+            wait_until(readers.are_enough, "enough is seen", 60)
     finally:
         ticker.stop()
     rows.extend(readers.rows(name))
-    print(readers.kinds)
     assert not any(readers.late.values()), {context: (len(late), late[:3])
                               for context, late in readers.late.items()}
-    for kinds in readers.kinds.values():
-        assert kinds["cache"] > 500 and kinds["network"] > 50
-    assert readers.kinds["edge"]["cache, stale"] > 50
-    assert readers.kinds["edge"]["shared"] > 50
     assert readers.kinds["private"]["shared"] == 0
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """leeway's programs over private servers, as a user would run them."""
 import os
+import random
 import re
 import signal
 import socket
@@ -23,9 +24,16 @@ def program(name):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the system gives to outgoing connections, of which tests make thousands: one
+    of them might take it before the server does."""
+    while True:
+        port = random.randrange(10000, 32768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Stack:
