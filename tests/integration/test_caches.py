@@ -162,6 +162,26 @@ def test_nobody_sees_a_response_beyond_its_budget(stack, cached, rows, name):
     assert readers.kinds["private"]["shared"] == 0
 
 
+@pytest.mark.parametrize("name", CACHES)
+def test_what_comes_out_of_a_shared_cache(stack, cached, name):
+    cached(name)
+    Ticker(stack).stop()
+    from_shared = f", {name.lower()}; hit"
+    first, second = stack.get("/edge/1"), stack.get("/edge/1")
+    assert not first.cache.endswith(from_shared) and second.cache.endswith(from_shared)
+    assert second.body == first.body and second.headers["etag"] == first.headers["etag"]
+    assert second.control == "no-cache" if name == "nginx" else int(second.headers["age"]) >= 1
+    head = stack.get("/edge/1", method="HEAD")
+    assert (head.status, head.body, head.headers["etag"]) == (200, b"", first.headers["etag"])
+    assert stack.get("/edge/1", If_None_Match=first.headers["etag"]).status == 304
+    assert stack.get("/edge/1", method="DELETE").status == 405
+    for path in ("/private/1", "/edge/x", "/nowhere"):
+        for _ in range(2):
+            answer = stack.get(path)
+            assert not (answer.cache or "").endswith(from_shared), path
+            assert answer.control.startswith("private, " if answer.status == 200 else "no-store")
+
+
 # what makes the samples right, taken out of them
 CARELESS = {
     "nginx": {"    fastcgi_ignore_headers Cache-Control Expires;\n": "",
