@@ -194,7 +194,7 @@ class Crowd:
         self.futures = [self.pool.submit(self.run, number) for number in range(clients)]
 
     def run(self, number):
-        client = http.Kept(self.port)
+        client = http.Kept(self.port, patient=False)
         wrong = []
         for turn in range(self.requests):
             answer = client.request(f"/echo/{number}?n={turn % 5}")

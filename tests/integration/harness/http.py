@@ -50,19 +50,20 @@ def request_over(connection, path, method="GET", headers=None):
 
 
 class Kept:
-    """A client that keeps its connection, as browsers do."""
+    """A client that keeps its connection, as browsers do; with `patient` it asks once more, on a
+    new one, if the server has closed the kept one meanwhile."""
 
-    def __init__(self, port):
+    def __init__(self, port, patient=True):
+        self.patient = patient
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
 
     def request(self, path, method="GET", headers=None):
-        """Once more on a new connection if the server has closed the kept one meanwhile."""
         was_open = self.connection.sock is not None
         try:
             return request_over(self.connection, path, method, headers)
         except (ConnectionError, HTTPException):
             self.connection.close()
-            if not was_open:
+            if not (was_open and self.patient):
                 raise
             return self.request(path, method, headers)
 
