@@ -2,15 +2,13 @@
 """Every configuration in contrib/web as it is: each web server passes on what leeway answers,
 mounted at / and at /api, with connections to leeway that are kept and that are not."""
 import concurrent.futures
-import http.client
 import re
 import signal
 
 import pytest
 
-from harness import http as harness_http, report
+from harness import http, report
 from harness.caches import CACHES
-from harness.wait import PATIENCE_S
 from harness.web_servers import SERVERS
 
 ROUTES = """
@@ -95,11 +93,11 @@ class Client:
         self.port = stack.port
         self.prefix = mount.rstrip("/")
 
-    def ask(self, method, path, headers=None, source="127.0.0.1"):
+    def ask(self, method, path, headers=None, source=None):
         return self.ask_exactly(method, self.prefix + path, headers, source)
 
-    def ask_exactly(self, method, target, headers=None, source="127.0.0.1"):
-        return harness_http.request(self.port, target, method, headers, source)
+    def ask_exactly(self, method, target, headers=None, source=None):
+        return http.request(self.port, target, method, headers, source)
 
 
 def without_numbers(headers):
@@ -196,16 +194,13 @@ class Crowd:
         self.futures = [self.pool.submit(self.run, number) for number in range(clients)]
 
     def run(self, number):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        client = http.Kept(self.port, patient=False)
         wrong = []
         for turn in range(self.requests):
-            connection.request("GET", f"/echo/{number}?n={turn % 5}")
-            answer = connection.getresponse()
-            body = answer.read()
+            answer = client.request(f"/echo/{number}?n={turn % 5}")
             if answer.status != 200 or \
-                    body != b'{"text":"%d","q":"","n":%d}' % (number, turn % 5):
-                wrong.append((answer.status, body))
-        connection.close()
+                    answer.body != b'{"text":"%d","q":"","n":%d}' % (number, turn % 5):
+                wrong.append((answer.status, answer.body))
         return wrong
 
     def wrong(self):

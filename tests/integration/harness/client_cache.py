@@ -38,9 +38,9 @@ class Use:
 
 class ClientCache:
     def __init__(self, port):
-        self.port = port
+        self.connection, self.beside = http.Kept(port), http.Kept(port)
         self.entries = {}
-        self.refreshing = {}
+        self.refreshing = None
 
     def get(self, path):
         now = time.time()  # before it is judged, or a pause of this thread would count as lateness
@@ -53,11 +53,11 @@ class ClientCache:
             if "no-cache" not in allowed and late < allowed.get("stale-while-revalidate", 0):
                 self.refresh(path)
                 return Use(stored.response, "cache, stale", now)
-        return self.fetch_or_fall_back(path, stored)
+        return self.fetch_or_fall_back(self.connection, path, stored)
 
-    def fetch_or_fall_back(self, path, stored):
+    def fetch_or_fall_back(self, connection, path, stored):
         try:
-            use = self.fetch(path, stored)
+            use = self.fetch(connection, path, stored)
         except (OSError, http.HTTPException):
             use = None
         failed = use is None or use.response.status >= 500
@@ -72,17 +72,15 @@ class ClientCache:
         return late < allowed.get("stale-if-error", 0)
 
     def refresh(self, path):
-        """One at a time for each path, behind the user's back."""
-        before = self.refreshing.get(path)
-        if before is None or before.done():
-            self.refreshing[path] = http.Background(
-                lambda: self.fetch_or_fall_back(path, self.entries.get(path)))
+        """One at a time, behind the user's back."""
+        if self.refreshing is None or self.refreshing.done():
+            self.refreshing = http.Background(lambda: self.fetch_or_fall_back(
+                self.beside, path, self.entries.get(path)))
 
-    def fetch(self, path, stored):
+    def fetch(self, connection, path, stored):
         sent, moment = time.monotonic(), time.time()
         etag = stored and stored.response.headers.get("etag")
-        response = http.request(self.port, path,
-                                headers={"If-None-Match": etag} if etag else {})
+        response = connection.request(path, headers={"If-None-Match": etag} if etag else {})
         came = time.monotonic()
         source = "network"
         if response.status == 304:

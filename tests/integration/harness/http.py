@@ -28,21 +28,44 @@ class Response:
         return json.loads(self.body)
 
 
-def request(port, path, method="GET", headers=None, source="127.0.0.1"):
+def request(port, path, method="GET", headers=None, source=None):
     """`source` is the client's own address."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S,
-                                            source_address=(source, 0))
+                                            source_address=source and (source, 0))
     try:
-        connection.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in (headers or {}).items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
-        body = response.read()
-        return Response(response.status,
-                        {name.lower(): value for name, value in response.getheaders()}, body)
+        return request_over(connection, path, method, headers)
     finally:
         connection.close()
+
+
+def request_over(connection, path, method="GET", headers=None):
+    connection.putrequest(method, path, skip_accept_encoding=True)
+    for name, value in (headers or {}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    body = response.read()
+    return Response(response.status,
+                    {name.lower(): value for name, value in response.getheaders()}, body)
+
+
+class Kept:
+    """A client that keeps its connection, as browsers do; with `patient` it asks once more, on a
+    new one, if the server has closed the kept one meanwhile."""
+
+    def __init__(self, port, patient=True):
+        self.patient = patient
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+
+    def request(self, path, method="GET", headers=None):
+        was_open = self.connection.sock is not None
+        try:
+            return request_over(self.connection, path, method, headers)
+        except (ConnectionError, HTTPException):
+            self.connection.close()
+            if not (was_open and self.patient):
+                raise
+            return self.request(path, method, headers)
 
 
 class Background:

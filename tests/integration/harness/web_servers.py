@@ -182,7 +182,8 @@ class ApacheProxy(Apache):
 
 
 class ApacheFcgid(Apache):
-    """What it starts runs as another user if we are root, and has to get at all of this."""
+    """mod_fcgid starts leeway-worker by itself and gives each process a socket as descriptor 0.
+    What it starts runs as another user if we are root, and has to get at all of this."""
 
     sample = "apache-fcgid.conf"
     starts_leeway = True
@@ -205,7 +206,19 @@ class ApacheFcgid(Apache):
         return super().around() + f"""
 FcgidIPCDir "{self.stack.path('fcgid')}"
 FcgidProcessTableFile "{self.stack.path('fcgid/table')}"
+FcgidIdleScanInterval 1
 """
+
+    def processes(self):
+        """Pids of the leeway-worker processes that it has started."""
+        return [int(name) for name in os.listdir("/proc")
+                if name.isdigit() and self.is_ours(name)]
+
+    def is_ours(self, pid):
+        try:
+            return os.readlink(f"/proc/{pid}/exe") == self.binary
+        except OSError:
+            return False
 
 
 class Haproxy(Server):
