@@ -5,6 +5,7 @@
 
 #include "source/session.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ struct session {
     int64_t started_us; /* when the query's first step was sent */
     ev_io io;
     ev_timer deadline;
+    bool late; /* the deadline has been put off once */
 };
 
 static void start_step(struct session *session, enum session_step step);
@@ -442,6 +444,7 @@ static void start_query(struct session *session)
     int64_t limit_ms = session->query->request.limit_ms;
 
     session->started_us = clock_monotonic_us();
+    session->late = false;
     set_deadline(session,
                  limit_ms < settings->statement_timeout_ms ? limit_ms : limit_ms + SERVER_FIRST_MS);
     if (settings->prepared)
@@ -584,12 +587,31 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
         take_results(session);
 }
 
+/* Whether the server has done its part and it is us who are late, as after the process was stopped
+   or the machine had no time for it: then what has come is looked at first. */
+static bool is_our_delay(const struct session *session)
+{
+    struct pollfd fd = {.fd = session->io.fd};
+
+    if (!ev_is_active(&session->io))
+        return false;
+    fd.events = (short)(((session->io.events & EV_READ) != 0 ? POLLIN : 0) |
+                        ((session->io.events & EV_WRITE) != 0 ? POLLOUT : 0));
+    return poll(&fd, 1, 0) == 1;
+}
+
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct session *session = timer->data;
 
     (void)loop;
     (void)events;
+    /* once: a result that comes in drops must not go on for ever */
+    if (!session->late && is_our_delay(session)) {
+        session->late = true;
+        set_deadline(session, SERVER_FIRST_MS);
+        return;
+    }
     if (session->step == STEP_CONNECT || session->step == STEP_SETUP) {
         if (PQstatus(session->conn) == CONNECTION_BAD)
             log_connection(session, "cannot connect to postgres");

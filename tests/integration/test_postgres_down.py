@@ -2,6 +2,8 @@
 """Without Postgres hits go on, misses are 503, and a context may allow more."""
 import os
 import re
+import signal
+import time
 
 import pytest
 
@@ -228,3 +230,20 @@ def test_a_server_in_recovery_is_not_asked(stack, standby):
     assert "postgres is in recovery" in stack.worker.log_text()
     stack.sql("select pg_promote()")
     assert await_answer(stack, "/items/8").json()["id"] == 8
+
+
+def test_a_worker_that_was_stopped_does_not_blame_the_server(stack):
+    """It finds its deadlines past, and what came in the meantime: that is looked at first."""
+    start(stack, refresher=False, workers=1, postgres="statement_timeout = 1s")
+    worker, = stack.worker.children()
+    with stack.gate():
+        asked = stack.get_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        os.kill(worker, signal.SIGSTOP)
+    wait_until(lambda: not stack.sql("select 1 from pg_locks where locktype = 'advisory'"),
+               "the query is over")
+    time.sleep(1.5)  # past statement_timeout, which is what is tested
+    os.kill(worker, signal.SIGCONT)
+    assert (asked.result().status, asked.result().body) == (200, b"1")
+    assert stack.get("/items/7").status == 200, "the breaker is closed"
+    assert count_lines(stack, "timed out") == 0
