@@ -589,7 +589,7 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
 
 /* Whether the server has done its part and it is us who are late, as after the process was stopped
    or the machine had no time for it: then what has come is looked at first. */
-static bool is_our_delay(const struct session *session)
+static bool is_our_delay(struct session *session)
 {
     struct pollfd fd = {.fd = session->io.fd};
 
