@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the benchmarks have in common. Loopback only, and each load is bounded in time."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "../../../tests/integration"))

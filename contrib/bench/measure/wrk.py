@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Load by wrk: so many connections, each asking again as soon as it is answered."""
+import json
+import os
+import subprocess
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrk.lua")
+
+
+class Run:
+    """One run's figures. `permille_ms`: the latency below which so many thousandths lie, 0 to 999,
+    then 99.99 % and the longest."""
+
+    def __init__(self, report):
+        self.requests = report["requests"]
+        self.seconds = report["seconds"]
+        self.permille_ms = [micros / 1000 for micros in report["permille_us"]]
+        self.errors = {name: report[name]
+                       for name in ("connect", "read", "write", "status", "timeout")
+                       if report[name]}
+        self.cpu = {}  # name: microseconds a request
+
+    @property
+    def rate(self):
+        return self.requests / self.seconds
+
+    def percentile(self, percent):
+        return self.permille_ms[round(percent * 10)]
+
+    @property
+    def slowest(self):
+        return self.permille_ms[-1]
+
+
+def run(port, work, connections, seconds, timeout=5):
+    """`work` is a path, or ("keys", PREFIX, COUNT)."""
+    if isinstance(work, str):
+        work = ("same", work)
+    out = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", f"--timeout={timeout}", "-s", SCRIPT,
+         f"http://127.0.0.1:{port}", "--", *map(str, work)],
+        check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
+    return Run(json.loads(out.splitlines()[-1]))
