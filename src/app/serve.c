@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app/gauges.h"
+#include "app/lookup.h"
 #include "app/recent.h"
 #include "app/respond.h"
 #include "base/clock.h"
@@ -25,10 +26,26 @@ enum {
     MAX_MARK_MS = 60 * 1000,
 };
 
+/* The job for a stale hit, made while the visit still lives. */
+struct refresh_wish {
+    SIMPLEQ_ENTRY(refresh_wish) link;
+    const struct route *route;
+    char *base;
+    char *job;
+    size_t job_len;
+    int64_t mark_ms;
+};
+
+SIMPLEQ_HEAD(refresh_wishes, refresh_wish);
+
 struct server {
     struct backend *backend;
     struct flights *flights;
     struct recent *asked; /* keys whose refresh was asked for */
+    struct lookups lookups;
+    /* What look-ups have led to and has to wait for the last reply. */
+    struct visit_list to_fill;
+    struct refresh_wishes wishes;
 };
 
 struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
@@ -38,6 +55,9 @@ struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
     server->backend = backend;
     server->flights = flights_new(server, backend);
     server->asked = recent_new(server);
+    lookups_init(&server->lookups);
+    TAILQ_INIT(&server->to_fill);
+    SIMPLEQ_INIT(&server->wishes);
     return server;
 }
 
@@ -167,59 +187,46 @@ static struct visit *understand(struct server *server, struct request *request)
     return visit;
 }
 
-/* The job for a stale hit, made while the visit still lives. */
-struct refresh_wish {
-    bool wanted;
-    const struct route *route;
-    char *base;
-    char *job;
-    size_t job_len;
-    int64_t mark_ms;
-};
-
-static struct refresh_wish wish_refresh(struct server *server, TALLOC_CTX *ctx,
-                                        const struct visit *visit, int64_t ttl_us)
+/* Asked for behind the client's back. */
+static void wish_refresh(struct server *server, const struct visit *visit, int64_t ttl_us)
 {
     const struct redis_clock *clock = redis_get_clock(server->backend->redis);
     int64_t now_us = clock_monotonic_us();
     int64_t again_us = ttl_us < ASK_AGAIN_US ? ttl_us : ASK_AGAIN_US;
-    struct refresh_wish wish = {.wanted = false};
 
     if (recent_check_and_add(server->asked, visit->base, now_us, now_us + again_us))
-        return wish;
+        return;
     const struct job job = {
         .queued_ms = redis_clock_earliest(clock, now_us) / 1000,
         .route = visit->route->name,
         .fingerprint = visit->rules->fingerprint,
         .values = visit->values,
     };
-    wish.route = visit->route;
-    wish.base = mem_check(talloc_strdup(ctx, visit->base));
-    wish.job = job_encode(ctx, &job, &wish.job_len);
-    wish.wanted = wish.job != NULL; /* else its parameters are too long to be queued */
-    wish.mark_ms = ttl_us / 1000 < MAX_MARK_MS ? ttl_us / 1000 : MAX_MARK_MS;
-    return wish;
+    struct refresh_wish *wish = mem_check(talloc_zero(server, struct refresh_wish));
+    wish->route = visit->route;
+    wish->base = mem_check(talloc_strdup(wish, visit->base));
+    wish->job = job_encode(wish, &job, &wish->job_len);
+    wish->mark_ms = ttl_us / 1000 < MAX_MARK_MS ? ttl_us / 1000 : MAX_MARK_MS;
+    if (wish->job != NULL)
+        SIMPLEQ_INSERT_TAIL(&server->wishes, wish, link);
+    else
+        talloc_free(wish); /* its parameters are too long to be queued */
 }
 
-static void ask_for_refresh(struct server *server, TALLOC_CTX *ctx, const struct refresh_wish *wish)
+static void ask_for_refresh(struct server *server, struct refresh_wish *wish)
 {
     const struct redis_settings *settings = &server->backend->app->config->settings.redis;
     const struct redis_part job = {wish->job, wish->job_len};
 
-    if (!wish->wanted)
-        return;
-    if (queue_offer(ctx, server->backend->redis, settings, wish->base, job, wish->mark_ms) ==
+    if (queue_offer(wish, server->backend->redis, settings, wish->base, job, wish->mark_ms) ==
         QUEUE_FULL)
         metrics_refresh(server->backend->metrics, wish->route, REFRESH_DROPPED);
 }
 
-/* Answers first; the refresh is asked for behind the client's back. */
 static void serve_hit(struct server *server, struct visit *visit, const struct cache_entry *entry,
                       struct freshness_verdict verdict)
 {
     bool stale = verdict.state == FRESHNESS_STALE;
-    TALLOC_CTX *ctx = stale ? talloc_new(server) : NULL;
-    struct refresh_wish wish = {.wanted = false};
     const struct answer answer = {
         .row = stale ? ANSWER_STALE : ANSWER_FRESH,
         .verdict = verdict,
@@ -227,32 +234,43 @@ static void serve_hit(struct server *server, struct visit *visit, const struct c
     };
 
     if (stale)
-        wish = wish_refresh(server, ctx, visit, verdict.ttl_us);
+        wish_refresh(server, visit, verdict.ttl_us);
     respond_entry(visit, entry, &answer, NULL);
-    if (stale)
-        ask_for_refresh(server, ctx, &wish);
-    talloc_free(ctx);
 }
 
-static void look_up(struct server *server, struct visit *visit)
+/* A hit is answered at once, whatever the others of its turn still wait for. */
+static void take_lookup(void *data, struct visit *visit, int found, const struct stored *stored)
 {
-    struct redis *redis = server->backend->redis;
-    struct stored stored = {.reply = NULL};
+    struct server *server = data;
 
-    if (store_get(visit, redis, visit->base, &stored) != 1) {
-        flights_join(server->flights, visit, true);
-        return;
-    }
-    struct freshness_verdict verdict =
-        freshness_judge(&visit->rules->policy, stored.entry.status, stored.entry.snapshot_us,
-                        backend_now_us(server->backend, stored.entry.snapshot_us));
-    if (verdict.state == FRESHNESS_FRESH || verdict.state == FRESHNESS_STALE) {
-        serve_hit(server, visit, &stored.entry, verdict);
-    } else {
+    if (found == 1) {
+        struct freshness_verdict verdict =
+            freshness_judge(&visit->rules->policy, stored->entry.status, stored->entry.snapshot_us,
+                            backend_now_us(server->backend, stored->entry.snapshot_us));
+        if (verdict.state == FRESHNESS_FRESH || verdict.state == FRESHNESS_STALE) {
+            serve_hit(server, visit, &stored->entry, verdict);
+            return;
+        }
         visit->expired = true;
+    }
+    TAILQ_INSERT_TAIL(&server->to_fill, visit, link);
+}
+
+void serve_turn_end(struct server *server)
+{
+    struct visit *visit;
+    struct refresh_wish *wish;
+
+    lookups_run(&server->lookups, server->backend->redis, take_lookup, server);
+    while ((visit = TAILQ_FIRST(&server->to_fill)) != NULL) {
+        TAILQ_REMOVE(&server->to_fill, visit, link);
         flights_join(server->flights, visit, true);
     }
-    stored_free(&stored);
+    while ((wish = SIMPLEQ_FIRST(&server->wishes)) != NULL) {
+        SIMPLEQ_REMOVE_HEAD(&server->wishes, link);
+        ask_for_refresh(server, wish);
+        talloc_free(wish);
+    }
 }
 
 void serve_request(struct server *server, struct request *request)
@@ -274,16 +292,22 @@ void serve_request(struct server *server, struct request *request)
     struct visit *visit = understand(server, request);
     if (visit == NULL)
         return;
-    if (visit->rules->policy.budget_us == 0)
+    if (visit->rules->policy.budget_us == 0) {
         flights_join(server->flights, visit, false);
-    else
-        look_up(server, visit);
+        return;
+    }
+    lookups_add(&server->lookups, visit);
+    if (server->lookups.count == LOOKUPS_MAX)
+        serve_turn_end(server);
 }
 
 void serve_gone(struct server *server, struct request *request)
 {
     struct visit *visit = request->owner;
 
-    if (visit != NULL && visit->flight != NULL)
+    if (visit == NULL)
+        return;
+    lookups_remove(&server->lookups, visit);
+    if (visit->flight != NULL)
         flights_leave(server->flights, visit);
 }

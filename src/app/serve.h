@@ -11,8 +11,12 @@ struct server;
 
 struct server *server_new(TALLOC_CTX *ctx, struct backend *backend);
 
-/* Answers `request`, or parks it until its response has been computed. */
+/* Answers `request`, or parks it: until the turn ends, when its response is looked up, and from
+   then on until it has been computed. */
 void serve_request(struct server *server, struct request *request);
+
+/* Looks up what the requests since the last time ask for. */
+void serve_turn_end(struct server *server);
 
 /* The client of a parked request has left. */
 void serve_gone(struct server *server, struct request *request);

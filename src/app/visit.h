@@ -12,7 +12,7 @@
 struct flight;
 
 struct visit {
-    TAILQ_ENTRY(visit) link; /* in its flight's list */
+    TAILQ_ENTRY(visit) link; /* in the list of what it waits for: a look-up or a flight */
     struct backend *backend;
     struct request *request; /* talloc parent of the visit: both go together */
     const struct route *route;
@@ -20,7 +20,8 @@ struct visit {
     struct param_values values;
     const char *base;      /* of the key */
     bool expired;          /* an entry past its budget was found */
-    struct flight *flight; /* NULL: it does not wait */
+    bool looking_up;       /* it waits for the turn's end */
+    struct flight *flight; /* NULL: it does not wait for a fill */
 };
 
 TAILQ_HEAD(visit_list, visit);

@@ -42,6 +42,13 @@ static void on_request(void *data, struct request *request)
     serve_request(worker->server, request);
 }
 
+static void on_turn_end(void *data)
+{
+    const struct worker *worker = data;
+
+    serve_turn_end(worker->server);
+}
+
 static void on_gone(void *data, struct request *request)
 {
     const struct worker *worker = data;
@@ -157,6 +164,7 @@ static int start(struct worker *worker, int listen_fd, bool speaks)
         .client_timeout_ms = settings->client_timeout_ms,
         .variables = worker->app->variables,
         .on_request = on_request,
+        .on_turn_end = on_turn_end,
         .on_gone = on_gone,
         .data = worker,
     };

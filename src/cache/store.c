@@ -23,12 +23,17 @@ int store_take(redisReply *reply, struct stored *stored)
     return 1;
 }
 
-int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct stored *stored)
+void store_ask(TALLOC_CTX *ctx, struct redis *redis, const char *base)
 {
     const char *key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
 
-    return store_take(
-        redis_command(redis, (struct redis_part[]){redis_text("GET"), redis_text(key)}, 2), stored);
+    redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(key)}, 2);
+}
+
+int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct stored *stored)
+{
+    store_ask(ctx, redis, base);
+    return store_take(redis_next(redis), stored);
 }
 
 void stored_free(struct stored *stored)

@@ -17,6 +17,9 @@ struct stored {
 int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct stored *stored)
     __attribute__((warn_unused_result));
 
+/* The same as a part of a pipeline: asks, to be followed by redis_next() and store_take(). */
+void store_ask(TALLOC_CTX *ctx, struct redis *redis, const char *base);
+
 /* The same from a reply to GET, which it takes over. */
 int store_take(redisReply *reply, struct stored *stored) __attribute__((warn_unused_result));
 

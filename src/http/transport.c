@@ -29,6 +29,7 @@ enum {
     INPUT_BYTES = TRANSPORT_MAX_PARAMS_BYTES + TRANSPORT_MAX_STDIN_BYTES + 32 * 1024,
     IOV_PIECES = 64,
     HEADER_BYTES = 1024,
+    ACCEPTS_PER_TURN = 8,
     ACCEPT_PAUSE_MS = 100,
     LONGEST_BACKLOG = SOMAXCONN,
 };
@@ -43,11 +44,13 @@ enum connection_state {
 
 struct connection {
     TAILQ_ENTRY(connection) link;
+    TAILQ_ENTRY(connection) turn_link;
     struct transport *transport;
     int fd;
     enum connection_state state;
     bool answered_before; /* kept by the web server: it may stay silent */
     bool keep;            /* the current request's wish */
+    bool in_turn;         /* its request came in this turn and has not been answered yet */
     uint16_t id;          /* of the current request */
     struct request *request;
     struct buf input;        /* collected, not yet handled */
@@ -65,7 +68,8 @@ struct transport {
     struct parser *parser;
     struct connection_list connections; /* idle ones that were kept longest come first */
     size_t n_connections;
-    struct connection *handing_over; /* its request has not been answered yet */
+    struct connection_list turn; /* those in_turn */
+    ev_prepare turn_end;         /* never started, but fed behind all other events */
     bool stopping;
     struct exclusive listener;
     ev_timer accept_pause;
@@ -120,16 +124,22 @@ static void listen_again(struct transport *transport)
         exclusive_resume(&transport->listener);
 }
 
+static void leave_turn(struct connection *connection)
+{
+    if (connection->in_turn)
+        TAILQ_REMOVE(&connection->transport->turn, connection, turn_link);
+    connection->in_turn = false;
+}
+
 static int connection_destroy(struct connection *connection)
 {
     struct transport *transport = connection->transport;
 
+    leave_turn(connection);
     ev_io_stop(transport->options.loop, &connection->io);
     ev_timer_stop(transport->options.loop, &connection->timer);
     if (connection->fd != -1)
         close(connection->fd);
-    if (transport->handing_over == connection)
-        transport->handing_over = NULL;
     TAILQ_REMOVE(&transport->connections, connection, link);
     transport->n_connections--;
     listen_again(transport);
@@ -250,8 +260,7 @@ static void send_answer(struct connection *connection, const struct answer_bytes
         .body_len = bytes->body_len,
     };
     connection->written = 0;
-    if (connection->transport->handing_over == connection)
-        connection->transport->handing_over = NULL;
+    leave_turn(connection);
     int sent = send_frame(connection);
     if (sent == 0)
         keep_pending(connection, bytes->shared);
@@ -327,12 +336,27 @@ static void hand_over(struct connection *connection, struct request *request,
     connection->keep = verdict->keep;
     connection->state = CONNECTION_WAITING;
     stop_timer(connection);
-    transport->handing_over = connection;
+    if (TAILQ_EMPTY(&transport->turn))
+        ev_feed_event(transport->options.loop, &transport->turn_end, EV_CUSTOM);
+    TAILQ_INSERT_TAIL(&transport->turn, connection, turn_link);
+    connection->in_turn = true;
     transport->options.on_request(transport->options.data, request);
-    /* an answered connection may be gone by now */
-    if (transport->handing_over == connection)
+}
+
+/* Who has not been answered by now waits, and may leave meanwhile. */
+static void on_turn_end(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+    struct transport *transport = watcher->data;
+    struct connection *connection;
+
+    (void)loop;
+    (void)events;
+    if (transport->options.on_turn_end != NULL)
+        transport->options.on_turn_end(transport->options.data);
+    while ((connection = TAILQ_FIRST(&transport->turn)) != NULL) {
+        leave_turn(connection);
         watch(connection, EV_READ);
-    transport->handing_over = NULL;
+    }
 }
 
 static void read_from_socket(struct connection *connection, const struct fcgi_verdict *verdict)
@@ -564,25 +588,45 @@ static void pause_accepting(struct transport *transport)
     ev_timer_start(transport->options.loop, &transport->accept_pause);
 }
 
-static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
+/* Whether the request of the connection just accepted at `fd` waits for the end of the turn, and
+   the connection will then be closed. */
+static bool is_passing(const struct transport *transport, int fd)
 {
-    struct transport *transport = watcher->data;
+    const struct connection *last = TAILQ_LAST(&transport->turn, connection_list);
 
-    (void)loop;
-    (void)events;
+    return last != NULL && last->fd == fd && !last->keep;
+}
+
+/* true: there may be more to accept in this turn. Of connections that will be kept a worker takes
+   one a turn, so that they spread over all workers. */
+static bool accept_one(struct transport *transport)
+{
     if (transport->n_connections >= transport->options.max_connections)
         drop_first_idle(transport);
     if (transport->n_connections >= transport->options.max_connections) {
         pause_accepting(transport);
-        return;
+        return false;
     }
     int fd = accept4(transport->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd != -1) {
         peek(new_connection(transport, fd));
-    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        return is_passing(transport, fd);
+    }
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
         log_event(LOG_LEVEL_ERROR, "cannot accept", log_text("error", strerror(errno)));
         pause_accepting(transport);
     }
+    return false;
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    int accepted = 0;
+
+    (void)loop;
+    (void)events;
+    while (accept_one(watcher->data) && ++accepted < ACCEPTS_PER_TURN)
+        continue;
 }
 
 static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
@@ -633,6 +677,7 @@ static int transport_destroy(struct transport *transport)
     transport->stopping = true;
     exclusive_stop(&transport->listener);
     ev_timer_stop(loop, &transport->accept_pause);
+    ev_clear_pending(loop, &transport->turn_end);
     return 0;
 }
 
@@ -642,6 +687,10 @@ struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options 
 
     transport->options = *options;
     TAILQ_INIT(&transport->connections);
+    TAILQ_INIT(&transport->turn);
+    ev_prepare_init(&transport->turn_end, on_turn_end);
+    ev_set_priority(&transport->turn_end, EV_MINPRI);
+    transport->turn_end.data = transport;
     transport->parser = parser_new(transport, options->variables);
     /* accepted sockets inherit it; on a Unix socket it is refused and not needed */
     setsockopt(options->listen_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));

@@ -85,7 +85,7 @@ keepalive_requests 1000000000;
 
 class NginxKept(Nginx):
     name = "nginx, kept"
-    keepalive = 32
+    keepalive = 64  # as many as clients: else some connections are closed after each request
 
 
 class NginxCache(Nginx):

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Requests that are ready at the same time are looked up together, and each gets its own answer."""
+import contextlib
+import json
+import os
+import signal
+
+import pytest
+from harness import fastcgi
+from harness.wait import wait_until
+
+CLIENTS = 40
+ROUTES = """
+context "long" { budget = 1h }
+context "short" { budget = 2s  refresh_at = 0.01 }
+context "ledger" { budget = 0s }
+route "/long/{id}" {
+  context = "long"  param "id" { type = int }
+  sql = "select $1::int as id, 'long' as kind -- marker:long"  shape = object
+}
+route "/short/{id}" {
+  context = "short"  param "id" { type = int }
+  sql = "select $1::int as id, 'short' as kind -- marker:short"  shape = object
+}
+route "/ledger/{id}" {
+  context = "ledger"  param "id" { type = int }
+  sql = "select $1::int as id, 'ledger' as kind -- marker:ledger"  shape = object
+}
+"""
+
+
+@pytest.fixture(name="held")
+def one_worker_that_can_be_held(stack):
+    """What is sent within `with held():` is all there when the only worker looks."""
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_worker().children()[0]
+
+    @contextlib.contextmanager
+    def held():
+        os.kill(worker, signal.SIGSTOP)
+        yield
+        os.kill(worker, signal.SIGCONT)
+    return held
+
+
+@pytest.fixture(name="clients")
+def kept_connections(stack, held):
+    """Each has been answered once, so that all are seen in one turn."""
+    del held
+    with contextlib.ExitStack() as exits:
+        clients = [exits.enter_context(fastcgi.Connection(stack.socket)) for _ in range(CLIENTS)]
+        for client in clients:
+            client.ask("/health", keep=True)
+        yield clients
+
+
+def body_of(answer):
+    status, _, body = answer
+    return status, json.loads(body)
+
+
+def redis_reads(stack):
+    return stack.redis.client().info("stats")["total_reads_processed"]
+
+
+def test_hits_share_pipelines(stack, held, clients):
+    for number in range(CLIENTS):
+        stack.ask(f"/long/{number}")
+    before = redis_reads(stack)
+    with held():
+        for number, client in enumerate(clients):
+            client.send(fastcgi.request(f"/long/{number}", keep=True))
+    for number, client in enumerate(clients):
+        status, headers, body = client.read_answer()
+        assert status == 200 and headers["cache-status"].startswith("leeway; hit")
+        assert json.loads(body) == {"id": number, "kind": "long"}
+    # at most 16 in one; what else there is are the figures themselves and the clock
+    assert redis_reads(stack) - before < CLIENTS / 2
+
+
+def test_a_mixture_of_everything(stack, held, clients):
+    """Hits, stale hits, misses, expired and uncached ones, errors: none gets another's answer."""
+    stack.start_refresher()
+    for number in range(CLIENTS):
+        if number % 5 < 2:
+            stack.ask(("/long/%d", "/short/%d")[number % 5] % number)
+    wait_until(lambda: "detail=stale" in stack.ask("/short/1")[1]["cache-status"], "it is stale")
+    paths = ["/long/%d", "/short/%d", "/long/%d", "/ledger/%d", "/nowhere/%d"]
+    kinds = ["long", "short", "long", "ledger", None]
+    with held():
+        for number, client in enumerate(clients):
+            client.send(fastcgi.request(paths[number % 5] % number, keep=True))
+    for number, client in enumerate(clients):
+        status, answer = body_of(client.read_answer())
+        if kinds[number % 5] is None:
+            assert status == 404
+        else:
+            assert (status, answer) == (200, {"id": number, "kind": kinds[number % 5]})
+
+
+def test_clients_that_have_left(stack, held, clients):
+    """Their replies are not taken for those of the clients that are still there."""
+    for number in range(CLIENTS):
+        stack.ask(f"/long/{number}")
+    with held():
+        for number, client in enumerate(clients):
+            client.send(fastcgi.request(f"/long/{number}", keep=True))
+            if number % 3 == 0:
+                client.close()
+    for number, client in enumerate(clients):
+        if number % 3 != 0:
+            assert body_of(client.read_answer()) == (200, {"id": number, "kind": "long"})
+
+
+def test_connections_that_are_not_kept(stack, held):
+    with contextlib.ExitStack() as exits:
+        clients = [exits.enter_context(fastcgi.Connection(stack.socket)) for _ in range(CLIENTS)]
+        with held():
+            for number, client in enumerate(clients):
+                client.send(fastcgi.request(f"/long/{number % 7}"))
+        for number, client in enumerate(clients):
+            assert body_of(client.read_answer()) == (200, {"id": number % 7, "kind": "long"})
+            assert client.is_closed()
+    assert stack.executions("marker:long") == 7
+
+
+def test_redis_dies_under_a_pipeline(stack, held, clients):
+    """All are answered, past Redis."""
+    for number in range(CLIENTS):
+        stack.ask(f"/long/{number}")
+    with held():
+        for number, client in enumerate(clients):
+            client.send(fastcgi.request(f"/long/{number}", keep=True))
+        stack.redis.process.send(signal.SIGSTOP)
+    for number, client in enumerate(clients):
+        status, headers, body = client.read_answer()
+        assert status == 200 and "redis-unavailable" in headers["cache-status"]
+        assert json.loads(body)["id"] == number
+    stack.redis.process.send(signal.SIGCONT)
