@@ -4,6 +4,9 @@
 
 #include "cache/store.h"
 
+#include <string.h>
+
+#include "base/buf.h"
 #include "base/mem.h"
 
 int store_take(redisReply *reply, struct stored *stored)
@@ -25,9 +28,12 @@ int store_take(redisReply *reply, struct stored *stored)
 
 void store_ask(TALLOC_CTX *ctx, struct redis *redis, const char *base)
 {
-    const char *key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
+    struct buf key;
 
-    redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(key)}, 2);
+    buf_init(&key, ctx, strlen(base) + sizeof ":entry");
+    buf_append_str(&key, base);
+    buf_append_str(&key, ":entry");
+    redis_queue(redis, (struct redis_part[]){redis_text("GET"), {key.data, key.len}}, 2);
 }
 
 int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct stored *stored)

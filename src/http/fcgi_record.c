@@ -76,24 +76,36 @@ static void pairs_take_byte(struct pairs *pairs, unsigned char byte)
     }
 }
 
+static bool pairs_complete(const struct pairs *pairs)
+{
+    return pairs->skip == 0 && pairs->number_left == 0 && !pairs->has_name_length;
+}
+
+/* The usual pair, with lengths of one byte each and all of it there: its length; else 0. */
+static size_t short_pair(const struct pairs *pairs, const unsigned char *bytes, size_t len)
+{
+    if (len < 2 || ((bytes[0] | bytes[1]) & 0x80) != 0 || !pairs_complete(pairs))
+        return 0;
+    size_t whole = 2 + (size_t)bytes[0] + bytes[1];
+    return whole <= len ? whole : 0;
+}
+
 static void pairs_feed(struct pairs *pairs, const unsigned char *bytes, size_t len)
 {
     while (len > 0) {
-        size_t step = 1;
-        if (pairs->skip > 0) {
+        size_t step = short_pair(pairs, bytes, len);
+        if (step > 0) {
+            /* nothing of it is wanted here */
+        } else if (pairs->skip > 0) {
             step = pairs->skip < len ? (size_t)pairs->skip : len;
             pairs->skip -= step;
         } else {
+            step = 1;
             pairs_take_byte(pairs, *bytes);
         }
         bytes += step;
         len -= step;
     }
-}
-
-static bool pairs_complete(const struct pairs *pairs)
-{
-    return pairs->skip == 0 && pairs->number_left == 0 && !pairs->has_name_length;
 }
 
 enum phase { PHASE_START, PHASE_PARAMS, PHASE_STDIN };

@@ -16,19 +16,52 @@
 
 enum { REQUEST_POOL_BYTES = 4096 };
 
+/* What is always copied, in the order of `struct request`. */
+enum known {
+    KNOWN_METHOD,
+    KNOWN_TARGET,
+    KNOWN_SCRIPT_NAME,
+    KNOWN_PATH_INFO,
+    KNOWN_QUERY_STRING,
+    KNOWN_IF_NONE_MATCH,
+    KNOWN_REMOTE_ADDR,
+    KNOWN_COUNT,
+};
+
+static const char *const known_names[] = {
+    [KNOWN_METHOD] = "REQUEST_METHOD",     [KNOWN_TARGET] = "REQUEST_URI",
+    [KNOWN_SCRIPT_NAME] = "SCRIPT_NAME",   [KNOWN_PATH_INFO] = "PATH_INFO",
+    [KNOWN_QUERY_STRING] = "QUERY_STRING", [KNOWN_IF_NONE_MATCH] = "HTTP_IF_NONE_MATCH",
+    [KNOWN_REMOTE_ADDR] = "REMOTE_ADDR",
+};
+
+/* A variable that is wanted, and what one request has of it. */
+struct wanted {
+    const char *name;
+    size_t name_len;
+    const char *value; /* NULL: nothing */
+    size_t value_len;
+};
+
 struct parser {
     FCGX_Request fcgi; /* its streams point back to it: it never moves */
-    const char *const *variables;
-    size_t n_variables;
+    size_t n_wanted;   /* the known ones, then those of transport_options */
+    struct wanted *wanted;
 };
 
 struct parser *parser_new(TALLOC_CTX *ctx, const char *const *variables)
 {
     struct parser *parser = mem_check(talloc_zero(ctx, struct parser));
 
-    parser->variables = variables;
-    while (variables[parser->n_variables] != NULL)
-        parser->n_variables++;
+    parser->n_wanted = KNOWN_COUNT;
+    while (variables[parser->n_wanted - KNOWN_COUNT] != NULL)
+        parser->n_wanted++;
+    parser->wanted =
+        mem_check(talloc_zero_array(parser, struct wanted, (unsigned)parser->n_wanted));
+    for (size_t i = 0; i < parser->n_wanted; i++) {
+        const char *name = i < KNOWN_COUNT ? known_names[i] : variables[i - KNOWN_COUNT];
+        parser->wanted[i] = (struct wanted){.name = name, .name_len = strlen(name)};
+    }
     if (FCGX_Init() != 0) {
         log_message(LOG_LEVEL_ERROR, "libfcgi cannot be initialised");
         abort();
@@ -37,35 +70,71 @@ struct parser *parser_new(TALLOC_CTX *ctx, const char *const *variables)
     return parser;
 }
 
-/* Copies a variable; `missing` if it was not sent. */
-static const char *copy(struct request *request, const FCGX_Request *fcgi, const char *name,
-                        const char *missing)
+/* Of a name that is sent twice the first counts. */
+static void find_wanted(struct parser *parser)
 {
-    const char *value = FCGX_GetParam(name, fcgi->envp);
-
-    return value != NULL ? mem_check(talloc_strdup(request, value)) : missing;
+    for (size_t i = 0; i < parser->n_wanted; i++)
+        parser->wanted[i].value = NULL;
+    for (char **entry = parser->fcgi.envp; *entry != NULL; entry++) {
+        const char *equals = strchr(*entry, '=');
+        size_t len = equals != NULL ? (size_t)(equals - *entry) : 0;
+        for (size_t i = 0; i < parser->n_wanted; i++) {
+            struct wanted *wanted = &parser->wanted[i];
+            if (wanted->name_len == len && wanted->value == NULL &&
+                memcmp(*entry, wanted->name, len) == 0) {
+                wanted->value = equals + 1;
+                wanted->value_len = strlen(equals + 1);
+            }
+        }
+    }
 }
 
-static struct request *copy_request(const struct parser *parser, TALLOC_CTX *ctx)
+/* All values that were found, behind each other; the parser's then point there. */
+static void copy_found(struct parser *parser, struct request *request)
 {
-    const FCGX_Request *fcgi = &parser->fcgi;
-    struct request *request = mem_check(talloc_pooled_object(
-        ctx, struct request, (unsigned)(8 + parser->n_variables), REQUEST_POOL_BYTES));
+    size_t size = 0;
 
+    for (size_t i = 0; i < parser->n_wanted; i++)
+        if (parser->wanted[i].value != NULL)
+            size += parser->wanted[i].value_len + 1;
+    char *to = mem_check(talloc_array(request, char, size));
+    for (size_t i = 0; i < parser->n_wanted; i++) {
+        struct wanted *wanted = &parser->wanted[i];
+        if (wanted->value == NULL)
+            continue;
+        wanted->value = memcpy(to, wanted->value, wanted->value_len + 1);
+        to += wanted->value_len + 1;
+    }
+}
+
+static const char *value_of(const struct parser *parser, enum known known, const char *missing)
+{
+    const char *value = parser->wanted[known].value;
+
+    return value != NULL ? value : missing;
+}
+
+static struct request *copy_request(struct parser *parser, TALLOC_CTX *ctx)
+{
+    size_t n_variables = parser->n_wanted - KNOWN_COUNT;
+    struct request *request =
+        mem_check(talloc_pooled_object(ctx, struct request, 8, REQUEST_POOL_BYTES));
+
+    find_wanted(parser);
+    copy_found(parser, request);
     *request = (struct request){
-        .method = copy(request, fcgi, "REQUEST_METHOD", ""),
-        .target = copy(request, fcgi, "REQUEST_URI", NULL),
-        .script_name = copy(request, fcgi, "SCRIPT_NAME", ""),
-        .path_info = copy(request, fcgi, "PATH_INFO", ""),
-        .query_string = copy(request, fcgi, "QUERY_STRING", ""),
-        .if_none_match = copy(request, fcgi, "HTTP_IF_NONE_MATCH", NULL),
-        .remote_addr = copy(request, fcgi, "REMOTE_ADDR", ""),
+        .method = value_of(parser, KNOWN_METHOD, ""),
+        .target = value_of(parser, KNOWN_TARGET, NULL),
+        .script_name = value_of(parser, KNOWN_SCRIPT_NAME, ""),
+        .path_info = value_of(parser, KNOWN_PATH_INFO, ""),
+        .query_string = value_of(parser, KNOWN_QUERY_STRING, ""),
+        .if_none_match = value_of(parser, KNOWN_IF_NONE_MATCH, NULL),
+        .remote_addr = value_of(parser, KNOWN_REMOTE_ADDR, ""),
         .received_us = clock_monotonic_us(),
     };
-    request->variables =
-        mem_check(talloc_array(request, const char *, (unsigned)parser->n_variables + 1));
-    for (size_t i = 0; i < parser->n_variables; i++)
-        request->variables[i] = copy(request, fcgi, parser->variables[i], NULL);
+    request->variables = mem_check(talloc_array(request, const char *, (unsigned)n_variables + 1));
+    for (size_t i = 0; i < n_variables; i++)
+        request->variables[i] = parser->wanted[KNOWN_COUNT + i].value;
     return request;
 }
 

@@ -69,20 +69,30 @@ char *uri_decode(TALLOC_CTX *ctx, struct slice raw, enum uri_decode how, size_t 
     return text;
 }
 
+/* RFC 3986, section 2.3. */
+static bool is_unreserved(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
+}
+
 void uri_encode(struct buf *out, const char *text, size_t len)
 {
-    static const char unreserved[] = LETTERS DIGITS "-._~";
     static const char hex[] = "0123456789ABCDEF";
+    size_t plain = 0;
 
     for (size_t i = 0; i < len; i++) {
         unsigned char byte = (unsigned char)text[i];
-        if (memchr(unreserved, byte, sizeof unreserved - 1) != NULL) {
-            buf_append_char(out, text[i]);
-        } else {
-            const char escape[] = {'%', hex[byte >> 4], hex[byte & 0xf]};
-            buf_append(out, escape, sizeof escape);
+        if (is_unreserved(text[i])) {
+            plain++;
+            continue;
         }
+        const char escape[] = {'%', hex[byte >> 4], hex[byte & 0xf]};
+        buf_append(out, text + i - plain, plain);
+        buf_append(out, escape, sizeof escape);
+        plain = 0;
     }
+    buf_append(out, text + len - plain, plain);
 }
 
 /* Where the path or query of an absolute-form target begins; NULL if it is none. */

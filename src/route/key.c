@@ -71,7 +71,12 @@ char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
     struct buf out;
 
     buf_init(&out, ctx, 128);
-    buf_printf(&out, "%s:{%s.%s:", prefix, route->name, fingerprint);
+    buf_append_str(&out, prefix);
+    buf_append_str(&out, ":{");
+    buf_append_str(&out, route->name);
+    buf_append_char(&out, '.');
+    buf_append_str(&out, fingerprint);
+    buf_append_char(&out, ':');
     for (size_t i = 0; i < values->count; i++) {
         if (i > 0)
             buf_append_char(&out, '&');

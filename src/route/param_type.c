@@ -21,6 +21,14 @@ static bool parse_int(const char *text, int64_t *value)
     return num_parse_i64(text, strlen(text), value);
 }
 
+/* Neither leading zeros nor "-0". */
+static bool is_canonical_int(const char *text)
+{
+    if (*text == '-')
+        return text[1] != '0';
+    return *text != '0' || text[1] == '\0';
+}
+
 static const char *canonical_int(TALLOC_CTX *ctx, const struct param_spec *spec, const char *text)
 {
     int64_t value, bound;
@@ -31,7 +39,7 @@ static const char *canonical_int(TALLOC_CTX *ctx, const struct param_spec *spec,
         return NULL;
     if (spec->max != NULL && (!parse_int(spec->max, &bound) || value > bound))
         return NULL;
-    return mem_check(talloc_asprintf(ctx, "%" PRId64, value));
+    return is_canonical_int(text) ? text : mem_check(talloc_asprintf(ctx, "%" PRId64, value));
 }
 
 /* No leading zeros, no trailing ones behind the point, no "-0". */
