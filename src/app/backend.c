@@ -34,6 +34,9 @@ static void look_at_redis(void *data, bool up)
         freeReplyObject(info);
 }
 
+/* A large response is there up to three times while it is read and taken apart. */
+enum { KEPT_OBJECTS = 4 };
+
 struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
                             enum metrics_role role, bool speaks)
 {
@@ -54,6 +57,7 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
         talloc_free(backend);
         return NULL;
     }
+    mem_keep(KEPT_OBJECTS * (size_t)settings->max_object_bytes);
     const struct redis_options options = {
         .settings = &settings->redis,
         .client_name = role == METRICS_WORKER ? "leeway-worker" : "leeway-refresher",

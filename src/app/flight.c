@@ -119,7 +119,7 @@ static bool is_servable(enum freshness state, bool on_error)
 
 /* Answers everybody from an entry found in Redis, each by its age at that moment: of a large
    crowd the last ones may come too late for it. */
-static void end_with_stored(struct flight *flight, const struct stored *stored, bool on_error)
+static void end_with_stored(struct flight *flight, struct stored *stored, bool on_error)
 {
     struct visit *visit;
 
@@ -130,7 +130,7 @@ static void end_with_stored(struct flight *flight, const struct stored *stored, 
         answer.row =
             answer.verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED;
         if (is_servable(answer.verdict.state, on_error))
-            respond_entry(visit, &stored->entry, &answer, NULL);
+            respond_entry(visit, &stored->entry, &answer, stored_holder(stored));
         else
             respond_failure(visit, 503, true);
     }

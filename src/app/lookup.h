@@ -17,7 +17,7 @@ struct lookups {
 
 /* What became of one: `found` and `stored` as by store_get(); `stored` is freed by the caller.
    Must not ask Redis anything: replies to others are still to come. */
-typedef void lookup_fn(void *data, struct visit *visit, int found, const struct stored *stored);
+typedef void lookup_fn(void *data, struct visit *visit, int found, struct stored *stored);
 
 void lookups_init(struct lookups *lookups);
 

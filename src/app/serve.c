@@ -223,7 +223,7 @@ static void ask_for_refresh(struct server *server, struct refresh_wish *wish)
         metrics_refresh(server->backend->metrics, wish->route, REFRESH_DROPPED);
 }
 
-static void serve_hit(struct server *server, struct visit *visit, const struct cache_entry *entry,
+static void serve_hit(struct server *server, struct visit *visit, struct stored *stored,
                       struct freshness_verdict verdict)
 {
     bool stale = verdict.state == FRESHNESS_STALE;
@@ -235,11 +235,11 @@ static void serve_hit(struct server *server, struct visit *visit, const struct c
 
     if (stale)
         wish_refresh(server, visit, verdict.ttl_us);
-    respond_entry(visit, entry, &answer, NULL);
+    respond_entry(visit, &stored->entry, &answer, stored_holder(stored));
 }
 
 /* A hit is answered at once, whatever the others of its turn still wait for. */
-static void take_lookup(void *data, struct visit *visit, int found, const struct stored *stored)
+static void take_lookup(void *data, struct visit *visit, int found, struct stored *stored)
 {
     struct server *server = data;
 
@@ -248,7 +248,7 @@ static void take_lookup(void *data, struct visit *visit, int found, const struct
             freshness_judge(&visit->rules->policy, stored->entry.status, stored->entry.snapshot_us,
                             backend_now_us(server->backend, stored->entry.snapshot_us));
         if (verdict.state == FRESHNESS_FRESH || verdict.state == FRESHNESS_STALE) {
-            serve_hit(server, visit, &stored->entry, verdict);
+            serve_hit(server, visit, stored, verdict);
             return;
         }
         visit->expired = true;

@@ -10,4 +10,8 @@
 /* Returns `pointer`, never NULL. Wrap every talloc call in it. */
 void *mem_check(void *pointer);
 
+/* From now on the C library keeps up to `bytes` of freed memory instead of giving it back to the
+   kernel, which would have to be asked for every page of it again for the next large response. */
+void mem_keep(size_t bytes);
+
 #endif

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -24,6 +25,8 @@ enum {
     RETRY_MS = 250,
     /* Redis may answer a blocking command this much later than it was asked to. */
     BLOCK_OVERRUN_MS = 500,
+    /* A reply's buffer that is not grown anew, by copying, for each large response. */
+    READER_KEEPS_BYTES = 2 * 1024 * 1024,
 };
 
 /* No entry lives for longer. */
@@ -401,6 +404,7 @@ static void start_connecting(struct redis *redis)
     redisContext *context = mem_check(connect_to(settings->address));
 
     redis->context = context;
+    context->reader->maxbuf = READER_KEEPS_BYTES;
     if (context->err != 0) {
         go_down_with_context(redis);
         return;
@@ -465,21 +469,58 @@ void redis_queue(struct redis *redis, const struct redis_part *parts, size_t cou
         append(redis, parts, count);
 }
 
+static bool send_queued(redisContext *context)
+{
+    int done = 0;
+
+    while (!done)
+        if (redisBufferWrite(context, &done) != REDIS_OK)
+            return false;
+    return true;
+}
+
+/* Waits for more of a reply. In larger pieces than hiredis's own 16 KiB, of which a large response
+   would take many. NULL, or what is wrong. */
+static const char *read_more(redisContext *context)
+{
+    static char room[64 * 1024];
+    ssize_t got;
+
+    do
+        got = read(context->fd, room, sizeof room);
+    while (got == -1 && errno == EINTR);
+    if (got == -1)
+        return errno == EAGAIN ? "command timed out" : strerror(errno);
+    if (got == 0)
+        return "Server closed the connection";
+    return redisReaderFeed(context->reader, room, (size_t)got) == REDIS_OK
+               ? NULL
+               : context->reader->errstr;
+}
+
 redisReply *redis_next(struct redis *redis)
 {
+    const char *problem = NULL;
     void *reply = NULL;
 
     if (redis->state != REDIS_UP)
         return NULL;
-    if (redisGetReply(redis->context, &reply) != REDIS_OK) {
-        bool timed_out = redis->context->err == REDIS_ERR_IO && errno == EAGAIN;
-        if (timed_out)
-            go_down(redis, "command timed out");
-        else
-            go_down_with_context(redis);
+    if (!send_queued(redis->context)) {
+        go_down_with_context(redis);
         return NULL;
     }
-    return reply;
+    while (reply == NULL && problem == NULL) {
+        if (redisGetReplyFromReader(redis->context, &reply) != REDIS_OK)
+            problem = redis->context->errstr;
+        else if (reply == NULL)
+            problem = read_more(redis->context);
+    }
+    if (problem == NULL)
+        return reply;
+    char why[160]; /* what is wrong goes down with the connection */
+    snprintf(why, sizeof why, "%s", problem);
+    go_down(redis, why);
+    return NULL;
 }
 
 redisReply *redis_command(struct redis *redis, const struct redis_part *parts, size_t count)

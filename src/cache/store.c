@@ -9,6 +9,12 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
+enum { LARGE_BODY_BYTES = 64 * 1024 };
+
+struct holder {
+    redisReply *reply;
+};
+
 int store_take(redisReply *reply, struct stored *stored)
 {
     *stored = (struct stored){.reply = NULL};
@@ -42,11 +48,31 @@ int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct sto
     return store_take(redis_next(redis), stored);
 }
 
+static int holder_destroy(struct holder *holder)
+{
+    freeReplyObject(holder->reply);
+    return 0;
+}
+
+void *stored_holder(struct stored *stored)
+{
+    if (stored->holder == NULL && stored->entry.body_len >= LARGE_BODY_BYTES) {
+        struct holder *holder = mem_check(talloc(NULL, struct holder));
+        holder->reply = stored->reply;
+        talloc_set_destructor(holder, holder_destroy);
+        stored->holder = holder;
+    }
+    return stored->holder;
+}
+
 void stored_free(struct stored *stored)
 {
-    if (stored->reply != NULL)
+    if (stored->holder != NULL)
+        talloc_unlink(NULL, stored->holder);
+    else if (stored->reply != NULL)
         freeReplyObject(stored->reply);
     stored->reply = NULL;
+    stored->holder = NULL;
 }
 
 int store_purge(TALLOC_CTX *ctx, struct redis *redis, const char *base)

@@ -10,6 +10,7 @@
 struct stored {
     struct cache_entry entry;
     redisReply *reply; /* NULL: there is none */
+    void *holder;      /* NULL, or what frees the reply once nobody refers to it */
 };
 
 /* One GET of "<base>:entry". 1 and *stored, 0: no (readable) entry, -1: Redis is
@@ -22,6 +23,10 @@ void store_ask(TALLOC_CTX *ctx, struct redis *redis, const char *base);
 
 /* The same from a reply to GET, which it takes over. */
 int store_take(redisReply *reply, struct stored *stored) __attribute__((warn_unused_result));
+
+/* A talloc chunk that can be referred to, so that a large response need not be copied for a client
+   that does not take it at once. NULL: it is small, and a copy is cheaper. Belongs to `stored`. */
+void *stored_holder(struct stored *stored);
 
 /* Safe to call on a zeroed or freed one. */
 void stored_free(struct stored *stored);
