@@ -1,15 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """What a hit costs behind each web server, against a plain libfcgi program that sends the same
-bytes from memory, and the same with one GET; in turns, in one run."""
-import collections
+bytes from memory, and the same with one GET; in turns, in one run. BENCH_FRONTS, BENCH_ROUNDS and
+BENCH_SECONDS limit it."""
 import os
 
-from measure.cost import Meter
+from measure.contest import behind, hold
 from measure.fronts import FRONTS
 from measure.markdown import table
 from measure.world import World, start_leeway, start_plain
-from measure.wrk import run
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))
@@ -21,69 +20,69 @@ ROUTES = f"""
 context "c" {{ budget = 1h }}
 route "/hit" {{ context = "c"  sql = "select repeat('x', {BODY - 11}) as text"  shape = object }}
 """
-PLAIN = f"libfcgi + GET, {WORKERS}"
+FIXED = "libfcgi"
+PLAIN = "libfcgi + GET"
+LEEWAY = "leeway"
 
 
 def start_backends(world):
-    leeway = start_leeway(world, f"leeway, {WORKERS}", ROUTES, WORKERS)
-    default = start_leeway(world, f"leeway, {os.cpu_count()} (default)", ROUTES, os.cpu_count())
+    """Eight workers each, and each with its best number of them: leeway's default is one per
+    processor; the plain programs, which can only wait, have none that suits both loads, and 2, 8
+    and 16 are tried."""
+    processors = os.cpu_count()
+    leeway = start_leeway(world, f"{LEEWAY}, {WORKERS}", ROUTES, WORKERS)
+    default = start_leeway(world, f"{LEEWAY}, {processors}", ROUTES, processors)
     leeway.stack.ask("/hit")
-    _, _, stored = world.redis.client().get(world.stack.entries.only().key).partition("\n")
+    key = world.stack.entries.only().key
+    _, _, stored = world.redis.client().get(key).partition("\n")
     world.redis.client().set("plain", "Status: 200 OK\r\n" + stored)
-    return [start_plain(world, f"libfcgi, {WORKERS}", WORKERS, "fixed", BODY),
-            start_plain(world, PLAIN, WORKERS, "get", world.redis.socket, "plain"),
+    plain = [start_plain(world, f"{PLAIN}, {workers}", workers, "get", world.redis.socket, "plain")
+             for workers in (processors, WORKERS, 16)]
+    return [start_plain(world, f"{FIXED}, {WORKERS}", WORKERS, "fixed", BODY), *plain,
             leeway, default]
 
 
-def measure(world, front, backend, connections):
-    port = front.ports[backend.name]
-    run(port, "/hit", connections, 1)
-    with Meter({"worker": [backend.process], "web server": [front.process],
-                "Redis": [world.redis.process]}) as meter:
-        result = run(port, "/hit", connections, SECONDS)
-    result.cpu = meter.per(result.requests)
-    return result
+def row(name, figures, base, best):
+    return [name, figures.rate, figures.rate / best.rate,
+            *(figures.percentile(percent) for percent in (50, 95, 99)), figures.slowest,
+            figures.cpu["application"], figures.cpu["application"] / base.cpu["application"],
+            figures.cpu["web server"], figures.cpu["Redis"], str(figures.errors)]
 
 
-def mean(values):
-    values = list(values)
-    return sum(values) / len(values)
+def best_plain(found):
+    """The one with the most requests a second; of those that time out, none."""
+    plain = {name: one for name, one in found.items() if name.startswith(PLAIN)}
+    return max(plain, key=lambda name: (-plain[name].errors, plain[name].rate))
 
 
-def row(name, runs, base):
-    def of(what, among=None):
-        return mean(what(one) for one in among or runs)
-    return [name, of(lambda one: one.rate), of(lambda one: one.rate) / of(lambda one: one.rate, base),
-            *(of(lambda one, p=p: one.percentile(p)) for p in (50, 95, 99)),
-            max(one.slowest for one in runs), of(lambda one: one.cpu["worker"]),
-            of(lambda one: one.cpu["worker"]) / of(lambda one: one.cpu["worker"], base),
-            of(lambda one: one.cpu["web server"]), of(lambda one: one.cpu["Redis"]),
-            str(sum(sum(one.errors.values()) for one in runs))]
+def print_table(title, found):
+    base, best = found[f"{PLAIN}, {WORKERS}"], best_plain(found)
+    table(f"{title} (its best number: {best})",
+          ["program, workers", "req/s", "of the best GET", "p50 ms", "p95", "p99", "max",
+           "worker us/hit", f"of GET, {WORKERS}", "web server us", "Redis us", "errors"],
+          [row(name, figures, base, found[best]) for name, figures in found.items()])
 
 
-def compare(world, front, connections):
-    runs = collections.defaultdict(list)
-    for _ in range(ROUNDS):
-        for backend in front.backends:
-            runs[backend.name].append(measure(world, front, backend, connections))
-    table(f"{front.name}, {connections} connections",
-          ["program, workers", "req/s", "ratio", "p50 ms", "p95", "p99", "max",
-           "worker us/hit", "ratio", "web server us", "Redis us", "errors"],
-          [row(name, those, runs[PLAIN]) for name, those in runs.items()])
-
-
-def main():
-    with World() as world:
-        backends = start_backends(world)
-        print(f"Hits of {BODY} bytes on one key, {ROUNDS} rounds of {SECONDS} s each; "
-              f"{os.cpu_count()} processors")
-        for kind in FRONTS:
-            if ONLY is None or kind.name in ONLY.split(";"):
-                front = kind(world, backends)
-                for connections in CONNECTIONS:
-                    compare(world, front, connections)
-                front.process.stop()
+def run(world):
+    """Figures by (web server, connections), then by program."""
+    backends = start_backends(world)
+    found = {}
+    print(f"\nHits of {BODY} bytes on one key, {ROUNDS} rounds of {SECONDS} s each in turns")
+    for kind in FRONTS:
+        if ONLY is not None and kind.name not in ONLY.split(";"):
+            continue
+        front = kind(world, backends)
+        contestants = [behind(world, front, backend) for backend in backends]
+        for connections in CONNECTIONS:
+            these = hold(contestants, "/hit", connections, ROUNDS, SECONDS)
+            print_table(f"{kind.name}, {connections} connections", these)
+            found[kind.name, connections] = these
+        front.process.stop()
+    for backend in backends:
+        backend.process.stop()
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    with World() as the_world:
+        run(the_world)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The same load on several contestants in turns, so that what a machine does beside hits all."""
+from .cost import Meter
+from .wrk import run
+
+
+class Contestant:
+    """Who answers at `port`, and the processes whose cost is read, by what they are called."""
+
+    def __init__(self, name, port, watched):
+        self.name = name
+        self.port = port
+        self.watched = watched
+
+
+def behind(world, front, backend):
+    """A backend behind a web server."""
+    return Contestant(backend.name, front.ports[backend.name],
+                      {"application": [backend.process], "web server": [front.process],
+                       "Redis": [world.redis.process]})
+
+
+class Figures:
+    """The means of several runs; `slowest` and `errors` of all of them."""
+
+    def __init__(self, runs):
+        def mean(values):
+            return sum(values) / len(runs)
+
+        self.rate = mean(one.rate for one in runs)
+        self.permille_ms = [mean(points)
+                            for points in zip(*(one.permille_ms for one in runs))]
+        self.slowest = max(one.slowest for one in runs)
+        self.cpu = {name: mean(one.cpu[name] for one in runs) for name in runs[0].cpu}
+        self.errors = sum(sum(one.errors.values()) for one in runs)
+
+    def percentile(self, percent):
+        return self.permille_ms[round(percent * 10)]
+
+    @property
+    def all_cpu(self):
+        return sum(self.cpu.values())
+
+
+def hold(contestants, work, connections, rounds, seconds, warm_up=1):
+    """Figures by the contestant's name. `work` as for wrk.run()."""
+    runs = {one.name: [] for one in contestants}
+    for number in range(rounds):
+        for one in contestants:
+            if number == 0:
+                run(one.port, work, connections, warm_up)
+            with Meter(one.watched) as meter:
+                result = run(one.port, work, connections, seconds)
+            result.cpu = meter.per(max(result.requests, 1))
+            runs[one.name].append(result)
+    return {name: Figures(those) for name, those in runs.items()}
