@@ -71,23 +71,42 @@ static int make_all_rules(struct application *app, const char *file, struct conf
     return 0;
 }
 
+struct loading {
+    TALLOC_CTX *ctx;
+    const char *file;
+    struct application *app; /* NULL: *error is filled in */
+    struct config_error *error;
+};
+
+static void load(void *data)
+{
+    struct loading *loading = data;
+    struct application *app = mem_check(talloc_zero(loading->ctx, struct application));
+    struct config_error *error = loading->error;
+
+    if (config_load(app, loading->file, &app->config, error) == -1)
+        goto failed;
+    app->routes = route_table_new(app, app->config, error);
+    if (app->routes == NULL || make_all_rules(app, loading->file, error) == -1)
+        goto failed;
+    loading->app = app;
+    return;
+failed:
+    error->file = talloc_steal(loading->ctx, error->file);
+    error->text = talloc_steal(loading->ctx, error->text);
+    talloc_free(app);
+}
+
 int application_load(TALLOC_CTX *ctx, const char *file, const struct application **loaded,
                      struct config_error *error)
 {
-    struct application *app = mem_check(talloc_zero(ctx, struct application));
+    struct loading loading = {.ctx = ctx, .file = file, .error = error};
 
-    if (config_load(app, file, &app->config, error) == -1)
-        goto failed;
-    app->routes = route_table_new(app, app->config, error);
-    if (app->routes == NULL || make_all_rules(app, file, error) == -1)
-        goto failed;
-    *loaded = app;
+    mem_apart(load, &loading);
+    if (loading.app == NULL)
+        return -1;
+    *loaded = loading.app;
     return 0;
-failed:
-    error->file = talloc_steal(ctx, error->file);
-    error->text = talloc_steal(ctx, error->text);
-    talloc_free(app);
-    return -1;
 }
 
 bool application_check(const char *file)

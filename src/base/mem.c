@@ -6,6 +6,8 @@
 
 #include <limits.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -29,5 +31,39 @@ void mem_keep(size_t bytes)
     mallopt(M_MMAP_THRESHOLD, threshold < 32 << 20 ? threshold : 32 << 20);
 #else
     (void)bytes;
+#endif
+}
+
+struct apart {
+    void (*work)(void *data);
+    void *data;
+};
+
+static void *run_apart(void *data)
+{
+    const struct apart *apart = data;
+
+    apart->work(apart->data);
+    return NULL;
+}
+
+/* glibc gives each thread an arena of its own. Where there can be no thread, it is done here:
+   that is only slower. */
+void mem_apart(void (*work)(void *data), void *data)
+{
+    struct apart apart = {work, data};
+    sigset_t all, before;
+    pthread_t thread;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the thread that waits */
+    int problem = pthread_create(&thread, NULL, run_apart, &apart);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (problem == 0)
+        pthread_join(thread, NULL);
+    else
+        work(data);
+#ifdef M_TRIM_THRESHOLD
+    malloc_trim(0);
 #endif
 }

@@ -14,4 +14,9 @@ void *mem_check(void *pointer);
    kernel, which would have to be asked for every page of it again for the next large response. */
 void mem_keep(size_t bytes);
 
+/* Calls work(data) such that what it allocates lies apart from everything else, and returns when
+   it does. For what leaves much free memory in small pieces behind: later allocations would be
+   put into these, slowly, and each page that a child process writes to becomes its own. */
+void mem_apart(void (*work)(void *data), void *data);
+
 #endif
