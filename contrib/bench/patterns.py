@@ -40,7 +40,7 @@ def start_contestants(world):
     """What can be started; Node may not be there, and says so itself."""
     leeway = start_leeway(world, LEEWAY, routes(), os.cpu_count())
     kept, cache = NginxKept(world, [leeway]), NginxCache(world, [leeway])
-    varnish = Varnish(world, kept.ports[leeway.name], BUDGET_S)
+    varnish = Varnish(world, kept.ports[leeway.name], {"/": (BUDGET_S, 0)})
     contestants = [behind(world, kept, leeway),
                    Contestant("nginx's own cache", cache.ports[leeway.name],
                               {"web server": [cache.process]}),

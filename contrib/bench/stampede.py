@@ -72,10 +72,10 @@ class Contestant:
 
 
 def start_contestants(world):
-    leeway = start_leeway(world, "leeway", ROUTES, os.cpu_count(), refresher=True,
+    leeway = start_leeway(world, "leeway", ROUTES, os.cpu_count(), refreshers=1,
                           postgres="slots = 100")
     kept, plain = NginxKept(world, [leeway]), Nginx(world, [leeway])
-    varnish = Varnish(world, plain.ports["leeway"], BUDGET_S * 0.9, BUDGET_S * 0.1)
+    varnish = Varnish(world, plain.ports["leeway"], {"/": (BUDGET_S * 0.9, BUDGET_S * 0.1)})
     route = {"path": "/kept/:key", "sql": SQL.format(key="$1::int"), "params": ["key"],
              "shape": "object", "budget_s": BUDGET_S}
     found = [Contestant("leeway", kept.ports["leeway"], "/kept/")]

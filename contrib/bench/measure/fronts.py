@@ -43,23 +43,30 @@ class Nginx(Front):
     keepalive = 0      # connections kept to each backend
     http = ""          # further lines of http {}
     location = ""      # and of each location
+    locations = ("/",)
 
-    def block(self, backend):
-        port = self.ports[backend.name]
-        kept = f"keepalive {self.keepalive};" if self.keepalive else ""
-        keep_conn = "fastcgi_keep_conn on;" if self.keepalive else ""
+    def location_block(self, prefix, port):
         return f"""
-upstream u{port} {{ server unix:{backend.socket}; {kept} }}
-server {{
-  listen 127.0.0.1:{port} backlog=1024;
-  location / {{
+  location {prefix} {{
     include /etc/nginx/fastcgi_params;
     fastcgi_pass u{port};
     fastcgi_buffers 16 64k;
     fastcgi_busy_buffers_size 128k;
-    {keep_conn}
-    {self.location}
-  }}
+    {"fastcgi_keep_conn on;" if self.keepalive else ""}
+    {self.settings_of(prefix)}
+  }}"""
+
+    def settings_of(self, _prefix):
+        return self.location
+
+    def block(self, backend):
+        port = self.ports[backend.name]
+        kept = f"keepalive {self.keepalive};" if self.keepalive else ""
+        return f"""
+upstream u{port} {{ server unix:{backend.socket}; {kept} }}
+server {{
+  listen 127.0.0.1:{port} backlog=1024;
+  {"".join(self.location_block(prefix, port) for prefix in self.locations)}
 }}"""
 
     def start(self):

@@ -47,7 +47,7 @@ class Backend:
         self.workers = workers
 
 
-def start_leeway(world, name, routes, workers, refresher=False, **settings):
+def start_leeway(world, name, routes, workers, refreshers=0, **settings):
     """A Backend, and its stack as `stack`."""
     host = world.stack.beside(name.replace(" ", "-").replace(",", ""))
     host.configure(routes, workers=workers, **settings)
@@ -55,7 +55,7 @@ def start_leeway(world, name, routes, workers, refresher=False, **settings):
     os.chmod(host.socket, 0o666)
     backend = Backend(name, host.socket, process, workers)
     backend.stack = host
-    backend.refresher = host.start_refresher() if refresher else None
+    backend.refresher = host.start_refresher("-n", str(refreshers)) if refreshers else None
     return backend
 
 

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 
-SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrk.lua")
+from . import HERE
+
+HITS = "wrk.lua"
 
 
 class Run:
@@ -19,6 +21,7 @@ class Run:
                        for name in ("connect", "read", "write", "status", "timeout")
                        if report[name]}
         self.cpu = {}  # name: microseconds a request
+        self.counts = report.get("counts")  # of mixed.lua
 
     @property
     def rate(self):
@@ -32,12 +35,12 @@ class Run:
         return self.permille_ms[-1]
 
 
-def run(port, work, connections, seconds, timeout=5):
-    """`work` is a path, or ("keys", PREFIX, COUNT)."""
+def run(port, work, connections, seconds, timeout=5, script=HITS):
+    """`work` is a path, or the arguments that `script` takes."""
     if isinstance(work, str):
         work = ("same", work)
     out = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", f"--timeout={timeout}", "-s", SCRIPT,
-         f"http://127.0.0.1:{port}", "--", *map(str, work)],
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", f"--timeout={timeout}",
+         "-s", os.path.join(HERE, script), f"http://127.0.0.1:{port}", "--", *map(str, work)],
         check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
     return Run(json.loads(out.splitlines()[-1]))

@@ -126,9 +126,13 @@ postgres {{
     def start_worker(self, *options, name="worker"):
         worker = self.start_process(name, self.worker_command(*options))
         self.await_start(worker, self.worker_answers)
-        count = int(options[options.index("-n") + 1]) if "-n" in options else self.workers
+        count = self.children_wanted(options, self.workers)
         wait_until(lambda: worker.has_children(count), "all workers are there")
         return worker
+
+    @staticmethod
+    def children_wanted(options, configured):
+        return int(options[options.index("-n") + 1]) if "-n" in options else configured
 
     @staticmethod
     def await_start(process, ready):
@@ -145,7 +149,8 @@ postgres {{
     def start_refresher(self, *options, name="refresher"):
         refresher = self.start_process(
             name, [program("leeway-refresher"), "-c", self.config, *options])
-        self.await_start(refresher, lambda: refresher.has_children(1))
+        count = self.children_wanted(options, 1)
+        self.await_start(refresher, lambda: refresher.has_children(count))
         return refresher
 
     def kill_child(self, process):
