@@ -5,19 +5,21 @@ from .wrk import run
 
 
 class Contestant:
-    """Who answers at `port`, and the processes whose cost is read, by what they are called."""
+    """Who answers at `port`, and the processes whose cost is read, by what they are called. `work`
+    is what this one is asked for instead of what the others are."""
 
-    def __init__(self, name, port, watched):
+    def __init__(self, name, port, watched, work=None):
         self.name = name
         self.port = port
         self.watched = watched
+        self.work = work
 
 
-def behind(world, front, backend):
+def behind(world, front, backend, name=None, work=None):
     """A backend behind a web server."""
-    return Contestant(backend.name, front.ports[backend.name],
+    return Contestant(name or backend.name, front.ports[backend.name],
                       {"application": [backend.process], "web server": [front.process],
-                       "Redis": [world.redis.process]})
+                       "Redis": [world.redis.process]}, work)
 
 
 class Figures:
@@ -48,9 +50,9 @@ def hold(contestants, work, connections, rounds, seconds, warm_up=1):
     for number in range(rounds):
         for one in contestants:
             if number == 0:
-                run(one.port, work, connections, warm_up)
+                run(one.port, one.work or work, connections, warm_up)
             with Meter(one.watched) as meter:
-                result = run(one.port, work, connections, seconds)
+                result = run(one.port, one.work or work, connections, seconds)
             result.cpu = meter.per(max(result.requests, 1))
             runs[one.name].append(result)
     return {name: Figures(those) for name, those in runs.items()}
