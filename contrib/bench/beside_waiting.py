@@ -2,27 +2,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How long hits take beside what might hold workers up: slow misses, silent clients, half-sent
 requests, readers that take a byte at a time. Each is measured in turns with the same hits alone,
-so that the ratios mean something on a machine that is never quiet. Called by "make bench"; needs
-what the integration tests need, and runs for about a minute."""
+so that the ratios mean something on a machine that is never quiet."""
 import collections
 import multiprocessing
-import os
-import shutil
 import socket
 import statistics
-import sys
-import tempfile
 import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                                "../../tests/integration"))
-# pylint: disable=wrong-import-position
-from harness import fastcgi  # noqa: E402
-from harness.postgres import Postgres  # noqa: E402
-from harness.redis_server import Redis  # noqa: E402
-from harness.stack import Stack  # noqa: E402
-from harness.wait import wait_until  # noqa: E402
+# it is measure that makes harness known
+from measure.world import World
+
+from harness import fastcgi
+from harness.wait import wait_until
 
 ROUNDS = 5
 HITS = 600             # a round
@@ -177,30 +169,19 @@ def compare(path, name, load):
         f"{max(map(statistics.median, alone)):.2f}")
 
 
-def main():
-    folder = tempfile.mkdtemp(prefix="lw-bench-", dir="/tmp")
-    os.chmod(folder, 0o755)
-    os.makedirs(os.path.join(folder, "pg"))
-    redis, postgres = Redis(folder), Postgres(os.path.join(folder, "pg"))
-    stack = Stack(folder, postgres, redis, "postgres")
-    try:
-        stack.configure(ROUTES, workers=8, settings="client_timeout = 5m",
-                        postgres=f"slot_timeout = {SLOT_TIMEOUT_S}s")
-        stack.start_worker()
-        for uri in ("/hit", "/large"):
-            wait_until(lambda: stack.ask(uri)[0] == 200, uri)  # pylint: disable=W0640
-        print(f"Hits of 2 kB, one after another, {ROUNDS} times {HITS}; 8 workers, "
-              f"{os.cpu_count()} processors\n\n"
-              "| beside | p50 ms | p95 | p99 | max | p99 against alone | |\n"
-              "|---|---|---|---|---|---|---|")
-        for name, load in LOADS.items():
-            compare(stack.socket, name, load)
-    finally:
-        stack.stop()
-        redis.stop()
-        postgres.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+def run(world):
+    stack = world.stack
+    stack.configure(ROUTES, workers=8, settings="client_timeout = 5m",
+                    postgres=f"slot_timeout = {SLOT_TIMEOUT_S}s")
+    stack.start_worker()
+    for uri in ("/hit", "/large"):
+        wait_until(lambda: stack.ask(uri)[0] == 200, uri)  # pylint: disable=W0640
+    print(f"\nHits of 2 kB, one after another, {ROUNDS} times {HITS}; 8 workers\n\n"
+          "| beside | p50 ms | p95 | p99 | max | p99 against alone | |\n|---|---|---|---|---|---|---|")
+    for name, load in LOADS.items():
+        compare(stack.socket, name, load)
 
 
 if __name__ == "__main__":
-    main()
+    with World() as the_world:
+        run(the_world)

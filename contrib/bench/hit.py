@@ -26,9 +26,9 @@ LEEWAY = "leeway"
 
 
 def start_backends(world):
-    """Eight workers each, and each with its best number of them: leeway's default is one per
-    processor; the plain programs, which can only wait, have none that suits both loads, and 2, 8
-    and 16 are tried."""
+    """Eight workers each, and each with the number that suits it: for leeway its default of one
+    per processor, for the plain programs as many as there are clients at most, for they can only
+    wait."""
     processors = os.cpu_count()
     leeway = start_leeway(world, f"{LEEWAY}, {WORKERS}", ROUTES, WORKERS)
     default = start_leeway(world, f"{LEEWAY}, {processors}", ROUTES, processors)
@@ -37,7 +37,7 @@ def start_backends(world):
     _, _, stored = world.redis.client().get(key).partition("\n")
     world.redis.client().set("plain", "Status: 200 OK\r\n" + stored)
     plain = [start_plain(world, f"{PLAIN}, {workers}", workers, "get", world.redis.socket, "plain")
-             for workers in (processors, WORKERS, 16)]
+             for workers in (WORKERS, max(CONNECTIONS))]
     return [start_plain(world, f"{FIXED}, {WORKERS}", WORKERS, "fixed", BODY), *plain,
             leeway, default]
 

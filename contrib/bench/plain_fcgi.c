@@ -5,7 +5,8 @@
    plain_fcgi WORKERS fixed BYTES            a body of so many bytes
    plain_fcgi WORKERS get REDIS-SOCKET KEY   the string at KEY, header lines included
 
-   The listening socket is descriptor 0. Ends, with its workers, on TERM. */
+   The listening socket is descriptor 0. Ends, with its workers, on TERM; with 0 workers it serves
+   itself. */
 #include <fcgiapp.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
@@ -64,6 +65,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s WORKERS fixed BYTES | get SOCKET KEY\n", argv[0]);
         return 2;
     }
+    if (atoi(argv[1]) == 0)
+        serve(argv);
     for (int i = atoi(argv[1]); i > 0; i--) {
         if (fork() == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -67,13 +67,13 @@ def listen(path):
     return listener
 
 
-def start_plain(world, name, workers, *arguments):
-    """contrib/bench/plain_fcgi.c as a Backend."""
+def start_plain(world, name, workers, *arguments, under=()):
+    """contrib/bench/plain_fcgi.c as a Backend; `under` are words before its command."""
     file_name = name.replace(" ", "-").replace(",", "")
     path = world.stack.path(file_name + ".sock")
     with listen(path) as listener:
-        process = world.stack.start_process(
-            file_name, [program("contrib/bench/plain_fcgi"), str(workers), *map(str, arguments)],
+        process = world.stack.start_process(file_name, [
+            *under, program("contrib/bench/plain_fcgi"), str(workers), *map(str, arguments)],
             stdin=listener)
     wait_until(lambda: len(process.children()) == workers, f"{name} is there")
     return Backend(name, path, process, workers)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the figures of a report are meant to be, as rows of a table."""
+import os
+
+DEFAULT = f"leeway, {os.cpu_count()}"
+
+
+def row(what, wanted, measured, reached):
+    return [what, wanted, measured, "" if reached else "not reached"]
+
+
+def at_most(what, limit, values, unit="", digits=2):
+    """`values`: measured by where it was."""
+    return row(what, f"at most {limit:g}{unit}",
+               ", ".join(f"{where} {value:.{digits}f}" for where, value in values.items()),
+               all(value <= limit for value in values.values()))
+
+
+def at_least(what, limit, values):
+    return row(what, f"at least {limit:g}",
+               ", ".join(f"{where} {value:.2f}" for where, value in values.items()),
+               all(value >= limit for value in values.values()))
+
+
+def of_hit(found):
+    def ratio(program, plain, figure, fronts):
+        return {f"{front}/{connections}": figure(these[program]) / figure(plain(these))
+                for (front, connections), these in found.items() if fronts(front)}
+
+    def cpu(figures):
+        return figures.cpu["application"]
+
+    def eight(these):
+        return these["libfcgi + GET, 8"]
+
+    def best(these):
+        """By requests a second; one that times out is no candidate if another does not."""
+        plain = [one for name, one in these.items() if name.startswith("libfcgi + GET")]
+        return max(plain, key=lambda one: (-one.errors, one.rate))
+
+    def is_kept(front):
+        return "kept" in front
+
+    def is_not_kept(front):
+        return "kept" not in front
+
+    same, suited = "worker CPU per hit, 8 workers each", "worker CPU per hit, best number each"
+    return [
+        at_most(f"{same}, connections not kept", 0.9,
+                ratio("leeway, 8", eight, cpu, is_not_kept)),
+        at_most(f"{same}, kept", 0.65, ratio("leeway, 8", eight, cpu, is_kept)),
+        at_most(f"{suited}, not kept", 0.7, ratio(DEFAULT, best, cpu, is_not_kept)),
+        at_most(f"{suited}, kept", 0.5, ratio(DEFAULT, best, cpu, is_kept)),
+        at_least("requests a second, best number each", 1.1,
+                 ratio(DEFAULT, best, lambda one: one.rate, lambda front: front != "Apache")),
+    ]
+
+
+def of_patterns(found):
+    pairs = {f"{size}/{connections}": (these["leeway behind nginx"], these["article, after"])
+             for (size, connections), these in found.items() if "article, after" in these}
+    return [
+        at_least("requests a second against \"after\" in Node", 2,
+                 {where: ours.rate / theirs.rate for where, (ours, theirs) in pairs.items()}),
+        at_most("p99 against it", 0.34,
+                {where: ours.percentile(99) / theirs.percentile(99)
+                 for where, (ours, theirs) in pairs.items()}),
+    ]
+
+
+def of_fairness(found):
+    return [at_most("slowest of 64 clients by the median, keepalive 8, 32, 64", 20, {
+        str(keepalive): figures.slowest / figures.percentile(50)
+        for (keepalive, name), figures in found.items() if name == "leeway"}, digits=1)]
+
+
+def of_growth(found):
+    def cpu(figures):
+        return figures.cpu["application"]
+
+    def growth(series):
+        points = list(series.values())
+        return {f"{len(points)} points": cpu(points[-1]) / cpu(points[0])}
+
+    def further(name, small, large):
+        body = found["body"]
+        return (cpu(body[large][name]) - cpu(body[small][name])) / (large - small)
+
+    steps = [(2000, 30000), (30000, 500000)]
+    _, memory_kb = found["workers"]
+    return [
+        at_most("cost per further byte against the fixed body, 8 workers", 1, {
+            f"to {large}": further("leeway, 8", small, large) / further("libfcgi, 8", small, large)
+            for small, large in steps}),
+        at_most("the same, one worker per processor", 1, {
+            f"to {large}": further(DEFAULT, small, large) / further("libfcgi, 8", small, large)
+            for small, large in steps}),
+        at_most("cost per hit, 10 to 10,000 routes", 1.05, growth(found["routes"])),
+        at_most("cost per hit, 1 to 100,000 keys", 1.2, growth(found["keys"])),
+        at_most("memory of each further worker", 1, {"64 workers": memory_kb / 1024}, " MB"),
+    ]
+
+
+def of_stampede(found):
+    crowds = found["leeway"]
+    cold = crowds["cold"]
+    return [
+        at_most("stampede: queries", 1,
+                {state: outcome.queries for state, outcome in crowds.items()}, digits=0),
+        at_most("stampede, cold: slowest answer beyond its query", 10,
+                {"ms": cold.slowest_ms - 200}, " ms", digits=1),
+    ]
+
+
+def of_mixed(found):
+    ours, theirs = found["leeway"], found.get("article, after")
+    rows = [at_most("mixed load: responses past the budget", 0, {"leeway": ours.late}, digits=0)]
+    if theirs is not None:
+        rows.append(at_most("mixed load: p95 against \"after\"", 0.34, {
+            "ratio": ours.figures.percentile(95) / theirs.figures.percentile(95)}))
+    rows.append(at_most("mixed load: p99 (the usual query takes 20 ms)", 25,
+                        {"ms": ours.figures.percentile(99)}, " ms", digits=1))
+    return rows
+
+
+def targets(found):
+    rows = []
+    for name, of in {"hit": of_hit, "patterns": of_patterns, "fairness": of_fairness,
+                     "growth": of_growth, "stampede": of_stampede, "mixed": of_mixed}.items():
+        if name in found:
+            rows += of(found[name])
+    return rows
