@@ -6,6 +6,7 @@ of the connections pauses between two requests), so that latencies compare. The 
 into each body for how old it is, which costs it the same for all."""
 import os
 
+from measure.contest import Contestant
 from measure.cost import Meter
 from measure.fronts import Nginx, NginxKept
 from measure.markdown import number, table
@@ -68,21 +69,13 @@ class NginxUpdating(Nginx):
     add_header X-Cache $upstream_cache_status;"""
 
 
-class Contestant:
-    def __init__(self, name, port, prefix, watched):
-        self.name = name
-        self.port = port
-        self.prefix = prefix
-        self.watched = watched
-
-
 def start_node_contestants(world, postgres):
     nodes = [{"path": f"/{name}/:key", "sql": sql(name), "params": ["key"], "shape": "object",
               "budget_s": CONTEXTS[name][2]} for name in CONTEXTS]
     for kind in ("before", "after"):
         node = start_node(world, kind, nodes)
         if node is not None:
-            yield Contestant(node.name, node.port, "", {
+            yield Contestant(node.name, node.port, {
                 "application": [node.process], "Redis": [world.redis.process], **postgres})
 
 
@@ -96,14 +89,15 @@ def start_contestants(world):
     lifetimes = {f"/each/{name}": (0.9 * budget_s, 0.1 * budget_s)
                  for name, (_, _, budget_s, _) in CONTEXTS.items()}
     varnish = Varnish(world, plain.ports["each"], lifetimes)
-    found = [Contestant("leeway", kept.ports["leeway"], "", {
+    found = [Contestant("leeway", kept.ports["leeway"], {
         "web server": [kept.process], "application": [leeway.process, leeway.refresher],
         "Redis": [world.redis.process], **postgres})]
     found += start_node_contestants(world, postgres)
-    found.append(Contestant(cache.name, cache.ports["each"], "/each", {
-        "web server": [cache.process], "application": [each.process], **postgres}))
-    found.append(Contestant("Varnish", varnish.port, "/each", {
-        "web server": [varnish.process, plain.process], "application": [each.process], **postgres}))
+    found.append(Contestant(cache.name, cache.ports["each"], {
+        "web server": [cache.process], "application": [each.process], **postgres}, prefix="/each"))
+    found.append(Contestant("Varnish", varnish.port, {
+        "web server": [varnish.process, plain.process], "application": [each.process], **postgres},
+                            prefix="/each"))
     return found
 
 

@@ -10,6 +10,7 @@ import statistics
 import time
 
 from measure.burst import burst
+from measure.contest import Contestant
 from measure.fronts import Nginx, NginxKept
 from measure.markdown import number, table
 from measure.node import start_node
@@ -64,13 +65,6 @@ class NginxBounded(NginxUpdating):
         "fastcgi_cache_background_update on;", "")
 
 
-class Contestant:
-    def __init__(self, name, port, prefix):
-        self.name = name
-        self.port = port
-        self.prefix = prefix
-
-
 def start_contestants(world):
     leeway = start_leeway(world, "leeway", ROUTES, os.cpu_count(), refreshers=1,
                           postgres="slots = 100")
@@ -78,14 +72,14 @@ def start_contestants(world):
     varnish = Varnish(world, plain.ports["leeway"], {"/": (BUDGET_S * 0.9, BUDGET_S * 0.1)})
     route = {"path": "/kept/:key", "sql": SQL.format(key="$1::int"), "params": ["key"],
              "shape": "object", "budget_s": BUDGET_S}
-    found = [Contestant("leeway", kept.ports["leeway"], "/kept/")]
+    found = [Contestant("leeway", kept.ports["leeway"], prefix="/kept/")]
     for kind in ("before", "after"):
         node = start_node(world, kind, [route])
         if node is not None:
-            found.append(Contestant(node.name, node.port, "/kept/"))
+            found.append(Contestant(node.name, node.port, prefix="/kept/"))
     for front in (NginxUpdating(world, [leeway]), NginxBounded(world, [leeway])):
-        found.append(Contestant(front.name, front.ports["leeway"], "/each/"))
-    return found + [Contestant("Varnish", varnish.port, "/each/")]
+        found.append(Contestant(front.name, front.ports["leeway"], prefix="/each/"))
+    return found + [Contestant("Varnish", varnish.port, prefix="/each/")]
 
 
 def sleep_until(moment):

@@ -6,13 +6,15 @@ from .wrk import run
 
 class Contestant:
     """Who answers at `port`, and the processes whose cost is read, by what they are called. `work`
-    is what this one is asked for instead of what the others are."""
+    is what this one is asked for instead of what the others are, `prefix` what its paths begin
+    with."""
 
-    def __init__(self, name, port, watched, work=None):
+    def __init__(self, name, port, watched=None, work=None, prefix=""):
         self.name = name
         self.port = port
-        self.watched = watched
+        self.watched = watched or {}
         self.work = work
+        self.prefix = prefix
 
 
 def behind(world, front, backend, name=None, work=None):
