@@ -14,6 +14,7 @@ AC_DEFUN([LEEWAY_SANITIZERS], [
     AC_LINK_IFELSE([AC_LANG_PROGRAM()], [AC_MSG_RESULT([yes])],
       [AC_MSG_ERROR([no; with clang on Debian the package libclang-rt-dev is needed])])
     CFLAGS=$leeway_saved_cflags
+    AC_DEFINE([SANITIZERS], [1], [Define to 1 if sanitizers look for errors.])
   ])
   AC_SUBST([SANITIZER_CFLAGS])
 ])

@@ -14,8 +14,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { REQUEST_POOL_BYTES = 4096 };
-
 /* What is always copied, in the order of `struct request`. */
 enum known {
     KNOWN_METHOD,
@@ -46,8 +44,14 @@ struct wanted {
 struct parser {
     FCGX_Request fcgi; /* its streams point back to it: it never moves */
     size_t n_wanted;   /* the known ones, then those of transport_options */
+    uint64_t lengths;  /* of their names: bit N for N bytes, the last one for longer ones too */
     struct wanted *wanted;
 };
+
+static uint64_t length_bit(size_t len)
+{
+    return UINT64_C(1) << (len < 63 ? len : 63);
+}
 
 struct parser *parser_new(TALLOC_CTX *ctx, const char *const *variables)
 {
@@ -61,6 +65,7 @@ struct parser *parser_new(TALLOC_CTX *ctx, const char *const *variables)
     for (size_t i = 0; i < parser->n_wanted; i++) {
         const char *name = i < KNOWN_COUNT ? known_names[i] : variables[i - KNOWN_COUNT];
         parser->wanted[i] = (struct wanted){.name = name, .name_len = strlen(name)};
+        parser->lengths |= length_bit(parser->wanted[i].name_len);
     }
     if (FCGX_Init() != 0) {
         log_message(LOG_LEVEL_ERROR, "libfcgi cannot be initialised");
@@ -78,6 +83,8 @@ static void find_wanted(struct parser *parser)
     for (char **entry = parser->fcgi.envp; *entry != NULL; entry++) {
         const char *equals = strchr(*entry, '=');
         size_t len = equals != NULL ? (size_t)(equals - *entry) : 0;
+        if ((parser->lengths & length_bit(len)) == 0)
+            continue;
         for (size_t i = 0; i < parser->n_wanted; i++) {
             struct wanted *wanted = &parser->wanted[i];
             if (wanted->name_len == len && wanted->value == NULL &&
@@ -117,8 +124,7 @@ static const char *value_of(const struct parser *parser, enum known known, const
 static struct request *copy_request(struct parser *parser, TALLOC_CTX *ctx)
 {
     size_t n_variables = parser->n_wanted - KNOWN_COUNT;
-    struct request *request =
-        mem_check(talloc_pooled_object(ctx, struct request, 8, REQUEST_POOL_BYTES));
+    struct request *request = mem_check(talloc(ctx, struct request));
 
     find_wanted(parser);
     copy_found(parser, request);

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <talloc.h>
 
-struct transport;
+struct connection;
 
 /* Everything in it lives until it is answered. The struct is a talloc context of
    its own. */
@@ -20,9 +20,10 @@ struct request {
     const char *query_string;
     const char *if_none_match; /* NULL: absent */
     const char *remote_addr;
-    const char **variables; /* in the order of transport_options.variables; NULL: absent */
-    int64_t received_us;    /* monotonic, when the last byte had come */
-    void *owner;            /* for whoever answers it; NULL at first */
+    const char **variables;        /* in the order of transport_options.variables; NULL: absent */
+    int64_t received_us;           /* monotonic, when the last byte had come */
+    struct connection *connection; /* the transport's own */
+    void *owner;                   /* for whoever answers it; NULL at first */
 };
 
 /* What is sent: `head` is complete but for the STDOUT framing, "Status: ..." first, and

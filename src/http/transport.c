@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/pools.h"
 #include "http/exclusive.h"
 #include "http/fcgi_record.h"
 #include "http/parse.h"
@@ -30,6 +31,12 @@ enum {
     IOV_PIECES = 64,
     HEADER_BYTES = 1024,
     ACCEPTS_PER_TURN = 8,
+    REQUEST_POOL_BYTES = 4096,
+#ifdef SANITIZERS
+    SPARE_POOLS = 0, /* who uses a request that has ended is to be found */
+#else
+    SPARE_POOLS = 16,
+#endif
     ACCEPT_PAUSE_MS = 100,
     LONGEST_BACKLOG = SOMAXCONN,
 };
@@ -53,6 +60,7 @@ struct connection {
     bool in_turn;         /* its request came in this turn and has not been answered yet */
     uint16_t id;          /* of the current request */
     struct request *request;
+    TALLOC_CTX *pool;        /* where `request` is; NULL: there is none */
     struct buf input;        /* collected, not yet handled */
     struct fcgi_frame frame; /* CONNECTION_WRITING: points into `pending` */
     uint64_t written;
@@ -66,6 +74,7 @@ TAILQ_HEAD(connection_list, connection);
 struct transport {
     struct transport_options options;
     struct parser *parser;
+    struct pools *pools;                /* one for each request under way */
     struct connection_list connections; /* idle ones that were kept longest come first */
     size_t n_connections;
     struct connection_list turn; /* those in_turn */
@@ -131,11 +140,20 @@ static void leave_turn(struct connection *connection)
     connection->in_turn = false;
 }
 
+static void end_request(struct connection *connection)
+{
+    if (connection->pool != NULL)
+        pools_give_back(connection->transport->pools, connection->pool);
+    connection->pool = NULL;
+    connection->request = NULL;
+}
+
 static int connection_destroy(struct connection *connection)
 {
     struct transport *transport = connection->transport;
 
     leave_turn(connection);
+    end_request(connection);
     ev_io_stop(transport->options.loop, &connection->io);
     ev_timer_stop(transport->options.loop, &connection->timer);
     if (connection->fd != -1)
@@ -166,7 +184,6 @@ static void await_request(struct connection *connection)
     struct transport *transport = connection->transport;
 
     connection->state = CONNECTION_READING;
-    connection->request = NULL;
     if (is_idle(connection)) {
         TAILQ_REMOVE(&transport->connections, connection, link);
         TAILQ_INSERT_TAIL(&transport->connections, connection, link);
@@ -264,7 +281,7 @@ static void send_answer(struct connection *connection, const struct answer_bytes
     int sent = send_frame(connection);
     if (sent == 0)
         keep_pending(connection, bytes->shared);
-    TALLOC_FREE(connection->request);
+    end_request(connection);
     if (sent == 1) {
         answer_taken(connection);
     } else if (sent == 0) {
@@ -278,10 +295,7 @@ static void send_answer(struct connection *connection, const struct answer_bytes
 
 void request_answer(struct request *request, const struct answer_bytes *bytes)
 {
-    struct connection *connection =
-        talloc_get_type_abort(talloc_parent(request), struct connection);
-
-    send_answer(connection, bytes);
+    send_answer(request->connection, bytes);
 }
 
 static void write_more(struct connection *connection)
@@ -332,6 +346,7 @@ static void hand_over(struct connection *connection, struct request *request,
     struct transport *transport = connection->transport;
 
     connection->request = request;
+    request->connection = connection;
     connection->id = verdict->id;
     connection->keep = verdict->keep;
     connection->state = CONNECTION_WAITING;
@@ -361,10 +376,12 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *watcher, int events)
 
 static void read_from_socket(struct connection *connection, const struct fcgi_verdict *verdict)
 {
+    const struct transport *transport = connection->transport;
     bool closed;
-    struct request *request =
-        parser_read(connection->transport->parser, connection, connection->fd, &closed);
 
+    connection->pool = pools_take(transport->pools);
+    struct request *request =
+        parser_read(transport->parser, connection->pool, connection->fd, &closed);
     if (request == NULL) {
         if (closed)
             connection->fd = -1;
@@ -376,14 +393,16 @@ static void read_from_socket(struct connection *connection, const struct fcgi_ve
 
 static void read_from_memory(struct connection *connection, const struct fcgi_verdict *verdict)
 {
+    const struct transport *transport = connection->transport;
     struct request *request = NULL;
     bool closed = false;
     int fd = memfd_create("leeway-request", MFD_CLOEXEC);
 
+    connection->pool = pools_take(transport->pools);
     if (fd != -1 &&
         write(fd, connection->input.data, verdict->length) == (ssize_t)verdict->length &&
         lseek(fd, 0, SEEK_SET) == 0)
-        request = parser_read(connection->transport->parser, connection, fd, &closed);
+        request = parser_read(transport->parser, connection->pool, fd, &closed);
     if (fd != -1 && !closed)
         close(fd);
     if (request == NULL) {
@@ -677,6 +696,9 @@ static int transport_destroy(struct transport *transport)
     transport->stopping = true;
     exclusive_stop(&transport->listener);
     ev_timer_stop(loop, &transport->accept_pause);
+    while (
+        !TAILQ_EMPTY(&transport->connections)) /* while there is something to give pools back to */
+        close_connection(TAILQ_FIRST(&transport->connections));
     ev_clear_pending(loop, &transport->turn_end);
     return 0;
 }
@@ -692,6 +714,7 @@ struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options 
     ev_set_priority(&transport->turn_end, EV_MINPRI);
     transport->turn_end.data = transport;
     transport->parser = parser_new(transport, options->variables);
+    transport->pools = pools_new(transport, REQUEST_POOL_BYTES, SPARE_POOLS);
     /* accepted sockets inherit it; on a Unix socket it is refused and not needed */
     setsockopt(options->listen_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     ev_init(&transport->accept_pause, on_accept_pause);
