@@ -59,7 +59,7 @@ def row(keepalive, name, figures, shares):
     median = figures.percentile(50)
     return [str(keepalive), name, figures.rate, median, figures.percentile(95),
             figures.percentile(99), figures.slowest, number(figures.slowest / median, 1),
-            f"{starved_share(figures):.1f} %", str(shares), str(figures.errors)]
+            f"{starved_share(figures):.1f} %", str(shares), figures.errors_told]
 
 
 def run(world):

@@ -46,7 +46,7 @@ def row(name, figures, base, best):
     return [name, figures.rate, figures.rate / best.rate,
             *(figures.percentile(percent) for percent in (50, 95, 99)), figures.slowest,
             figures.cpu["application"], figures.cpu["application"] / base.cpu["application"],
-            figures.cpu["web server"], figures.cpu["Redis"], str(figures.errors)]
+            figures.cpu["web server"], figures.cpu["Redis"], figures.errors_told]
 
 
 def best_plain(found):

@@ -13,7 +13,7 @@ from measure.markdown import number, table
 from measure.node import start_node
 from measure.varnish import Varnish
 from measure.world import World, start_leeway
-from measure.wrk import run as load
+from measure.wrk import errors_told, run as load
 
 SECONDS = int(os.environ.get("BENCH_MIXED_SECONDS", "14"))
 WARM_UP_S = 4
@@ -113,7 +113,6 @@ class Outcome:
         self.stale_share = int(stale) / self.answers
         self.late = int(late)
         self.oldest_share = float(oldest)
-        self.errors = sum(figures.errors.values())
 
     def cells(self):
         figures, cpu = self.figures, self.figures.cpu
@@ -122,7 +121,7 @@ class Outcome:
                 str(self.queries), str(self.late), f"{100 * self.oldest_share:.0f} %",
                 *(number(cpu[name]) if name in cpu else "-"
                   for name in ("web server", "application", "Redis", "Postgres")),
-                str(self.errors)]
+                errors_told(figures.errors)]
 
 
 def measure(world, contestant):

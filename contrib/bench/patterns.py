@@ -59,7 +59,7 @@ def row(name, figures, base):
     return [name, figures.rate, figures.rate / base.rate if base else "-",
             *(figures.percentile(percent) for percent in (50, 95, 99)), figures.slowest,
             cpu("web server"), cpu("application"), cpu("Redis"), figures.all_cpu,
-            str(figures.errors)]
+            figures.errors_told]
 
 
 def run(world):

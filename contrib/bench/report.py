@@ -85,21 +85,21 @@ def draw(folder, name, found):
                       {program: one.figures.permille_ms for program, one in found.items()})
 
 
-def run_part(folder, name):
-    """What it has found; None after saying what went wrong."""
+def run_part(folder, name, found):
+    """Adds what it returns to `found`, by its name. False after saying what went wrong."""
     module, title = PARTS[name]
     print(f"\n## {title}", flush=True)
     began = time.monotonic()
     try:
         with World() as world:
-            found = module.run(world)
-        draw(folder, name, found)
+            found[name] = module.run(world)
+        draw(folder, name, found[name])
     except Exception:  # pylint: disable=broad-except
         traceback.print_exc()
         print(f"\nThis part failed: {sys.exc_info()[1]}", flush=True)
-        return None
+        return False
     print(f"\n({name}: {time.monotonic() - began:.0f} s)", flush=True)
-    return found
+    return True
 
 
 def main():
@@ -107,11 +107,11 @@ def main():
     if not set(names) <= set(PARTS):
         sys.exit(f"there is no such part; there are: {', '.join(PARTS)}")
     print_machine()
-    found = {name: run_part(folder, name) for name in names}
+    found = {}
+    failed = [name for name in names if not run_part(folder, name, found)]
     print("\n## What it is meant to be")
-    table("Ratios of one run", ["figure", "to reach", "measured", ""],
-          targets({name: one for name, one in found.items() if one is not None}))
-    sys.exit(any(one is None for one in found.values()))
+    table("Ratios of one run", ["figure", "to reach", "measured", ""], targets(found))
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The same load on several contestants in turns, so that what a machine does beside hits all."""
+from collections import Counter
+
 from .cost import Meter
-from .wrk import run
+from .wrk import errors_told, run
 
 
 class Contestant:
@@ -36,7 +38,9 @@ class Figures:
                             for points in zip(*(one.permille_ms for one in runs))]
         self.slowest = max(one.slowest for one in runs)
         self.cpu = {name: mean(one.cpu[name] for one in runs) for name in runs[0].cpu}
-        self.errors = sum(sum(one.errors.values()) for one in runs)
+        kinds = sum((Counter(one.errors) for one in runs), Counter())
+        self.errors = sum(kinds.values())
+        self.errors_told = errors_told(kinds)
 
     def percentile(self, percent):
         return self.permille_ms[round(percent * 10)]

@@ -153,8 +153,9 @@ ErrorLog "{self.path("error.log")}"
 {user}
 StartServers 2
 ServerLimit 2
-ThreadsPerChild 64
-MaxRequestWorkers 128
+ThreadLimit 128
+ThreadsPerChild 128
+MaxRequestWorkers 256
 MaxKeepAliveRequests 0
 {hosts}
 """))

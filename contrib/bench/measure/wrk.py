@@ -9,6 +9,11 @@ from . import HERE
 HITS = "wrk.lua"
 
 
+def errors_told(errors):
+    """How many of each kind."""
+    return ", ".join(f"{count} {name}" for name, count in errors.items()) or "0"
+
+
 class Run:
     """One run's figures. `permille_ms`: the latency below which so many thousandths lie, 0 to 999,
     then 99.99 % and the longest."""
