@@ -12,7 +12,7 @@
 struct flight;
 
 struct visit {
-    TAILQ_ENTRY(visit) link; /* in the list of what it waits for: a look-up or a flight */
+    TAILQ_ENTRY(visit) link; /* a look-up's, serve_turn_end's or a flight's list: who has it next */
     struct backend *backend;
     struct request *request; /* talloc parent of the visit: both go together */
     const struct route *route;

@@ -24,8 +24,11 @@ void *mem_check(void *pointer)
 void mem_keep(size_t bytes)
 {
 #ifdef M_TRIM_THRESHOLD
+    enum { KEPT_ANYWAY = 128 * 1024 }; /* glibc's least for both, unless they are set */
     int threshold = bytes < INT_MAX ? (int)bytes : INT_MAX;
 
+    if (threshold <= KEPT_ANYWAY)
+        return;
     /* chunks of the second size and more would be mapped one by one; glibc takes up to 32 MiB */
     mallopt(M_TRIM_THRESHOLD, threshold);
     mallopt(M_MMAP_THRESHOLD, threshold < 32 << 20 ? threshold : 32 << 20);

@@ -469,14 +469,21 @@ void redis_queue(struct redis *redis, const struct redis_part *parts, size_t cou
         append(redis, parts, count);
 }
 
-static bool send_queued(redisContext *context)
+/* Why a call on a blocking connection, whose time-out is command_timeout, has just failed. */
+static const char *blocking_problem(void)
+{
+    return errno == EAGAIN ? "command timed out" : strerror(errno);
+}
+
+/* NULL, or what is wrong. */
+static const char *send_queued(redisContext *context)
 {
     int done = 0;
 
     while (!done)
         if (redisBufferWrite(context, &done) != REDIS_OK)
-            return false;
-    return true;
+            return context->err == REDIS_ERR_IO ? blocking_problem() : context->errstr;
+    return NULL;
 }
 
 /* Waits for more of a reply. In larger pieces than hiredis's own 16 KiB, of which a large response
@@ -490,7 +497,7 @@ static const char *read_more(redisContext *context)
         got = read(context->fd, room, sizeof room);
     while (got == -1 && errno == EINTR);
     if (got == -1)
-        return errno == EAGAIN ? "command timed out" : strerror(errno);
+        return blocking_problem();
     if (got == 0)
         return "Server closed the connection";
     return redisReaderFeed(context->reader, room, (size_t)got) == REDIS_OK
@@ -500,15 +507,11 @@ static const char *read_more(redisContext *context)
 
 redisReply *redis_next(struct redis *redis)
 {
-    const char *problem = NULL;
     void *reply = NULL;
 
     if (redis->state != REDIS_UP)
         return NULL;
-    if (!send_queued(redis->context)) {
-        go_down_with_context(redis);
-        return NULL;
-    }
+    const char *problem = send_queued(redis->context);
     while (reply == NULL && problem == NULL) {
         if (redisGetReplyFromReader(redis->context, &reply) != REDIS_OK)
             problem = redis->context->errstr;

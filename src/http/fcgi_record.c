@@ -337,8 +337,8 @@ static bool read_length(const unsigned char **at, const unsigned char *end, size
 }
 
 /* Which variables are asked for, up to where the pairs stop making sense. */
-static void find_wanted(const unsigned char *at, const unsigned char *end,
-                        bool wanted[VARIABLE_COUNT])
+static void find_asked(const unsigned char *at, const unsigned char *end,
+                       bool asked[VARIABLE_COUNT])
 {
     size_t name_len, value_len;
 
@@ -348,7 +348,7 @@ static void find_wanted(const unsigned char *at, const unsigned char *end,
         for (size_t i = 0; i < VARIABLE_COUNT; i++)
             if (name_len == strlen(variables[i].name) &&
                 memcmp(at, variables[i].name, name_len) == 0)
-                wanted[i] = true;
+                asked[i] = true;
         at += name_len + value_len;
     }
 }
@@ -368,12 +368,12 @@ static size_t write_variable(unsigned char *out, const struct variable *variable
 
 static size_t write_values(const unsigned char *content, size_t content_len, unsigned char *out)
 {
-    bool wanted[VARIABLE_COUNT] = {false};
+    bool asked[VARIABLE_COUNT] = {false};
     size_t len = 0;
 
-    find_wanted(content, content + content_len, wanted);
+    find_asked(content, content + content_len, asked);
     for (size_t i = 0; i < VARIABLE_COUNT; i++)
-        if (wanted[i])
+        if (asked[i])
             len += write_variable(out + HEADER_BYTES + len, &variables[i]);
     size_t padding = padding_of(len);
     write_header(out, TYPE_GET_VALUES_RESULT, 0, len, padding);

@@ -76,7 +76,7 @@ struct parser *parser_new(TALLOC_CTX *ctx, const char *const *variables)
 }
 
 /* Of a name that is sent twice the first counts. */
-static void find_wanted(struct parser *parser)
+static void find_values(struct parser *parser)
 {
     for (size_t i = 0; i < parser->n_wanted; i++)
         parser->wanted[i].value = NULL;
@@ -126,7 +126,7 @@ static struct request *copy_request(struct parser *parser, TALLOC_CTX *ctx)
     size_t n_variables = parser->n_wanted - KNOWN_COUNT;
     struct request *request = mem_check(talloc(ctx, struct request));
 
-    find_wanted(parser);
+    find_values(parser);
     copy_found(parser, request);
     *request = (struct request){
         .method = value_of(parser, KNOWN_METHOD, ""),
