@@ -15,6 +15,11 @@ route "/items/{{id}}" {{
   shape = object
 }}
 route "/gated" {{ context = "c"  sql = "select 1 as n from {GATE} -- marker:gated"  shape = value }}
+route "/large" {{
+  context = "c"
+  sql = "select repeat('x', 900000) as t from {GATE} -- marker:large"
+  shape = value
+}}
 """
 
 
@@ -117,6 +122,20 @@ def test_redis_goes_while_a_query_is_under_way(stack):
     response = request.result()
     assert (response.status, response.body) == (200, b"1")
     assert response.cache == "leeway; fwd=bypass; detail=redis-unavailable"
+
+
+def test_a_redis_that_hangs_when_a_large_response_is_stored(stack):
+    stack.start(ROUTES, refresher=False, workers=1)
+    with stack.gate():
+        request = stack.get_later("/large")
+        wait_until(lambda: stack.executions("marker:large") == 1, "the query is under way")
+        stack.redis.process.send(signal.SIGSTOP)
+    response = request.result()
+    stack.redis.process.send(signal.SIGCONT)
+    assert (response.status, len(response.json())) == (200, 900000)
+    assert response.cache == "leeway; fwd=bypass; detail=redis-unavailable"
+    # more than a socket takes: what timed out was the writing
+    assert 'error="command timed out"' in stack.worker.log_text()
 
 
 def test_a_redis_that_takes_no_writes_costs_no_answer(stack):
