@@ -109,8 +109,10 @@ def main():
     print_machine()
     found = {}
     failed = [name for name in names if not run_part(folder, name, found)]
-    print("\n## What it is meant to be")
-    table("Ratios of one run", ["figure", "to reach", "measured", ""], targets(found))
+    rows = targets(found)
+    if rows:
+        print("\n## What it is meant to be")
+        table("Ratios of one run", ["figure", "to reach", "measured", ""], rows)
     sys.exit(bool(failed))
 
 
