@@ -49,8 +49,12 @@ def test_a_cluster_s_node_takes_every_command(stack):
     stack.expect_deaths = True
     client = start(stack)
     with stack.gate():
-        crowd = [stack.ask_later("/items/7") for _ in range(10)]
-        wait_until(lambda: client.pubsub_channels(), "others wait")
+        crowd = []
+
+        def both_workers_wait():
+            crowd.append(stack.ask_later("/items/7"))
+            return client.pubsub_channels()
+        wait_until(both_workers_wait, "others wait")
     assert {later.result()[0] for later in crowd} == {200}
     assert stack.ask("/fails")[0] == stack.ask("/fails")[0] == 400
     assert [stack.ask("/large")[0] for _ in range(2)] == [200, 200]
