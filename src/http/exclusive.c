@@ -113,6 +113,14 @@ void exclusive_resume(struct exclusive *exclusive)
         ev_io_start(exclusive->loop, &exclusive->io);
 }
 
+void exclusive_yield(struct exclusive *exclusive)
+{
+    if (!exclusive->listening || exclusive->epoll_fd == -1)
+        return;
+    delete (exclusive);
+    add(exclusive);
+}
+
 void exclusive_stop(struct exclusive *exclusive)
 {
     exclusive_pause(exclusive);

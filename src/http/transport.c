@@ -31,6 +31,9 @@ enum {
     IOV_PIECES = 64,
     HEADER_BYTES = 1024,
     ACCEPTS_PER_TURN = 8,
+    /* After a connection that stays another worker is woken first; of those that pass, so many in a
+       row may come to the same one, whose caches are warm. */
+    PASSING_IN_A_ROW = 16,
     REQUEST_POOL_BYTES = 4096,
 #ifdef SANITIZERS
     SPARE_POOLS = 0, /* who uses a request that has ended is to be found */
@@ -56,6 +59,7 @@ struct connection {
     int fd;
     enum connection_state state;
     bool answered_before; /* kept by the web server: it may stay silent */
+    bool stays;           /* beyond the turn in which it came */
     bool keep;            /* the current request's wish */
     bool in_turn;         /* its request came in this turn and has not been answered yet */
     uint16_t id;          /* of the current request */
@@ -80,6 +84,8 @@ struct transport {
     struct connection_list turn; /* those in_turn */
     ev_prepare turn_end;         /* never started, but fed behind all other events */
     bool stopping;
+    int accepted; /* since the listener was last yielded */
+    bool stayed;  /* whether one of those did */
     struct exclusive listener;
     ev_timer accept_pause;
     unsigned char peeked[INPUT_BYTES];
@@ -96,6 +102,23 @@ static bool is_idle(const struct connection *connection)
 {
     return connection->state == CONNECTION_READING && connection->answered_before &&
            connection->input.len == 0;
+}
+
+/* It will be here beyond the turn of the loop in which it came. */
+static void stay(struct connection *connection)
+{
+    connection->transport->stayed |= !connection->stays;
+    connection->stays = true;
+}
+
+/* At the end of what a turn has accepted. */
+static void let_others_go_first(struct transport *transport)
+{
+    if (!transport->stayed && transport->accepted < PASSING_IN_A_ROW)
+        return;
+    transport->stayed = false;
+    transport->accepted = 0;
+    exclusive_yield(&transport->listener);
 }
 
 /* Watching is by need: most connections are never seen by the loop at all. */
@@ -184,6 +207,7 @@ static void await_request(struct connection *connection)
     struct transport *transport = connection->transport;
 
     connection->state = CONNECTION_READING;
+    stay(connection);
     if (is_idle(connection)) {
         TAILQ_REMOVE(&transport->connections, connection, link);
         TAILQ_INSERT_TAIL(&transport->connections, connection, link);
@@ -286,6 +310,7 @@ static void send_answer(struct connection *connection, const struct answer_bytes
         answer_taken(connection);
     } else if (sent == 0) {
         connection->state = CONNECTION_WRITING;
+        stay(connection);
         watch(connection, EV_WRITE);
         start_timer(connection);
     } else {
@@ -370,8 +395,10 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *watcher, int events)
         transport->options.on_turn_end(transport->options.data);
     while ((connection = TAILQ_FIRST(&transport->turn)) != NULL) {
         leave_turn(connection);
+        stay(connection);
         watch(connection, EV_READ);
     }
+    let_others_go_first(transport);
 }
 
 static void read_from_socket(struct connection *connection, const struct fcgi_verdict *verdict)
@@ -628,6 +655,7 @@ static bool accept_one(struct transport *transport)
     }
     int fd = accept4(transport->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd != -1) {
+        transport->accepted++;
         peek(new_connection(transport, fd));
         return is_passing(transport, fd);
     }
@@ -640,12 +668,15 @@ static bool accept_one(struct transport *transport)
 
 static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
 {
+    struct transport *transport = watcher->data;
     int accepted = 0;
 
     (void)loop;
     (void)events;
-    while (accept_one(watcher->data) && ++accepted < ACCEPTS_PER_TURN)
+    while (accept_one(transport) && ++accepted < ACCEPTS_PER_TURN)
         continue;
+    if (TAILQ_EMPTY(&transport->turn)) /* else what happens to them is not known yet */
+        let_others_go_first(transport);
 }
 
 static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)

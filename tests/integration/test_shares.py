@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Connections spread over the workers, also when each comes while all of them are idle: the kernel
+alone would wake the same worker every time."""
+import contextlib
+import os
+
+import pytest
+from harness import fastcgi
+from harness.postgres import GATE
+from harness.wait import wait_until
+
+WORKERS = 4
+EACH = 4
+ROUTES = f"""
+context "c" {{ budget = 60s }}
+route "/items/{{id}}" {{ context = "c"  param "id" {{ type = int }}
+  sql = "select $1::int as id"  shape = object }}
+route "/gated/{{id}}" {{ context = "c"  param "id" {{ type = int }}
+  sql = "select $1::int as id from {GATE} -- marker:gated"  shape = object }}
+"""
+
+
+def is_socket(link):
+    try:
+        return os.readlink(link).startswith("socket:")
+    except OSError:
+        return False
+
+
+def sockets(pid):
+    """How many it has."""
+    folder = f"/proc/{pid}/fd"
+    return sum(is_socket(os.path.join(folder, entry)) for entry in os.listdir(folder))
+
+
+@pytest.fixture(name="shares")
+def connections_by_worker(stack):
+    stack.configure(ROUTES, workers=WORKERS, postgres=f"slots = {2 * WORKERS * EACH}")
+    pids = stack.start_worker().children()
+    for number in range(20 * WORKERS):
+        stack.ask(f"/items/{number % 3}")  # all of them wait in the usual way now
+    before = {pid: sockets(pid) for pid in pids}
+
+    def shares():
+        return sorted(sockets(pid) - count for pid, count in before.items())
+    return shares
+
+
+def test_kept_connections(stack, shares):
+    with contextlib.ExitStack() as exits:
+        for number in range(WORKERS * EACH):
+            kept = exits.enter_context(fastcgi.Connection(stack.socket))
+            assert kept.ask(f"/items/{number % 3}", keep=True)[0] == 200
+        assert shares()[0] >= EACH - 1, shares()
+
+
+def test_silent_connections(stack, shares):
+    with contextlib.ExitStack() as exits:
+        for number in range(WORKERS * EACH):
+            exits.enter_context(fastcgi.Connection(stack.socket))
+            wait_until(lambda expected=number + 1: sum(shares()) == expected, "it is accepted")
+        assert shares()[0] >= EACH - 1, shares()
+
+
+def test_requests_that_wait(stack, shares):
+    with stack.gate():
+        crowd = []
+        for number in range(WORKERS * EACH):
+            crowd.append(stack.ask_later(f"/gated/{number}"))
+            wait_until(lambda expected=number + 1: stack.executions("marker:gated") == expected,
+                       "its query is under way")
+        # a client's connection each, and one to Postgres
+        assert shares()[0] >= 2 * (EACH - 1), shares()
+    assert {later.result()[0] for later in crowd} == {200}
