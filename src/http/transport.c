@@ -31,9 +31,10 @@ enum {
     IOV_PIECES = 64,
     HEADER_BYTES = 1024,
     ACCEPTS_PER_TURN = 8,
-    /* After a connection that stays another worker is woken first; of those that pass, so many in a
-       row may come to the same one, whose caches are warm. */
-    PASSING_IN_A_ROW = 16,
+    /* From so many connections that stay a worker lets the others be woken first, after each further
+       one. Fewer it serves as quickly as several workers would, and with a quarter less processor
+       time, as it serves those that pass. */
+    STAYING_TOGETHER = 8,
     REQUEST_POOL_BYTES = 4096,
 #ifdef SANITIZERS
     SPARE_POOLS = 0, /* who uses a request that has ended is to be found */
@@ -84,8 +85,8 @@ struct transport {
     struct connection_list turn; /* those in_turn */
     ev_prepare turn_end;         /* never started, but fed behind all other events */
     bool stopping;
-    int accepted; /* since the listener was last yielded */
-    bool stayed;  /* whether one of those did */
+    size_t n_staying;
+    bool gives_way; /* at the end of the turn */
     struct exclusive listener;
     ev_timer accept_pause;
     unsigned char peeked[INPUT_BYTES];
@@ -107,18 +108,19 @@ static bool is_idle(const struct connection *connection)
 /* It will be here beyond the turn of the loop in which it came. */
 static void stay(struct connection *connection)
 {
-    connection->transport->stayed |= !connection->stays;
+    struct transport *transport = connection->transport;
+
+    if (connection->stays)
+        return;
     connection->stays = true;
+    transport->gives_way |= ++transport->n_staying >= STAYING_TOGETHER;
 }
 
-/* At the end of what a turn has accepted. */
-static void let_others_go_first(struct transport *transport)
+static void give_way(struct transport *transport)
 {
-    if (!transport->stayed && transport->accepted < PASSING_IN_A_ROW)
-        return;
-    transport->stayed = false;
-    transport->accepted = 0;
-    exclusive_yield(&transport->listener);
+    if (transport->gives_way)
+        exclusive_yield(&transport->listener);
+    transport->gives_way = false;
 }
 
 /* Watching is by need: most connections are never seen by the loop at all. */
@@ -183,6 +185,7 @@ static int connection_destroy(struct connection *connection)
         close(connection->fd);
     TAILQ_REMOVE(&transport->connections, connection, link);
     transport->n_connections--;
+    transport->n_staying -= connection->stays;
     listen_again(transport);
     return 0;
 }
@@ -398,7 +401,7 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *watcher, int events)
         stay(connection);
         watch(connection, EV_READ);
     }
-    let_others_go_first(transport);
+    give_way(transport);
 }
 
 static void read_from_socket(struct connection *connection, const struct fcgi_verdict *verdict)
@@ -655,7 +658,6 @@ static bool accept_one(struct transport *transport)
     }
     int fd = accept4(transport->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd != -1) {
-        transport->accepted++;
         peek(new_connection(transport, fd));
         return is_passing(transport, fd);
     }
@@ -676,7 +678,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
     while (accept_one(transport) && ++accepted < ACCEPTS_PER_TURN)
         continue;
     if (TAILQ_EMPTY(&transport->turn)) /* else what happens to them is not known yet */
-        let_others_go_first(transport);
+        give_way(transport);
 }
 
 static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
