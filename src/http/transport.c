@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
@@ -668,6 +669,14 @@ static bool accept_one(struct transport *transport)
     return false;
 }
 
+/* To ask first is cheaper by far than an accept4() in vain, for which the kernel makes a socket. */
+static bool is_acceptable(const struct transport *transport)
+{
+    struct pollfd listener = {.fd = transport->options.listen_fd, .events = POLLIN};
+
+    return poll(&listener, 1, 0) == 1;
+}
+
 static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct transport *transport = watcher->data;
@@ -675,7 +684,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
 
     (void)loop;
     (void)events;
-    while (accept_one(transport) && ++accepted < ACCEPTS_PER_TURN)
+    while (accept_one(transport) && ++accepted < ACCEPTS_PER_TURN && is_acceptable(transport))
         continue;
     if (TAILQ_EMPTY(&transport->turn)) /* else what happens to them is not known yet */
         give_way(transport);
