@@ -5,21 +5,22 @@ import os
 DEFAULT = f"leeway, {os.cpu_count()}"
 
 
-def row(what, wanted, measured, reached):
-    return [what, wanted, measured, "" if reached else "not reached"]
+def row(what, wanted, values, digits, is_reached):
+    """`values`: measured by where it was; the last column names where it is not reached, of
+    several."""
+    missed = [where for where, value in values.items() if not is_reached(round(value, digits))]
+    told = "not reached" + (": " + ", ".join(missed) if len(missed) < len(values) else "")
+    return [what, wanted,
+            ", ".join(f"{where} {value:.{digits}f}" for where, value in values.items()),
+            told if missed else "reached"]
 
 
 def at_most(what, limit, values, unit="", digits=2):
-    """`values`: measured by where it was."""
-    return row(what, f"at most {limit:g}{unit}",
-               ", ".join(f"{where} {value:.{digits}f}" for where, value in values.items()),
-               all(value <= limit for value in values.values()))
+    return row(what, f"at most {limit:g}{unit}", values, digits, lambda value: value <= limit)
 
 
 def at_least(what, limit, values):
-    return row(what, f"at least {limit:g}",
-               ", ".join(f"{where} {value:.2f}" for where, value in values.items()),
-               all(value >= limit for value in values.values()))
+    return row(what, f"at least {limit:g}", values, 2, lambda value: value >= limit)
 
 
 def of_hit(found):
