@@ -31,7 +31,8 @@ enum {
 
 /* No entry lives for longer. */
 static const int64_t STEP_KEPT_MS = (int64_t)90 * 24 * 3600 * 1000;
-#define STEP_LAST_BYTE "47"
+#define STEP_LAST_BYTE    "47"
+#define COMMAND_TIMED_OUT "command timed out"
 
 enum redis_state { REDIS_DOWN, REDIS_SHAKING_HANDS, REDIS_UP };
 
@@ -43,6 +44,10 @@ struct redis {
     redisContext *context;
     int handshake_replies; /* still to come */
     int64_t time_sent_us;  /* when the handshake's TIME was asked */
+    bool unsent;              /* commands have been queued since the last were sent */
+    int64_t timeout_ms;       /* of those awaited in place */
+    int64_t replies_until_us; /* to those sent last; monotonic */
+    bool reply_begun;         /* something of them has come */
     struct redis_clock clock;
     const char *step_key;
     struct redis_clock_step heard; /* of a step back, from others; all 0: of none */
@@ -138,6 +143,7 @@ static void append(struct redis *redis, const struct redis_part *parts, size_t c
         lens[i] = parts[i].len;
     }
     redisAppendCommandArgv(redis->context, (int)count, argv, lens);
+    redis->unsent = true;
 }
 
 /* Where processes tell each other that Redis's clock was set back. */
@@ -431,6 +437,7 @@ struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redi
 
     redis->loop = loop;
     redis->options = *options;
+    redis->timeout_ms = options->settings->command_timeout_ms;
     redis->step_key = mem_check(talloc_asprintf(redis, "%s:clock", options->settings->prefix));
     ev_init(&redis->readable, on_readable);
     ev_init(&redis->writable, on_writable);
@@ -472,27 +479,50 @@ void redis_queue(struct redis *redis, const struct redis_part *parts, size_t cou
 /* Why a call on a blocking connection, whose time-out is command_timeout, has just failed. */
 static const char *blocking_problem(void)
 {
-    return errno == EAGAIN ? "command timed out" : strerror(errno);
+    return errno == EAGAIN ? COMMAND_TIMED_OUT : strerror(errno);
 }
 
 /* NULL, or what is wrong. */
-static const char *send_queued(redisContext *context)
+static const char *send_queued(struct redis *redis)
 {
+    redisContext *context = redis->context;
     int done = 0;
 
+    if (!redis->unsent)
+        return NULL;
+    redis->unsent = false;
+    redis->reply_begun = false;
+    redis->replies_until_us = clock_monotonic_us() + redis->timeout_ms * 1000;
     while (!done)
         if (redisBufferWrite(context, &done) != REDIS_OK)
             return context->err == REDIS_ERR_IO ? blocking_problem() : context->errstr;
     return NULL;
 }
 
+/* The socket's own time-out begins anew with each piece of a reply, and is good for the first. */
+static bool comes_in_time(const struct redis *redis)
+{
+    struct pollfd socket = {.fd = redis->context->fd, .events = POLLIN};
+    int ready;
+
+    do {
+        int64_t left_us = redis->replies_until_us - clock_monotonic_us();
+        ready = poll(&socket, 1, left_us > 0 ? (int)((left_us + 999) / 1000) : 0);
+    } while (ready == -1 && errno == EINTR);
+    return ready == 1;
+}
+
 /* Waits for more of a reply. In larger pieces than hiredis's own 16 KiB, of which a large response
    would take many. NULL, or what is wrong. */
-static const char *read_more(redisContext *context)
+static const char *read_more(struct redis *redis)
 {
     static char room[64 * 1024];
+    redisContext *context = redis->context;
     ssize_t got;
 
+    if (redis->reply_begun && !comes_in_time(redis))
+        return COMMAND_TIMED_OUT;
+    redis->reply_begun = true;
     do
         got = read(context->fd, room, sizeof room);
     while (got == -1 && errno == EINTR);
@@ -511,12 +541,12 @@ redisReply *redis_next(struct redis *redis)
 
     if (redis->state != REDIS_UP)
         return NULL;
-    const char *problem = send_queued(redis->context);
+    const char *problem = send_queued(redis);
     while (reply == NULL && problem == NULL) {
         if (redisGetReplyFromReader(redis->context, &reply) != REDIS_OK)
             problem = redis->context->errstr;
         else if (reply == NULL)
-            problem = read_more(redis->context);
+            problem = read_more(redis);
     }
     if (problem == NULL)
         return reply;
@@ -539,8 +569,10 @@ redisReply *redis_command_blocking(struct redis *redis, int64_t block_ms,
 
     if (redis->state != REDIS_UP)
         return NULL;
-    redisSetTimeout(redis->context, to_timeval(block_ms + BLOCK_OVERRUN_MS + usual_ms));
+    redis->timeout_ms = block_ms + BLOCK_OVERRUN_MS + usual_ms;
+    redisSetTimeout(redis->context, to_timeval(redis->timeout_ms));
     redisReply *reply = redis_command(redis, parts, count);
+    redis->timeout_ms = usual_ms;
     if (redis->state == REDIS_UP)
         redisSetTimeout(redis->context, to_timeval(usual_ms));
     return reply;

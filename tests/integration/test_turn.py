@@ -3,16 +3,18 @@
 import contextlib
 import json
 import os
+import re
 import signal
 
 import pytest
 from harness import fastcgi
+from harness.proxy import Proxy
 from harness.wait import wait_until
 
 CLIENTS = 40
 ROUTES = """
 context "long" { budget = 1h }
-context "short" { budget = 2s  refresh_at = 0.01 }
+context "short" { budget = 1m  refresh_at = 0.01 }
 context "ledger" { budget = 0s }
 route "/long/{id}" {
   context = "long"  param "id" { type = int }
@@ -38,8 +40,10 @@ def one_worker_that_can_be_held(stack):
     @contextlib.contextmanager
     def held():
         os.kill(worker, signal.SIGSTOP)
-        yield
-        os.kill(worker, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
     return held
 
 
@@ -79,8 +83,7 @@ def test_hits_share_pipelines(stack, held, clients):
 
 
 def test_a_mixture_of_everything(stack, held, clients):
-    """Hits, stale hits, misses, expired and uncached ones, errors: none gets another's answer."""
-    stack.start_refresher()
+    """Hits, stale hits, misses, uncached ones, errors: none gets another's answer."""
     for number in range(CLIENTS):
         if number % 5 < 2:
             stack.ask(("/long/%d", "/short/%d")[number % 5] % number)
@@ -90,12 +93,17 @@ def test_a_mixture_of_everything(stack, held, clients):
     with held():
         for number, client in enumerate(clients):
             client.send(fastcgi.request(paths[number % 5] % number, keep=True))
+    seen = set()
     for number, client in enumerate(clients):
-        status, answer = body_of(client.read_answer())
+        status, headers, body = client.read_answer()
+        seen.add(re.sub(r"ttl=\d+", "ttl", headers.get("cache-status", str(status))))
         if kinds[number % 5] is None:
             assert status == 404
         else:
-            assert (status, answer) == (200, {"id": number, "kind": kinds[number % 5]})
+            assert (status, json.loads(body)) == (200, {"id": number, "kind": kinds[number % 5]})
+    assert seen == {f"leeway; {what}" for what in (
+        "hit; ttl", "hit; ttl; detail=stale", "fwd=uri-miss; fwd-status=200; stored",
+        "fwd=bypass; detail=no-budget")} | {"404"}
 
 
 def test_clients_that_have_left(stack, held, clients):
@@ -114,8 +122,9 @@ def test_clients_that_have_left(stack, held, clients):
 
 def test_connections_that_are_not_kept(stack, held):
     with contextlib.ExitStack() as exits:
-        clients = [exits.enter_context(fastcgi.Connection(stack.socket)) for _ in range(CLIENTS)]
         with held():
+            clients = [exits.enter_context(fastcgi.Connection(stack.socket))
+                       for _ in range(CLIENTS)]
             for number, client in enumerate(clients):
                 client.send(fastcgi.request(f"/long/{number % 7}"))
         for number, client in enumerate(clients):
@@ -137,3 +146,42 @@ def test_redis_dies_under_a_pipeline(stack, held, clients):
         assert status == 200 and "redis-unavailable" in headers["cache-status"]
         assert json.loads(body)["id"] == number
     stack.redis.process.send(signal.SIGCONT)
+
+
+@pytest.fixture(name="proxy")
+def between_leeway_and_redis(stack):
+    with Proxy(stack.path("proxy.sock"), stack.redis.socket) as proxy:
+        stack.redis_socket = proxy.path
+        yield proxy
+
+
+def test_redis_ends_in_the_middle_of_a_pipeline(stack, proxy, held, clients):
+    """In the third reply: two are hits, and of the others none is taken for one."""
+    for number in range(16):
+        stack.ask(f"/long/{number}")
+    entry = stack.redis.client().get(stack.entries.keys()[0])
+    reply = len(f"${len(entry)}\r\n{entry}\r\n")
+    with held():
+        proxy.cut_after(reply * 5 // 2)
+        for number, client in enumerate(clients[:16]):
+            client.send(fastcgi.request(f"/long/{number}", keep=True))
+    seen = []
+    for number, client in enumerate(clients[:16]):
+        status, headers, body = client.read_answer()
+        assert (status, json.loads(body)) == (200, {"id": number, "kind": "long"})
+        seen.append("hit" if "; hit;" in headers["cache-status"] else
+                    headers["cache-status"].split("detail=")[-1])
+    assert sorted(seen) == ["hit"] * 2 + ["redis-unavailable"] * 14
+
+
+def test_a_redis_that_drips(stack, proxy, held):
+    """command_timeout is for the whole of a reply, and not for each byte of it."""
+    del held
+    stack.ask("/long/1")
+    proxy.drip(0.02)
+    status, headers, body = stack.ask("/long/1")
+    assert (status, json.loads(body)["id"]) == (200, 1)
+    assert "redis-unavailable" in headers["cache-status"]
+    assert 0 < proxy.dripped < 50
+    wait_until(lambda: "hit" in stack.ask("/long/1")[1]["cache-status"], "Redis is back")
+    assert "command timed out" in stack.processes[0].log_text()

@@ -44,6 +44,7 @@ class Stack:
         self.folder = str(folder)
         self.postgres = postgres
         self.redis = redis
+        self.redis_socket = redis.socket  # by which leeway reaches it
         self.database = database
         self.port = None
         self.processes = []
@@ -98,7 +99,7 @@ refreshers = 1
 runtime_dir = "{self.path('run')}"
 {settings}
 redis {{
-  address = "unix:{self.redis.socket}"
+  address = "unix:{self.redis_socket}"
   {redis}
 }}
 postgres {{
