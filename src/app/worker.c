@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "app/serve.h"
 #include "base/log.h"
@@ -17,6 +18,9 @@ enum {
     FURTHER_CONNECTIONS = 1024,
     /* For Redis, Postgres, files and the loop. */
     OWN_DESCRIPTORS = 128,
+    /* Of more workers than processors so few connections are served as quickly by one as by many,
+       and with a quarter less processor time. */
+    STAYING_TOGETHER = 8,
     DRAIN_CHECK_MS = 20,
 };
 
@@ -154,13 +158,19 @@ static size_t connection_limit(const struct settings *settings)
                                                 : OWN_DESCRIPTORS;
 }
 
-static int start(struct worker *worker, int listen_fd, bool speaks)
+static size_t staying_together(const struct child_link *link)
+{
+    return link != NULL && link->count > sysconf(_SC_NPROCESSORS_ONLN) ? STAYING_TOGETHER : 1;
+}
+
+static int start(struct worker *worker, int listen_fd, const struct child_link *link)
 {
     const struct settings *settings = &worker->app->config->settings;
     const struct transport_options options = {
         .loop = worker->loop,
         .listen_fd = listen_fd,
         .max_connections = connection_limit(settings),
+        .staying_together = staying_together(link),
         .client_timeout_ms = settings->client_timeout_ms,
         .variables = worker->app->variables,
         .on_request = on_request,
@@ -168,6 +178,8 @@ static int start(struct worker *worker, int listen_fd, bool speaks)
         .on_gone = on_gone,
         .data = worker,
     };
+
+    bool speaks = link == NULL || link->index == 0;
 
     worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER, speaks);
     if (worker->backend == NULL)
@@ -241,7 +253,7 @@ enum worker_end worker_run(const struct application *app, int listen_fd, struct 
     worker->app = app;
     worker->loop = mem_check(ev_loop_new(EVBACKEND_EPOLL));
     hold_signals(SIG_BLOCK);
-    if (start(worker, listen_fd, link == NULL || link->index == 0) == 0) {
+    if (start(worker, listen_fd, link) == 0) {
         watch_signals(worker, link);
         hold_signals(SIG_UNBLOCK);
         if (link != NULL)

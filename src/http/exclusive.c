@@ -8,10 +8,14 @@
 #include "http/exclusive.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
+
+#include "base/log.h"
 
 /* Whether `epoll_fd` is a set that holds `fd`, and as what. */
 static bool find_entry(const char *epoll_fd, int fd, uint64_t *data)
@@ -48,11 +52,17 @@ static int find_set(int fd, uint64_t *data)
     return found;
 }
 
-static int add(struct exclusive *exclusive)
+/* Fails where memory, or what a user may watch, has run out: rather than be deaf, the process ends
+   as in mem_check(). */
+static void add(struct exclusive *exclusive)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = exclusive->data};
 
-    return epoll_ctl(exclusive->epoll_fd, EPOLL_CTL_ADD, exclusive->io.fd, &event);
+    if (epoll_ctl(exclusive->epoll_fd, EPOLL_CTL_ADD, exclusive->io.fd, &event) == 0)
+        return;
+    log_event(LOG_LEVEL_ERROR, "cannot watch the listening socket",
+              log_text("error", strerror(errno)), log_text("action", "abort"));
+    abort();
 }
 
 static void delete (struct exclusive *exclusive)

@@ -26,8 +26,9 @@ void exclusive_start(struct exclusive *exclusive, struct ev_loop *loop, int fd,
 void exclusive_pause(struct exclusive *exclusive);
 void exclusive_resume(struct exclusive *exclusive);
 
-/* Goes to the end of the processes that wait: of those that are idle the kernel always wakes the
-   first. */
+/* Goes behind the other processes that wait: of those that are idle the kernel wakes the first. A
+   connection that is there already is for whoever comes first all the same. Does nothing while
+   paused. */
 void exclusive_yield(struct exclusive *exclusive);
 
 void exclusive_stop(struct exclusive *exclusive);

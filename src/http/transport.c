@@ -32,10 +32,6 @@ enum {
     IOV_PIECES = 64,
     HEADER_BYTES = 1024,
     ACCEPTS_PER_TURN = 8,
-    /* From so many connections that stay a worker lets the others be woken first, after each further
-       one. Fewer it serves as quickly as several workers would, and with a quarter less processor
-       time, as it serves those that pass. */
-    STAYING_TOGETHER = 8,
     REQUEST_POOL_BYTES = 4096,
 #ifdef SANITIZERS
     SPARE_POOLS = 0, /* who uses a request that has ended is to be found */
@@ -68,7 +64,7 @@ struct connection {
     struct request *request;
     TALLOC_CTX *pool;        /* where `request` is; NULL: there is none */
     struct buf input;        /* collected, not yet handled */
-    struct fcgi_frame frame; /* CONNECTION_WRITING: points into `pending` */
+    struct fcgi_frame frame; /* CONNECTION_WRITING: points into what `pending` holds or refers to */
     uint64_t written;
     TALLOC_CTX *pending;
     ev_io io;
@@ -87,7 +83,6 @@ struct transport {
     ev_prepare turn_end;         /* never started, but fed behind all other events */
     bool stopping;
     size_t n_staying;
-    bool gives_way; /* at the end of the turn */
     struct exclusive listener;
     ev_timer accept_pause;
     unsigned char peeked[INPUT_BYTES];
@@ -106,7 +101,8 @@ static bool is_idle(const struct connection *connection)
            connection->input.len == 0;
 }
 
-/* It will be here beyond the turn of the loop in which it came. */
+/* The connection will be here beyond the turn of the loop in which it came. The next one that stays
+   is for another worker, if that is idle. */
 static void stay(struct connection *connection)
 {
     struct transport *transport = connection->transport;
@@ -114,14 +110,8 @@ static void stay(struct connection *connection)
     if (connection->stays)
         return;
     connection->stays = true;
-    transport->gives_way |= ++transport->n_staying >= STAYING_TOGETHER;
-}
-
-static void give_way(struct transport *transport)
-{
-    if (transport->gives_way)
+    if (++transport->n_staying >= transport->options.staying_together)
         exclusive_yield(&transport->listener);
-    transport->gives_way = false;
 }
 
 /* Watching is by need: most connections are never seen by the loop at all. */
@@ -129,6 +119,8 @@ static void watch(struct connection *connection, int events)
 {
     struct ev_loop *loop = connection->transport->options.loop;
 
+    if (events != 0)
+        stay(connection);
     if (ev_is_active(&connection->io) && (connection->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(loop, &connection->io);
@@ -211,7 +203,6 @@ static void await_request(struct connection *connection)
     struct transport *transport = connection->transport;
 
     connection->state = CONNECTION_READING;
-    stay(connection);
     if (is_idle(connection)) {
         TAILQ_REMOVE(&transport->connections, connection, link);
         TAILQ_INSERT_TAIL(&transport->connections, connection, link);
@@ -314,7 +305,6 @@ static void send_answer(struct connection *connection, const struct answer_bytes
         answer_taken(connection);
     } else if (sent == 0) {
         connection->state = CONNECTION_WRITING;
-        stay(connection);
         watch(connection, EV_WRITE);
         start_timer(connection);
     } else {
@@ -379,6 +369,8 @@ static void hand_over(struct connection *connection, struct request *request,
     connection->id = verdict->id;
     connection->keep = verdict->keep;
     connection->state = CONNECTION_WAITING;
+    if (connection->keep) /* before it is answered: its client may connect again at once */
+        stay(connection);
     stop_timer(connection);
     if (TAILQ_EMPTY(&transport->turn))
         ev_feed_event(transport->options.loop, &transport->turn_end, EV_CUSTOM);
@@ -399,10 +391,8 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *watcher, int events)
         transport->options.on_turn_end(transport->options.data);
     while ((connection = TAILQ_FIRST(&transport->turn)) != NULL) {
         leave_turn(connection);
-        stay(connection);
         watch(connection, EV_READ);
     }
-    give_way(transport);
 }
 
 static void read_from_socket(struct connection *connection, const struct fcgi_verdict *verdict)
@@ -686,8 +676,6 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
     (void)events;
     while (accept_one(transport) && ++accepted < ACCEPTS_PER_TURN && is_acceptable(transport))
         continue;
-    if (TAILQ_EMPTY(&transport->turn)) /* else what happens to them is not known yet */
-        give_way(transport);
 }
 
 static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)

@@ -22,6 +22,9 @@ struct transport_options {
     struct ev_loop *loop;
     int listen_fd; /* non-blocking */
     size_t max_connections;
+    /* Connections that stay, kept or waiting, of which a process has so many before it lets the
+       others that listen be woken first. */
+    size_t staying_together;
     int64_t client_timeout_ms;
     const char *const *variables; /* further FastCGI variables to copy; NULL-terminated, borrowed */
     void (*on_request)(void *data, struct request *request);

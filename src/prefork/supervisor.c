@@ -83,6 +83,7 @@ static void become_child(struct supervisor *supervisor, const struct child *chil
 {
     struct child_link link = {
         .index = child->index,
+        .count = supervisor->program->count(supervisor->program->data),
         .parent_fd = supervisor->parent_pipe[0],
         .ready_fd = ready_fd,
     };

@@ -12,6 +12,7 @@
 /* A child's view of its parent. */
 struct child_link {
     int index;     /* 0 .. count-1, stable over replacement */
+    int64_t count; /* of children wanted when this one was started */
     int parent_fd; /* readable (end of file) once the parent has died */
     int ready_fd;
 };
