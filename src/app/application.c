@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "app/backend.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/entry.h"
@@ -40,10 +41,11 @@ static void make_rules(struct application *app, struct route_rules *rules,
 {
     int64_t statement_ms = app->config->settings.postgres.statement_timeout_ms;
     int64_t budget_ms = route->context->budget_ms;
+    int64_t usable_ms = budget_ms - BACKEND_WRITE_ALLOWANCE_US / 1000;
 
     rules->policy = policy_of(route->context);
     rules->edge = route->context->edge && !route->private;
-    rules->query_limit_ms = budget_ms > 0 && budget_ms < statement_ms ? budget_ms : statement_ms;
+    rules->query_limit_ms = budget_ms > 0 && usable_ms < statement_ms ? usable_ms : statement_ms;
     key_fingerprint(route, scope, rules->fingerprint);
     rules->variables = mem_check(talloc_zero_array(app, size_t, route->n_params + 1));
     for (size_t i = 0; i < route->n_params; i++)

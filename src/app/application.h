@@ -13,7 +13,7 @@ struct route_rules {
     struct freshness_policy policy;
     char fingerprint[FINGERPRINT_HEX + 1];
     bool edge;              /* the context's, unless the route is private */
-    int64_t query_limit_ms; /* min(statement_timeout, budget) */
+    int64_t query_limit_ms; /* min(statement_timeout, what can be used of the budget) */
     size_t *variables;      /* by parameter: its place in application.variables */
 };
 
