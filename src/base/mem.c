@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 
-#include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,13 +24,13 @@ void mem_keep(size_t bytes)
 {
 #ifdef M_TRIM_THRESHOLD
     enum { KEPT_ANYWAY = 128 * 1024 }; /* glibc's least for both, unless they are set */
-    int threshold = bytes < INT_MAX ? (int)bytes : INT_MAX;
+    int threshold = bytes < MEM_KEPT_AT_MOST ? (int)bytes : MEM_KEPT_AT_MOST;
 
     if (threshold <= KEPT_ANYWAY)
         return;
-    /* chunks of the second size and more would be mapped one by one; glibc takes up to 32 MiB */
     mallopt(M_TRIM_THRESHOLD, threshold);
-    mallopt(M_MMAP_THRESHOLD, threshold < 32 << 20 ? threshold : 32 << 20);
+    /* chunks of this size and more would be mapped one by one */
+    mallopt(M_MMAP_THRESHOLD, threshold);
 #else
     (void)bytes;
 #endif
