@@ -14,7 +14,7 @@ route "/me" {
   shape = value
 }
 route "/hidden" { context = "edge"  private = true  sql = "select 1 as n"  shape = value }
-route "/ledger" { context = "ledger"  sql = "select clock_timestamp() -- marker:ledger"  shape = value }
+route "/ledger" { context = "ledger"  sql = "select gen_random_uuid() -- marker:ledger"  shape = value }
 context "ledger" { budget = 0s }
 """
 
