@@ -6,7 +6,7 @@ until it is closed; whoever comes over another one waits until then."""
 import os
 
 from measure.contest import behind, hold
-from measure.cost import cpu_us
+from measure.cost import usage
 from measure.fronts import NginxKept
 from measure.markdown import number, table
 from measure.world import World, start_leeway, start_plain
@@ -29,13 +29,13 @@ class Pid:
 
 class Shares:
     """`with Shares(backend) as shares:` then str(shares): what part of the workers' processor time
-    each had, least and most; 12.5 % is an eighth."""
+    each had, least and most, warming up included; 12.5 % is an eighth."""
 
     def __init__(self, backend):
         self.backend = backend
 
     def read(self):
-        return [cpu_us(Pid(pid)) for pid in self.backend.process.children()]
+        return [usage(Pid(pid)).us for pid in self.backend.process.children()]
 
     def __enter__(self):
         self.before = self.read()
@@ -50,7 +50,9 @@ class Shares:
 
 
 def starved_share(figures):
-    """In per cent; the thousandths of the distribution that lie over TIMES the median."""
+    """In per cent: the thousandths of the distribution that lie over TIMES the median. wrk fills it
+    up with the requests that a client would have made had it not been held up, so this is the part
+    of the time in which a client would have waited so long, not of the requests made."""
     limit = TIMES * figures.percentile(50)
     return sum(point > limit for point in figures.permille_ms[:1000]) / 10
 
@@ -76,9 +78,10 @@ def run(world):
             found[keepalive, backend.name] = figures
             rows.append(row(keepalive, backend.name, figures, shares))
         front.process.stop()
-    table(f"{CLIENTS} clients, nginx keeping connections, {WORKERS} workers",
+    table(f"{CLIENTS} clients, nginx keeping connections, {WORKERS} workers; one run of {SECONDS} s "
+          "each; `max` is the slowest request of all that were answered",
           ["keepalive", "program", "req/s", "p50 ms", "p95", "p99", "max", "max / p50",
-           f"over {TIMES} x p50", "a worker's share", "errors"], rows)
+           f"time spent over {TIMES} x p50", "a worker's share of their CPU", "errors"], rows)
     return found
 
 

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """A load as an API has it: three contexts, keys as Zipf's law has them, budgets that end many times
-during the run, queries that take their time. The same requests a second are offered to all (each
-of the connections pauses between two requests), so that latencies compare. The load generator looks
-into each body for how old it is, which costs it the same for all."""
+during the run, queries that take their time. All get about the same requests a second (each of the
+connections pauses between an answer and its next request), so that latencies compare. The load
+generator looks into each body for how old it is, which costs it the same for all. Postgres logs each
+statement, by which queries are counted. One contestant after another, each from a cold start."""
 import os
 
 from measure.contest import Contestant
@@ -118,7 +119,7 @@ class Outcome:
         figures, cpu = self.figures, self.figures.cpu
         return [figures.rate, *(figures.percentile(percent) for percent in (50, 95, 99)),
                 figures.slowest, f"{100 * self.hit_share:.1f} %", f"{100 * self.stale_share:.1f} %",
-                str(self.queries), str(self.late), f"{100 * self.oldest_share:.0f} %",
+                str(self.queries), str(self.late), number(self.oldest_share, 2),
                 *(number(cpu[name]) if name in cpu else "-"
                   for name in ("web server", "application", "Redis", "Postgres")),
                 errors_told(figures.errors)]
@@ -139,9 +140,11 @@ def measure(world, contestant):
 def print_outcomes(found):
     table("; ".join(f"{name}: {share} % of the requests, {keys} keys, budget {budget_s} s, query "
                     f"{query_ms} ms"
-                    for name, (share, keys, budget_s, query_ms) in CONTEXTS.items()),
+                    for name, (share, keys, budget_s, query_ms) in CONTEXTS.items()) +
+          f". {CONNECTIONS} clients that pause {PAUSE_MS} ms on average, keys by Zipf's law with "
+          f"exponent {ZIPF}; one run of {SECONDS} s each after {WARM_UP_S} s. `oldest` is in budgets",
           ["", "req/s", "p50 ms", "p95", "p99", "max", "hits and stale hits", "stale", "queries",
-           "past the budget", "oldest", "web server us/req", "application us", "Redis us",
+           "older than the budget", "oldest", "web server us/req", "application us", "Redis us",
            "Postgres us", "errors"],
           [[name, *outcome.cells()] for name, outcome in found.items()])
 

@@ -7,6 +7,7 @@ their cost, not leeway's promise."""
 import os
 
 from measure.contest import Contestant, behind, hold
+from measure.cost import memory_mb
 from measure.fronts import NginxCache, NginxKept
 from measure.markdown import table
 from measure.node import start_node
@@ -53,13 +54,19 @@ def start_contestants(world):
     return contestants
 
 
-def row(name, figures, base):
+def memory_of(contestant):
+    """Of what answers, without Redis."""
+    return memory_mb(*(process for name, processes in contestant.watched.items()
+                       if name != "Redis" for process in processes))
+
+
+def row(contestant, figures, base):
     def cpu(what):
         return figures.cpu.get(what, "-")
-    return [name, figures.rate, figures.rate / base.rate if base else "-",
+    return [contestant.name, figures.rate, figures.rate / base.rate if base else "-",
             *(figures.percentile(percent) for percent in (50, 95, 99)), figures.slowest,
             cpu("web server"), cpu("application"), cpu("Redis"), figures.all_cpu,
-            figures.errors_told]
+            memory_of(contestant), figures.errors_told]
 
 
 def run(world):
@@ -69,10 +76,11 @@ def run(world):
     for size in SIZES:
         for connections in CONNECTIONS:
             these = hold(contestants, f"/{size}", connections, ROUNDS, SECONDS)
-            table(f"{size}, {connections} connections; microseconds of processor a request",
+            table(f"{size}, {connections} connections; microseconds of processor a request, memory as "
+                  "proportional set size of web server and application",
                   ["", "req/s", "of article, after", "p50 ms", "p95", "p99", "max", "web server us",
-                   "application us", "Redis us", "in all", "errors"],
-                  [row(name, figures, these.get(AFTER)) for name, figures in these.items()])
+                   "application us", "Redis us", "in all", "MB", "errors"],
+                  [row(one, these[one.name], these.get(AFTER)) for one in contestants])
             found[size, connections] = these
     return found
 

@@ -64,6 +64,10 @@ end
 
 local now = ffi.new("leeway_time[1]")
 
+-- Of X-Cache. nginx says STALE to whoever sets off the refresh and UPDATING to the others.
+local kinds = {hit = "hit", stale = "stale", miss = "miss", HIT = "hit", STALE = "stale",
+               UPDATING = "stale", MISS = "miss", EXPIRED = "miss", BYPASS = "miss"}
+
 -- What the body says of when its query began and of its budget, in seconds.
 function response(status, headers, body)
     if status ~= 200 then
@@ -76,12 +80,15 @@ function response(status, headers, body)
     if share > oldest then oldest = share end
     if share > 1 then late = late + 1 end
     local how = headers["Cache-Status"] or headers["X-Cache"] or ""
-    if how:find("stale", 1, true) and how:find("fwd=", 1, true) == nil or how == "UPDATING" then
+    local kind = kinds[how] or how:match("^leeway; (%a+)")
+    if kind == "stale" or (kind == "hit" and how:find("detail=stale", 1, true)) then
         stale = stale + 1
-    elseif how:find("hit", 1, true) or how == "HIT" then
+    elseif kind == "hit" then
         hit = hit + 1
-    else
+    elseif kind == "miss" or kind == "fwd" then
         miss = miss + 1
+    else
+        error("what is " .. how .. "?")
     end
     counts = string.format("%d %d %d %d %f", hit, stale, miss, late, oldest)
 end

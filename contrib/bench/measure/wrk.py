@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Load by wrk: so many connections, each asking again as soon as it is answered."""
+"""Load by wrk: so many connections, each asking again as soon as it is answered. Its percentiles
+count a request that took long several times, as those that its client could not make meanwhile
+(coordinated omission); `slowest` is that of a request that was made."""
 import json
 import os
 import subprocess
