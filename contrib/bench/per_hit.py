@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """What one hit costs one worker, in figures that a busy machine does not change: system calls, and
-instructions in user space. The requests are what nginx sends for a browser's GET, one after another
-and straight to the worker. System calls are those of a worker that has served some hits before it is
-looked at; what is not called for one hit in twenty is left out. Only instructions are the difference
-between runs of different length, so that start and end do not count."""
+instructions in user space. The requests are what nginx sends for a browser's GET, one after
+another and straight to the worker. System calls are those of a worker that has served some hits
+before it is looked at; what is not called for one hit in twenty is left out. Only instructions are
+the difference between runs of different length, so that start and end do not count."""
 import collections
 import os
 import re

@@ -72,7 +72,8 @@ def memory_gb():
 def print_machine():
     print("# leeway: measured\n")
     commit = os.environ.get("LEEWAY_BENCH_COMMIT") or "not known"
-    print(f"{time.strftime('%Y-%m-%d')}; commit {commit}; {os.cpu_count()} processors ({processor()}), "
+    print(f"{time.strftime('%Y-%m-%d')}; commit {commit}; "
+          f"{os.cpu_count()} processors ({processor()}), "
           f"{memory_gb():.0f} GB, Linux {platform.release().split('-')[0]}; load generator and all "
           "servers on this machine, over loopback. " +
           ", ".join(f"{name} {version(command)}" for name, command in VERSIONS.items()) + ".",

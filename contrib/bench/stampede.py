@@ -94,7 +94,7 @@ def sleep_until(moment):
 
 
 def settled(count):
-    """What count() gives once it has given the same for QUIET_S: for what goes on behind answers."""
+    """What count() gives once it has given the same for QUIET_S: answers may leave work behind."""
     last, since = count(), time.monotonic()
 
     def is_quiet():
@@ -163,9 +163,9 @@ def print_outcomes(found):
                      str(sum(outcome.errors for outcome in states.values()))])
     table(f"{CLIENTS} requests at once, a query of {QUERY_MS} ms, a budget of {BUDGET_S} s: queries "
           f"that reached Postgres, median / slowest answer in ms; the worst of {ROUNDS} rounds. In "
-          f"front: of leeway, nginx with connections kept; of Node ({PROCESSES} processes), nothing; "
-          "the two nginx ask leeway without a cache and keep no connections, Varnish asks it through "
-          f"an nginx that keeps none. Queries at once: leeway {SLOTS} (slots), Node "
+          f"front: of leeway, nginx with connections kept; of Node ({PROCESSES} processes), "
+          "nothing; the two nginx ask leeway without a cache and keep no connections, Varnish asks "
+          f"it through an nginx that keeps none. Queries at once: leeway {SLOTS} (slots), Node "
           f"{PROCESSES * POOL} (a pool of {POOL} in each process)",
           ["", *(cell for state in STATES for cell in (f"{state}: queries", "ms")),
            "oldest body", "errors"], rows)
