@@ -18,6 +18,7 @@ from harness.wait import wait_until
 
 ROUNDS = 5
 HITS = 600             # a round
+HITS_LIMIT_S = 60
 SLOW_MISSES = 80
 SLOT_TIMEOUT_S = 1
 ROUTES = """
@@ -48,34 +49,58 @@ def time_hits(path):
 def measured_apart(path):
     """In a process of its own, so that the clients of the load don't slow the clock's down."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(time_hits, (path,))
+        try:
+            return pool.apply_async(time_hits, (path,)).get(HITS_LIMIT_S)
+        except multiprocessing.TimeoutError:
+            raise AssertionError(f"{HITS} hits were not answered in {HITS_LIMIT_S} s") from None
 
 
-class Nothing:
-    """Beside: nothing."""
+class Beside:
+    """A load while it is used in a `with`. What goes wrong in its threads is in `failures`."""
 
     def __init__(self, path):
         self.path = path
-        self.said = ""
+        self.stopping = threading.Event()
+        self.failures = []
+        self.threads = []
 
-    def __enter__(self):
-        return self
+    def start_threads(self, count):
+        self.threads = [threading.Thread(target=self.attempt) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
 
-    def __exit__(self, *exception):
-        pass
+    def attempt(self):
+        try:
+            self.run()
+        except Exception as failure:  # pylint: disable=broad-except
+            self.failures.append(failure)
+
+    def run(self):
+        """Until `stopping` is set."""
+
+    def join(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+    def check(self):
+        """The hits were not measured beside what they should be if some of it has ended."""
+        assert not self.failures, f"{len(self.failures)} of {len(self.threads)} clients failed, " \
+            f"the first with {self.failures[0]!r}"
+
+    @staticmethod
+    def told(_rounds):
+        """What there is to say of the loads of all rounds."""
+        return ""
 
 
-class SlowMisses(Nothing):
+class SlowMisses(Beside):
     """New misses of 400 ms on other keys take the place of those that were answered."""
 
     def __enter__(self):
-        self.stopping = threading.Event()
-        self.statuses = collections.Counter()
-        self.longest_refusal = 0.0
+        self.answers = []  # status and seconds
         self.numbers = iter(range(time.time_ns() % 10 ** 9, 10 ** 10))
-        self.threads = [threading.Thread(target=self.run) for _ in range(SLOW_MISSES)]
-        for thread in self.threads:
-            thread.start()
+        self.start_threads(SLOW_MISSES)
         time.sleep(0.3)
         return self
 
@@ -84,19 +109,23 @@ class SlowMisses(Nothing):
             began = time.perf_counter()
             with fastcgi.Connection(self.path) as connection:
                 status, _, _ = connection.ask(f"/slow/{next(self.numbers)}")
-            self.statuses[status] += 1
-            if status == 503:
-                self.longest_refusal = max(self.longest_refusal, time.perf_counter() - began)
+            self.answers.append((status, time.perf_counter() - began))
 
     def __exit__(self, *exception):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
-        self.said = (f"{self.statuses[200]} answered, {self.statuses[503]} got 503 within "
-                     f"{self.longest_refusal * 1000:.0f} ms (slot_timeout {SLOT_TIMEOUT_S} s)")
+        self.join()
+
+    @staticmethod
+    def told(rounds):
+        answers = sum((one.answers for one in rounds), [])
+        counts = collections.Counter(status for status, _ in answers)
+        refused = max((took for status, took in answers if status == 503), default=0)
+        others = "".join(f", {count} got {status}" for status, count in sorted(counts.items())
+                         if status not in (200, 503))
+        return (f"{counts[200]} answered, {counts[503]} got 503 within {refused * 1000:.0f} ms "
+                f"(slot_timeout {SLOT_TIMEOUT_S} s){others}")
 
 
-class Silent(Nothing):
+class Silent(Beside):
     count, sent = 50, b""
 
     def __enter__(self):
@@ -121,20 +150,32 @@ class SlowReaders(Silent):
 
     def __enter__(self):
         super().__enter__()
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self.read)
-        self.thread.start()
+        self.taken = collections.Counter()  # bytes by connection
+        self.start_threads(1)
         return self
 
-    def read(self):
+    def run(self):
         while not self.stopping.wait(0.01):
             for connection in self.connections:
-                connection.socket.recv(1, socket.MSG_DONTWAIT)
+                self.take(connection)
+
+    def take(self, connection):
+        """A byte; the worker may not have sent the next yet."""
+        try:
+            taken = connection.socket.recv(1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        assert taken, "the worker has closed the connection"
+        self.taken[connection] += 1
 
     def __exit__(self, *exception):
-        self.stopping.set()
-        self.thread.join()
+        self.join()
         super().__exit__()
+
+    @staticmethod
+    def told(rounds):
+        taken = [one.taken[connection] for one in rounds for connection in one.connections]
+        return f"each took {min(taken)} to {max(taken)} bytes a round"
 
 
 LOADS = {
@@ -157,13 +198,14 @@ def row(name, took, alone, said):
 
 
 def compare(path, name, load):
-    alone, beside, said = [], [], []
+    alone, beside, rounds = [], [], []
     for _ in range(ROUNDS):
         alone.append(measured_apart(path))
         with load(path) as running:
             beside.append(measured_apart(path))
-        said.append(running.said)
-    row(name, sum(beside, []), sum(alone, []), said[-1])
+        running.check()
+        rounds.append(running)
+    row(name, sum(beside, []), sum(alone, []), load.told(rounds))
     row("the same alone", sum(alone, []), None,
         f"p50 of rounds {min(map(statistics.median, alone)):.2f} to "
         f"{max(map(statistics.median, alone)):.2f}")

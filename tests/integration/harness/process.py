@@ -29,6 +29,28 @@ def ignores_hangup(pid):
     return bool(int(mask, 16) & 1 << signal.SIGHUP - 1)
 
 
+def tree(pid):
+    """`pid` and all that descend from it."""
+    pids = [pid]
+    for parent in pids:
+        try:
+            for task in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{task}/children", encoding="ascii") as children:
+                    pids += [int(child) for child in children.read().split()]
+        except OSError:
+            continue
+    return pids
+
+
+def signal_each(pids, number):
+    """Those that are gone have what they need."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
 class Process:
     """A started program. `log` collects its standard output and error."""
 
@@ -62,14 +84,19 @@ class Process:
         return self.popen.wait(seconds)
 
     def stop(self, number=signal.SIGTERM):
-        """Ends it, by force if need be. The exit status."""
+        """Ends it; by force, and what it has started with it, if need be. The exit status."""
         self.send(signal.SIGCONT)
         self.send(number)
         try:
             return self.wait()
         except subprocess.TimeoutExpired:
-            self.send(signal.SIGKILL)
+            self.kill_tree()
             return self.wait()
+
+    def kill_tree(self):
+        """Held still meanwhile, so that it replaces none of those that go."""
+        self.send(signal.SIGSTOP)
+        signal_each(tree(self.pid), signal.SIGKILL)
 
     def children(self):
         """Pids of its children that live."""
