@@ -105,6 +105,7 @@ def test_idle_kept_connections_do_not_delay_the_end(stack):
 
 def test_requests_in_kept_connections_are_answered_before_the_end(stack):
     """Also those that the worker has not seen when it is told to stop."""
+    stack.expect_deaths = True
     stack.configure(ROUTES, workers=1)
     worker = stack.start_worker()
     child = worker.children()[0]

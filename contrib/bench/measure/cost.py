@@ -3,24 +3,13 @@
 import os
 from collections import namedtuple
 
+from harness.process import tree
+
 TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 
 # Microseconds of processor, how much of that in the kernel, and how often they went to sleep.
 # Only the first is finer than a clock tick.
 Usage = namedtuple("Usage", "us kernel_us sleeps")
-
-
-def tree(pid):
-    """`pid` and all that descend from it."""
-    pids = [pid]
-    for parent in pids:
-        try:
-            for task in os.listdir(f"/proc/{parent}/task"):
-                with open(f"/proc/{parent}/task/{task}/children", encoding="ascii") as children:
-                    pids += [int(child) for child in children.read().split()]
-        except OSError:
-            continue
-    return pids
 
 
 def read(path):
