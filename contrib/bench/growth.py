@@ -131,7 +131,7 @@ def for_body(world, size):
     backends = backends_for_body(world, size)
     front = NginxKept(world, list(backends.values()))
     contestants = [behind(world, front, backend, name) for name, backend in backends.items()]
-    found = [hold(contestants, "/hit", connections, ROUNDS, max(1, SECONDS // 2))
+    found = [hold(contestants, "/hit", connections, max(1, ROUNDS - 1), max(1, SECONDS // 2))
              for connections in BODY_CONNECTIONS]
     stop(front, *backends.values())
     world.redis.client().flushall()

@@ -10,8 +10,8 @@ from measure.fronts import FRONTS
 from measure.markdown import table
 from measure.world import World, start_leeway, start_plain
 
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "4"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "1"))
 ONLY = os.environ.get("BENCH_FRONTS")  # their names, with semicolons between
 CONNECTIONS = (8, 64)
 BODY = int(os.environ.get("BENCH_BODY", "2000"))

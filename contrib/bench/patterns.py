@@ -14,8 +14,8 @@ from measure.node import start_node
 from measure.varnish import Varnish
 from measure.world import World, start_leeway
 
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "4"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "1"))
 CONNECTIONS = (8, 64)
 BUDGET_S = 3600
 # about 100 bytes a row
