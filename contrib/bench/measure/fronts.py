@@ -156,6 +156,8 @@ ServerLimit 2
 ThreadLimit 128
 ThreadsPerChild 128
 MaxRequestWorkers 256
+# else it ends a child that has nothing to do, and with it the connections of clients
+MaxSpareThreads 256
 MaxKeepAliveRequests 0
 {hosts}
 """))

@@ -57,6 +57,9 @@ def of_hit(found):
         at_most(f"{suited}, kept", 0.5, ratio(DEFAULT, best, cpu, is_kept)),
         at_least("requests a second, likewise; nginx and lighttpd", 1.1,
                  ratio(DEFAULT, best, lambda one: one.rate, lambda front: front != "Apache")),
+        at_most("leeway's errors, 8 workers and one per processor", 0,
+                {"all": sum(these[name].errors for these in found.values()
+                            for name in {"leeway, 8", DEFAULT})}, digits=0),
     ]
 
 
