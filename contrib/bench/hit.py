@@ -10,7 +10,7 @@ from measure.fronts import FRONTS
 from measure.markdown import table
 from measure.world import World, start_leeway, start_plain
 
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "6"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "1"))
 ONLY = os.environ.get("BENCH_FRONTS")  # their names, with semicolons between
 CONNECTIONS = (8, 64)
