@@ -21,6 +21,7 @@ from harness.wait import wait_until
 
 FEW, MANY = 200, 1200
 BODY = 2000
+ROUTE_COUNTS = (10, 2000)  # with more it takes its time to start below callgrind
 URI = "/items/7"
 ROUTES = f"""
 context "c" {{ budget = 1h }}
@@ -72,8 +73,14 @@ class Under(Stack):
         return worker
 
 
-def start(world, kind, name, words=()):
-    """A Backend-like pair: socket and process."""
+def further_routes(count):
+    return "".join(f'route "/api/resource{i}/{{id}}/detail" {{ context = "c"  shape = object  '
+                   f'param "id" {{ type = int }}  sql = "select $1::int as id" }}\n'
+                   for i in range(count))
+
+
+def start(world, kind, name, words=(), routes=1):
+    """A Backend-like pair: socket and process. `routes`: how many leeway has."""
     if kind != "leeway":
         backend = start_plain(world, name, 0, *(["fixed", BODY] if kind == "fixed" else [
             "get", world.redis.socket, "plain"]), under=words)
@@ -82,7 +89,7 @@ def start(world, kind, name, words=()):
     os.mkdir(folder)
     stack = Under(folder, world.postgres, world.redis, world.DATABASE)
     stack.words = words
-    stack.configure(ROUTES, workers=1)
+    stack.configure(ROUTES + further_routes(routes - 1), workers=1)
     world.stack.others.append(stack)
     process = stack.start_worker()
     stack.ask(URI)
@@ -131,11 +138,12 @@ def count_calls(world, kind, keep):
     return {name: count / MANY for name, count in calls.items() if count >= MANY / 20}
 
 
-def profile(world, kind, keep, hits):
+def profile(world, kind, keep, hits, routes):
     """Instructions by the library they belong to."""
-    out = world.stack.path(f"callgrind-{kind}-{keep}-{hits}")
-    path, process = start(world, kind, f"profile-{kind}-{keep}-{hits}", (
-        "valgrind", "-q", "--tool=callgrind", "--callgrind-out-file=" + out))
+    name = f"{kind}-{keep}-{hits}-{routes}"
+    out = world.stack.path(f"callgrind-{name}")
+    path, process = start(world, kind, f"profile-{name}", (
+        "valgrind", "-q", "--tool=callgrind", "--callgrind-out-file=" + out), routes)
     ask(path, hits, keep)
     process.stop()
     text = subprocess.run(["callgrind_annotate", "--auto=no", "--threshold=100", out], check=True,
@@ -153,8 +161,8 @@ def library_of(path):
     return {"libc": "C library", "plain_fcgi": "program", "leeway-worker": "program"}.get(name, name)
 
 
-def instructions(world, kind, keep):
-    few, many = (profile(world, kind, keep, hits) for hits in (FEW, MANY))
+def instructions(world, kind, keep, routes=1):
+    few, many = (profile(world, kind, keep, hits, routes) for hits in (FEW, MANY))
     each = {name: (many[name] - few[name]) / (MANY - FEW) for name in many}
     return {name: count for name, count in each.items() if count >= 1}
 
@@ -172,7 +180,7 @@ def prepare(world):
 
 
 def run(world):
-    """System calls and instructions by (program, kept)."""
+    """System calls and instructions by (program, kept), and instructions by number of routes."""
     prepare(world)
     calls, cost = {}, {}
     for keep in (False, True):
@@ -191,7 +199,11 @@ def run(world):
     table("Instructions a hit, user space", ["", "in all", *libraries],
           [[title(*who), sum(those.values()), *(those.get(library, 0.0) for library in libraries)]
            for who, those in cost.items()])
-    return calls, cost
+    growth = {count: sum(instructions(world, "leeway", True, count).values())
+              for count in ROUTE_COUNTS}
+    table("Instructions a hit of leeway, kept, by number of routes",
+          ["routes", "in all"], [[f"{count:,}", each] for count, each in growth.items()])
+    return calls, cost, growth
 
 
 if __name__ == "__main__":

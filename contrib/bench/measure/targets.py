@@ -109,6 +109,12 @@ def of_growth(found):
     ]
 
 
+def of_per_hit(found):
+    _, _, growth = found
+    return [at_most("instructions per hit, 10 to 2,000 routes", 1.05,
+                    {"worker": growth[2000] / growth[10]})]
+
+
 def of_stampede(found):
     crowds = found["leeway"]
     cold = crowds["cold"]
@@ -135,7 +141,8 @@ def of_mixed(found):
 def targets(found):
     rows = []
     for name, of in {"hit": of_hit, "patterns": of_patterns, "fairness": of_fairness,
-                     "growth": of_growth, "stampede": of_stampede, "mixed": of_mixed}.items():
+                     "growth": of_growth, "per_hit": of_per_hit, "stampede": of_stampede,
+                     "mixed": of_mixed}.items():
         if name in found:
             rows += of(found[name])
     return rows
