@@ -166,6 +166,7 @@ static size_t staying_together(const struct child_link *link)
 static int start(struct worker *worker, int listen_fd, const struct child_link *link)
 {
     const struct settings *settings = &worker->app->config->settings;
+    bool speaks = link == NULL || link->index == 0;
     const struct transport_options options = {
         .loop = worker->loop,
         .listen_fd = listen_fd,
@@ -178,8 +179,6 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
         .on_gone = on_gone,
         .data = worker,
     };
-
-    bool speaks = link == NULL || link->index == 0;
 
     worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER, speaks);
     if (worker->backend == NULL)

@@ -42,8 +42,8 @@ struct redis {
     enum redis_state state;
     bool outage_logged;
     redisContext *context;
-    int handshake_replies; /* still to come */
-    int64_t time_sent_us;  /* when the handshake's TIME was asked */
+    int handshake_replies;    /* still to come */
+    int64_t time_sent_us;     /* when the handshake's TIME was asked */
     bool unsent;              /* commands have been queued since the last were sent */
     int64_t timeout_ms;       /* of those awaited in place */
     int64_t replies_until_us; /* to those sent last; monotonic */
