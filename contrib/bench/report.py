@@ -135,7 +135,7 @@ class Report:
             self.measure(name)
         except Exception as error:  # pylint: disable=broad-except
             traceback.print_exc()
-            self.fail(name, f"failed: {error or type(error).__name__}")
+            self.fail(name, f"failed: {str(error) or type(error).__name__}")
         else:
             print(f"\n({name}: {time.monotonic() - began:.0f} s)", flush=True)
 
@@ -156,8 +156,7 @@ class Report:
         rows = targets(self.found)
         if rows:
             print("\n## What it is meant to be")
-            table("Ratios of one run", ["figure", "to reach", "measured", ""],
-                  [[*row[:3], row[3] if row[2] else "not measured"] for row in rows])
+            table("Ratios of one run", ["figure", "to reach", "measured", ""], rows)
         if self.lacks:
             print("\nNot all of it was measured:\n")
             for name, what in self.lacks.items():

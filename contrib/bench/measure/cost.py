@@ -71,8 +71,8 @@ class Meter:
 
     def __exit__(self, *exception):
         after = self.read()
-        self.used = {name: Usage(*(now - then for now, then in zip(after[name], self.before[name])))
-                     for name in after}
+        self.used = {name: Usage(*(late - early for early, late in zip(before, after[name])))
+                     for name, before in self.before.items()}
 
     def per(self, count):
         """Microseconds for each of `count`, by name."""
