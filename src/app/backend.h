@@ -32,6 +32,7 @@ int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us);
    that warns of a Redis that does not suit. NULL: runtime_dir cannot be used; it has been
    logged. */
 struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
-                            enum metrics_role role, bool speaks) __attribute__((warn_unused_result));
+                            enum metrics_role role, bool speaks)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -414,8 +414,7 @@ void flights_abandon(struct flights *flights)
 {
     struct flight_node *node;
 
-    TAILQ_FOREACH(node, &flights->all, link)
-    {
+    TAILQ_FOREACH (node, &flights->all, link) {
         struct visit *visit;
         while ((visit = next_visit(&node->flight)) != NULL)
             respond_failure(visit, 503, true);

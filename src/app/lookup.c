@@ -34,8 +34,8 @@ void lookups_run(struct lookups *lookups, struct redis *redis, lookup_fn *take, 
     struct visit *visit;
     struct stored stored;
 
-    TAILQ_FOREACH(visit, &lookups->visits, link)
-    store_ask(visit, redis, visit->base);
+    TAILQ_FOREACH (visit, &lookups->visits, link)
+        store_ask(visit, redis, visit->base);
     while ((visit = TAILQ_FIRST(&lookups->visits)) != NULL) {
         lookups_remove(lookups, visit);
         int found = store_take(redis_next(redis), &stored);

@@ -11,8 +11,8 @@ struct server;
 
 struct server *server_new(TALLOC_CTX *ctx, struct backend *backend);
 
-/* Answers `request`, or parks it: until the turn ends or LOOKUPS_MAX have come, when its response is
-   looked up, and from then on until it has been computed. */
+/* Answers `request`, or parks it: until the turn ends or LOOKUPS_MAX have come, when its response
+   is looked up, and from then on until it has been computed. */
 void serve_request(struct server *server, struct request *request);
 
 /* Looks up what the requests since the last time ask for. */

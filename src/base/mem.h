@@ -12,9 +12,9 @@ void *mem_check(void *pointer);
 
 enum { MEM_KEPT_AT_MOST = 32 * 1024 * 1024 };
 
-/* From now on the C library keeps `bytes` of freed memory, at least what it keeps anyway and at most
-   MEM_KEPT_AT_MOST, instead of giving it back to the kernel, which would have to be asked for every
-   page of it again for the next large response. */
+/* From now on the C library keeps `bytes` of freed memory, at least what it keeps anyway and at
+   most MEM_KEPT_AT_MOST, instead of giving it back to the kernel, which would have to be asked for
+   every page of it again for the next large response. */
 void mem_keep(size_t bytes);
 
 /* Calls work(data) such that what it allocates lies apart from everything else, and returns when

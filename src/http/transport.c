@@ -598,9 +598,9 @@ static struct connection *first_idle(const struct transport *transport)
 {
     struct connection *connection;
 
-    TAILQ_FOREACH(connection, &transport->connections, link)
-    if (is_idle(connection))
-        return connection;
+    TAILQ_FOREACH (connection, &transport->connections, link)
+        if (is_idle(connection))
+            return connection;
     return NULL;
 }
 
@@ -713,9 +713,9 @@ bool transport_is_idle(const struct transport *transport)
 {
     const struct connection *connection;
 
-    TAILQ_FOREACH(connection, &transport->connections, link)
-    if (!is_idle(connection))
-        return false;
+    TAILQ_FOREACH (connection, &transport->connections, link)
+        if (!is_idle(connection))
+            return false;
     return true;
 }
 

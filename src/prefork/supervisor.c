@@ -89,9 +89,9 @@ static void become_child(struct supervisor *supervisor, const struct child *chil
     };
     const struct child *other;
 
-    TAILQ_FOREACH(other, &supervisor->children, link)
-    if (other->ready_fd != -1)
-        close(other->ready_fd);
+    TAILQ_FOREACH (other, &supervisor->children, link)
+        if (other->ready_fd != -1)
+            close(other->ready_fd);
     close(supervisor->parent_pipe[1]);
     close(supervisor->signal_fd);
     signal(SIGPIPE, SIG_IGN);
@@ -157,10 +157,10 @@ static struct child *find_child(const struct supervisor *supervisor, int index, 
 {
     struct child *child;
 
-    TAILQ_FOREACH(child, &supervisor->children, link)
-    if (child->index == index && child->state != CHILD_DRAINING &&
-        (child->generation == supervisor->generation) == current)
-        return child;
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        if (child->index == index && child->state != CHILD_DRAINING &&
+            (child->generation == supervisor->generation) == current)
+            return child;
     return NULL;
 }
 
@@ -168,9 +168,9 @@ static bool is_any_starting(const struct supervisor *supervisor)
 {
     const struct child *child;
 
-    TAILQ_FOREACH(child, &supervisor->children, link)
-    if (child->state == CHILD_STARTING)
-        return true;
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        if (child->state == CHILD_STARTING)
+            return true;
     return false;
 }
 
@@ -192,8 +192,7 @@ static void kill_overdue(struct supervisor *supervisor)
 {
     struct child *child;
 
-    TAILQ_FOREACH(child, &supervisor->children, link)
-    {
+    TAILQ_FOREACH (child, &supervisor->children, link) {
         if (child->state != CHILD_DRAINING || child->kill_at_us > clock_monotonic_us())
             continue;
         log_event(LOG_LEVEL_ERROR, "child did not stop in time and is killed",
@@ -220,9 +219,9 @@ static bool is_manned(const struct supervisor *supervisor, int index)
 {
     const struct child *child;
 
-    TAILQ_FOREACH(child, &supervisor->children, link)
-    if (child->index == index && child->state == CHILD_READY)
-        return true;
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        if (child->index == index && child->state == CHILD_READY)
+            return true;
     return false;
 }
 
@@ -233,8 +232,8 @@ static void describe(const struct supervisor *supervisor, char *status, size_t s
     int count = 0;
 
     if (supervisor->stopping) {
-        TAILQ_FOREACH(child, &supervisor->children, link)
-        count++;
+        TAILQ_FOREACH (child, &supervisor->children, link)
+            count++;
         snprintf(status, size, "STATUS=stopping, %d %s%s to finish", count, role,
                  count == 1 ? "" : "s");
         return;
@@ -266,13 +265,13 @@ static void tend(struct supervisor *supervisor)
 
     kill_overdue(supervisor);
     if (supervisor->stopping) {
-        TAILQ_FOREACH(child, &supervisor->children, link)
-        drain_child(supervisor, child);
+        TAILQ_FOREACH (child, &supervisor->children, link)
+            drain_child(supervisor, child);
         return;
     }
-    TAILQ_FOREACH(child, &supervisor->children, link)
-    if (child->index >= supervisor->n_posts)
-        drain_child(supervisor, child);
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        if (child->index >= supervisor->n_posts)
+            drain_child(supervisor, child);
     for (int i = 0; i < supervisor->n_posts; i++)
         tend_post(supervisor, i);
     if (!supervisor->announced)
@@ -324,9 +323,9 @@ static void reap(struct supervisor *supervisor)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct child *child;
-        TAILQ_FOREACH(child, &supervisor->children, link)
-        if (child->pid == pid)
-            break;
+        TAILQ_FOREACH (child, &supervisor->children, link)
+            if (child->pid == pid)
+                break;
         if (child != NULL)
             bury(supervisor, child, status);
     }
@@ -366,8 +365,8 @@ static void stop(struct supervisor *supervisor)
         supervisor->program->stopping(supervisor->program->data);
     /* asked twice, somebody is in a hurry */
     if (supervisor->stopping)
-        TAILQ_FOREACH(child, &supervisor->children, link)
-    child->kill_at_us = 0;
+        TAILQ_FOREACH (child, &supervisor->children, link)
+            child->kill_at_us = 0;
     supervisor->stopping = true;
 }
 
@@ -404,9 +403,9 @@ static int next_deadline_ms(const struct supervisor *supervisor)
     int64_t at_us = INT64_MAX, now_us = clock_monotonic_us();
     const struct child *child;
 
-    TAILQ_FOREACH(child, &supervisor->children, link)
-    if (child->state == CHILD_DRAINING && child->kill_at_us < at_us)
-        at_us = child->kill_at_us;
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        if (child->state == CHILD_DRAINING && child->kill_at_us < at_us)
+            at_us = child->kill_at_us;
     for (int i = 0; i < supervisor->n_posts && !supervisor->stopping; i++)
         if (supervisor->posts[i].start_at_us < at_us && find_child(supervisor, i, true) == NULL &&
             (find_child(supervisor, i, false) == NULL || !is_any_starting(supervisor)))
@@ -422,12 +421,12 @@ static void wait_for_change(struct supervisor *supervisor)
     struct child *child, *next;
     nfds_t count = 1, i = 1;
 
-    TAILQ_FOREACH(child, &supervisor->children, link)
-    count++;
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        count++;
     struct pollfd *fds = mem_check(talloc_zero_array(ctx, struct pollfd, (unsigned)count));
     fds[0] = (struct pollfd){.fd = supervisor->signal_fd, .events = POLLIN};
-    TAILQ_FOREACH(child, &supervisor->children, link)
-    fds[i++] = (struct pollfd){.fd = child->ready_fd, .events = POLLIN};
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        fds[i++] = (struct pollfd){.fd = child->ready_fd, .events = POLLIN};
     if (poll(fds, count, next_deadline_ms(supervisor)) > 0) {
         i = 1;
         /* before signals, which may take children off the list */

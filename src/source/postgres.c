@@ -180,9 +180,9 @@ static struct session *idle_session(const struct postgres *postgres)
 {
     const struct pooled *pooled;
 
-    TAILQ_FOREACH(pooled, &postgres->sessions, link)
-    if (session_is_idle(pooled->session))
-        return pooled->session;
+    TAILQ_FOREACH (pooled, &postgres->sessions, link)
+        if (session_is_idle(pooled->session))
+            return pooled->session;
     return NULL;
 }
 
