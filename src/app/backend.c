@@ -66,6 +66,6 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     };
     backend->redis = redis_new(backend, loop, &options);
     redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);
-    backend->postgres = postgres_new(backend, loop, app->config, slots);
+    backend->postgres = postgres_new(backend, loop, app->config, slots, NULL);
     return backend;
 }

@@ -44,7 +44,8 @@ struct postgres {
     struct query_list waiting; /* for a slot */
     int64_t breaker_until_us;
     bool down;
-    bool trying; /* a session is being opened to see whether Postgres is back */
+    bool trying;         /* a session is being opened to see whether Postgres is back */
+    uint64_t generation; /* that sessions have to be of; 0: any */
     ev_timer pump;
     ev_timer reap;
 };
@@ -130,6 +131,13 @@ static void close_session(struct postgres *postgres, struct pooled *pooled)
     talloc_free(pooled);
 }
 
+static bool is_outdated(const struct postgres *postgres, const struct session *session)
+{
+    uint64_t generation = session_generation(session);
+
+    return postgres->generation != 0 && generation != 0 && generation != postgres->generation;
+}
+
 static void on_session_ended(void *data, struct session *session, struct query *query,
                              const struct query_result *result)
 {
@@ -139,19 +147,27 @@ static void on_session_ended(void *data, struct session *session, struct query *
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
     answer(postgres, query, result);
+    if (is_outdated(postgres, session))
+        close_session(postgres, pooled);
 }
 
-/* Each of them would let another query wait for its whole time. */
-static void close_idle_sessions(struct postgres *postgres)
+static void close_idle_sessions(struct postgres *postgres, bool outdated_only)
 {
     struct pooled *pooled = TAILQ_FIRST(&postgres->sessions);
 
     while (pooled != NULL) {
         struct pooled *next = TAILQ_NEXT(pooled, link);
-        if (session_is_idle(pooled->session))
+        if (session_is_idle(pooled->session) &&
+            (!outdated_only || is_outdated(postgres, pooled->session)))
             close_session(postgres, pooled);
         pooled = next;
     }
+}
+
+void postgres_use_generation(struct postgres *postgres, uint64_t generation)
+{
+    postgres->generation = generation;
+    close_idle_sessions(postgres, true);
 }
 
 /* Queries only read, so one whose connection broke is simply sent once more. */
@@ -161,8 +177,9 @@ static void on_session_closed(void *data, struct session *session, struct query 
     struct postgres *postgres = data;
 
     close_session(postgres, find_pooled(postgres, session));
+    /* each of them would let another query wait for its whole time */
     if (how == SESSION_HUNG)
-        close_idle_sessions(postgres);
+        close_idle_sessions(postgres, false);
     if (how != SESSION_LOST)
         open_breaker(postgres);
     if (query == NULL)
@@ -276,8 +293,14 @@ static int postgres_destroy(struct postgres *postgres)
     return 0;
 }
 
+void postgres_connect(struct postgres *postgres)
+{
+    if (postgres->n_sessions == 0 && !is_breaker_open(postgres))
+        open_session(postgres);
+}
+
 struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
-                              struct slots *slots)
+                              struct slots *slots, const struct postgres_judge *judge)
 {
     static const struct session_events events = {
         .up = on_session_up, .ended = on_session_ended, .closed = on_session_closed};
@@ -300,6 +323,8 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
         .events = &events,
         .pool = postgres,
     };
+    if (judge != NULL)
+        postgres->session_options.judge = *judge;
     ev_init(&postgres->pump, on_pump);
     ev_timer_init(&postgres->reap, on_reap, IDLE_S / 4, IDLE_S / 4);
     postgres->pump.data = postgres->reap.data = postgres;

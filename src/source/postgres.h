@@ -15,6 +15,30 @@
 #include "route/param.h"
 #include "source/slots.h"
 
+/* Where a session has come, as the server says. Borrowed for the call that it is passed to. */
+struct postgres_place {
+    const char *system_identifier; /* decimal; "": the role may not read it */
+    const char *database_oid;      /* decimal */
+    const char *user;              /* current_user */
+    const char *search_path;       /* the setting, and which of its schemas there are */
+};
+
+enum place_verdict {
+    PLACE_RIGHT,   /* the database that this configuration means */
+    PLACE_WRONG,   /* another: the session is closed, and no query is run on it */
+    PLACE_UNKNOWN, /* this cannot be told at the moment: likewise */
+};
+
+/* Who decides whether a session may be used. */
+struct postgres_judge {
+    /* Called when a session has connected, and through a pooler, whenever the server behind it
+       says something else than before. With PLACE_RIGHT, *generation is what the keys of answers
+       from such a session carry. */
+    enum place_verdict (*judge)(void *data, const struct postgres_place *place,
+                                uint64_t *generation);
+    void *data;
+};
+
 enum query_outcome {
     QUERY_DONE,
     QUERY_NO_ROW,    /* shape object or value, and nothing selected */
@@ -31,6 +55,7 @@ struct query_result {
     enum query_outcome outcome;
     const struct buf *json; /* QUERY_DONE: the body; borrowed for the call */
     int64_t sent_us;        /* monotonic, before the query was sent; 0: it was not sent */
+    uint64_t generation;    /* of the session that ran it, as judged; only where it was sent */
 };
 
 typedef void query_fn(void *data, const struct query_result *result);
@@ -45,9 +70,16 @@ struct query_request {
 
 struct postgres;
 
-/* `slots` NULL: queries run without asking for one. */
+/* `slots` NULL: queries run without asking for one. `judge` is copied; NULL: every session is
+   right. */
 struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
-                              struct slots *slots);
+                              struct slots *slots, const struct postgres_judge *judge);
+
+/* Opens a session if there is none, so that it is judged, as before anything may be served. */
+void postgres_connect(struct postgres *postgres);
+
+/* Idle sessions whose generation is another are closed now, busy ones after their query. */
+void postgres_use_generation(struct postgres *postgres, uint64_t generation);
 
 void postgres_query(struct postgres *postgres, const struct query_request *request);
 

@@ -25,6 +25,7 @@ enum {
 enum session_step {
     STEP_CONNECT,
     STEP_SETUP,
+    STEP_IDENTIFY, /* which cluster it is, where the role may know */
     STEP_IDLE,
     STEP_BEGIN,    /* prepared = false: a transaction carries the settings */
     STEP_PROBE,    /* parse the route's own SQL ... */
@@ -33,6 +34,25 @@ enum session_step {
     STEP_EXECUTE,
     STEP_COMMIT,
 };
+
+/* The columns of what is asked of each server. */
+enum place_field {
+    PLACE_IN_RECOVERY,
+    PLACE_DATABASE,
+    PLACE_USER,
+    PLACE_SEARCH_PATH,
+    PLACE_MAY_IDENTIFY,
+    PLACE_SYSTEM, /* asked for by itself */
+    PLACE_FIELDS,
+};
+
+/* What makes a place, but for the system identifier, which not every role may read. */
+#define SELECT_PLACE                                                                               \
+    "SELECT pg_catalog.pg_is_in_recovery(), (SELECT oid FROM pg_catalog.pg_database "              \
+    "WHERE datname = pg_catalog.current_database()), current_user, "                               \
+    "pg_catalog.current_setting('search_path') || ' = ' || "                                       \
+    "pg_catalog.array_to_string(pg_catalog.current_schemas(true), ','), "                          \
+    "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
 
 struct session {
     struct session_options options;
@@ -45,6 +65,8 @@ struct session {
     struct query_result result;
     bool replan; /* the tables have changed: describe and run once more */
     bool in_recovery;
+    char *place[PLACE_FIELDS]; /* what the server has said of itself */
+    uint64_t generation;
     bool terminated;  /* by the server; the query is to be sent elsewhere */
     char sqlstate[6]; /* of the query's error; "": none */
     struct json_writer *writer;
@@ -58,6 +80,11 @@ struct session {
 };
 
 static void start_step(struct session *session, enum session_step step);
+
+uint64_t session_generation(const struct session *session)
+{
+    return session->generation;
+}
 
 bool session_is_idle(const struct session *session)
 {
@@ -161,9 +188,11 @@ static void end_query(struct session *session)
 {
     struct query *query = session->query;
     struct query_result result = session->result;
-    struct json_writer *writer = session->writer;
+    /* the session may be closed before the result has been used */
+    struct json_writer *writer = talloc_steal(NULL, session->writer);
 
     stop_deadline(session);
+    result.generation = session->generation;
     log_if_slow(session, query, &result);
     session->query = NULL;
     session->writer = NULL;
@@ -215,7 +244,7 @@ static void take_error(struct session *session, const PGresult *res)
     const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
     snprintf(session->sqlstate, sizeof session->sqlstate, "%s", sqlstate != NULL ? sqlstate : "");
-    if (session->step == STEP_SETUP || session->query == NULL)
+    if (session->step == STEP_SETUP || session->step == STEP_IDENTIFY || session->query == NULL)
         return;
     /* 0A000: cached plan must not change result type; 26000: no such statement */
     if (!session->query->retried &&
@@ -308,6 +337,25 @@ static void take_description(struct session *session, const PGresult *res)
         fail(session, error);
 }
 
+static void take_place_field(struct session *session, enum place_field field, const char *text)
+{
+    talloc_free(session->place[field]);
+    session->place[field] = mem_check(talloc_strdup(session, text));
+}
+
+static void take_place(struct session *session, const PGresult *res)
+{
+    if (PQntuples(res) != 1)
+        return;
+    if (session->step == STEP_IDENTIFY) {
+        take_place_field(session, PLACE_SYSTEM, PQgetvalue(res, 0, 0));
+    } else if (PQnfields(res) == PLACE_SYSTEM) {
+        for (int i = 0; i < PLACE_SYSTEM; i++)
+            take_place_field(session, (enum place_field)i, PQgetvalue(res, 0, i));
+        session->in_recovery = session->place[PLACE_IN_RECOVERY][0] == 't';
+    }
+}
+
 static void take_result(struct session *session, const PGresult *res)
 {
     switch (PQresultStatus(res)) {
@@ -315,8 +363,8 @@ static void take_result(struct session *session, const PGresult *res)
     case PGRES_TUPLES_OK:
         if (session->step == STEP_EXECUTE)
             take_rows(session, res);
-        else if (PQntuples(res) == 1 && PQnfields(res) == 1)
-            session->in_recovery = PQgetvalue(res, 0, 0)[0] == 't';
+        else
+            take_place(session, res);
         break;
     case PGRES_COMMAND_OK:
         if (session->step == STEP_DESCRIBE)
@@ -343,14 +391,14 @@ static void name_statement(const struct session *session, char *name, size_t siz
    the session where the connection is ours alone. */
 static void send_settings(struct session *session, const char *before, const char *local)
 {
-    char sql[512];
+    char sql[1024];
 
     snprintf(sql, sizeof sql,
              "%s; SET %sstatement_timeout = %lld; SET %sTimeZone = 'UTC'; "
              "SET %sDateStyle = 'ISO, YMD'; SET %sIntervalStyle = 'postgres'; "
-             "SET %sextra_float_digits = 1; SELECT pg_is_in_recovery()",
+             "SET %sextra_float_digits = 1; %s",
              before, local, (long long)session->options.settings->statement_timeout_ms, local,
-             local, local, local);
+             local, local, local, SELECT_PLACE);
     PQsendQuery(session->conn, sql);
 }
 
@@ -383,7 +431,10 @@ static void send_step(struct session *session)
         if (session->options.settings->prepared)
             send_settings(session, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "");
         else
-            PQsendQuery(session->conn, "SELECT pg_is_in_recovery()");
+            PQsendQuery(session->conn, SELECT_PLACE);
+        break;
+    case STEP_IDENTIFY:
+        PQsendQuery(session->conn, "SELECT system_identifier FROM pg_catalog.pg_control_system()");
         break;
     case STEP_BEGIN:
         send_settings(session, "BEGIN READ ONLY", "LOCAL ");
@@ -476,6 +527,25 @@ static void finish_rows(struct session *session)
         take_json_status(session, json_writer_finish(session->writer, &session->result.json));
 }
 
+static const char *place_text(const struct session *session, enum place_field field)
+{
+    return session->place[field] != NULL ? session->place[field] : "";
+}
+
+static bool is_right_place(struct session *session)
+{
+    const struct postgres_judge *judge = &session->options.judge;
+    const struct postgres_place place = {
+        .system_identifier = place_text(session, PLACE_SYSTEM),
+        .database_oid = place_text(session, PLACE_DATABASE),
+        .user = place_text(session, PLACE_USER),
+        .search_path = place_text(session, PLACE_SEARCH_PATH),
+    };
+
+    return judge->judge == NULL ||
+           judge->judge(judge->data, &place, &session->generation) == PLACE_RIGHT;
+}
+
 static void setup_done(struct session *session)
 {
     if (session->sqlstate[0] != '\0' || session->in_recovery) {
@@ -485,6 +555,15 @@ static void setup_done(struct session *session)
         else
             log_connection(session, "postgres refused the session's settings");
         lose(session);
+        return;
+    }
+    if (session->step == STEP_SETUP && session->place[PLACE_MAY_IDENTIFY] != NULL &&
+        session->place[PLACE_MAY_IDENTIFY][0] == 't') {
+        start_step(session, STEP_IDENTIFY);
+        return;
+    }
+    if (!is_right_place(session)) {
+        lose_as(session, SESSION_REFUSED);
         return;
     }
     session->worked = true;
@@ -530,7 +609,7 @@ static void query_step_done(struct session *session)
 
 static void step_done(struct session *session)
 {
-    if (session->step == STEP_SETUP)
+    if (session->step == STEP_SETUP || session->step == STEP_IDENTIFY)
         setup_done(session);
     else if (session->step != STEP_IDLE)
         query_step_done(session);
@@ -612,7 +691,8 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         set_deadline(session, SERVER_FIRST_MS);
         return;
     }
-    if (session->step == STEP_CONNECT || session->step == STEP_SETUP) {
+    if (session->step == STEP_CONNECT || session->step == STEP_SETUP ||
+        session->step == STEP_IDENTIFY) {
         if (PQstatus(session->conn) == CONNECTION_BAD)
             log_connection(session, "cannot connect to postgres");
         else

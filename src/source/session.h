@@ -13,6 +13,7 @@ struct session;
 
 enum session_end {
     SESSION_UNREACHABLE, /* it never came to work */
+    SESSION_REFUSED,     /* it came to another database than is meant, or that cannot be told */
     SESSION_LOST,        /* it had worked */
     SESSION_HUNG,        /* it had worked, and now the server does not even keep its own time-out */
 };
@@ -35,6 +36,7 @@ struct session_options {
     const struct postgres_settings *settings;
     int64_t slow_query_ms;
     size_t n_statements;
+    struct postgres_judge judge; /* its function may be NULL */
     const struct session_events *events;
     void *pool;
 };
@@ -44,6 +46,9 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
 
 /* Runs `query` now, or once connected. Only on a session that has none. */
 void session_run(struct session *session, struct query *query);
+
+/* As its judge has told; 0 until then. */
+uint64_t session_generation(const struct session *session);
 
 bool session_is_idle(const struct session *session);
 
