@@ -75,6 +75,9 @@ struct route {
     const struct param_spec *params; /* in the order $1, $2, ... */
     size_t n_params;
     const char *sql; /* without trailing white space and semicolons */
+    /* By index into params: whether sql has that $n. Postgres does not know a parameter that
+       it does not find, and takes no value for it unless its type comes with the statement. */
+    bool uses_param[CONFIG_MAX_PARAMS];
     enum route_shape shape;
     bool private; /* set, or some parameter comes from a variable */
     bool reject_unknown_params;

@@ -61,8 +61,8 @@ static char *read_sql_file(const struct config_build *build, const struct config
     return NULL;
 }
 
-static int check_sql(const struct config_build *build, const struct config_entry *entry,
-                     const struct route *route)
+static int inspect_sql(const struct config_build *build, const struct config_entry *entry,
+                       struct route *route)
 {
     struct sql_facts facts = sql_inspect(route->sql);
 
@@ -76,6 +76,7 @@ static int check_sql(const struct config_build *build, const struct config_entry
             build, entry->place,
             "%s: the query uses $%lld, but the route has only %zu param block%s", entry->name,
             (long long)facts.highest_param, route->n_params, route->n_params == 1 ? "" : "s");
+    memcpy(route->uses_param, facts.uses_param, sizeof route->uses_param);
     return 0;
 }
 
@@ -102,7 +103,7 @@ static int read_sql(const struct config_build *build, const struct config_block 
     while (len > 0 && strchr(" \t\r\n\f\v;", text[len - 1]) != NULL)
         len--;
     route->sql = mem_check(talloc_strndup(build->config, text, len));
-    return check_sql(build, entry, route);
+    return inspect_sql(build, entry, route);
 }
 
 static int read_route(const struct config_build *build, const struct config_block *block,

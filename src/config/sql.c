@@ -84,6 +84,8 @@ static const char *skip_dollar(const char *at, struct sql_facts *facts)
             facts->problem = "$0 is no parameter; the first is $1";
         if (number > facts->highest_param)
             facts->highest_param = number;
+        if (number >= 1 && number <= CONFIG_MAX_PARAMS)
+            facts->uses_param[number - 1] = true;
         return at + 1 + digits;
     }
     while (is_identifier((unsigned char)*tag_end))

@@ -6,9 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config/model.h"
+
 struct sql_facts {
-    const char *problem;   /* NULL, or a sentence; static */
-    int64_t highest_param; /* n of the highest $n, 0 if there is none */
+    const char *problem;                /* NULL, or a sentence; static */
+    int64_t highest_param;              /* n of the highest $n, 0 if there is none */
+    bool uses_param[CONFIG_MAX_PARAMS]; /* by n - 1 */
 };
 
 /* Finds $n outside of strings, quoted identifiers, dollar quotes and comments. */

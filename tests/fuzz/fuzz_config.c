@@ -289,6 +289,9 @@ static void check_route(const struct config *config, size_t index)
     must(sql_len > 0 && strchr(" \t\r\n\f\v;", route->sql[sql_len - 1]) == NULL, "sql is trimmed");
     struct sql_facts facts = sql_inspect(route->sql);
     must(facts.problem == NULL && facts.highest_param <= (int64_t)route->n_params, "sql");
+    must(memcmp(facts.uses_param, route->uses_param, sizeof route->uses_param) == 0, "uses_param");
+    for (size_t i = 0; i < CONFIG_MAX_PARAMS; i++)
+        must(!route->uses_param[i] || (int64_t)i < facts.highest_param, "uses_param");
     must(route->n_params <= CONFIG_MAX_PARAMS, "the number of params");
     for (size_t i = 0; i < route->n_params; i++)
         check_param(route, &route->params[i]);

@@ -720,6 +720,37 @@ static void test_sql(void **state)
     }
 }
 
+static void test_which_params_the_sql_uses(void **state)
+{
+    static const struct {
+        const char *sql;
+        const char *used; /* by parameter */
+    } cases[] = {
+        {"select 1", "...."},
+        {"select $1, $3, $3", "1.3."},
+        {"select $2", ".2.."},
+        {"select $4::text || $1", "1..4"},
+        {"select '$1', E'\\'$1', \"$1\", $q$ $1 $q$, $2 -- $3\n/* $3 /* $3 */ */", ".2.."},
+        {"select a$1, _$1, $3", "..3."},
+        {"select 1$2", ".2.."},
+        {"select $02", ".2.."},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        TALLOC_CTX *ctx = talloc_new(NULL);
+        write_file("sql/used.sql", cases[i].sql);
+        const struct config *config = load_good(
+            ctx,
+            "route \"/{a}\" { param \"a\" { } param \"b\" { } param \"c\" { } param \"d\" { }\n"
+            " sql_file = \"sql/used.sql\" }\n");
+        for (size_t k = 0; k < CONFIG_MAX_PARAMS; k++)
+            check(config->routes[0].uses_param[k] == (k < 4 && cases[i].used[k] != '.'), "%s: $%zu",
+                  cases[i].sql, k + 1);
+        talloc_free(ctx);
+    }
+}
+
 /* A failed load leaves its sentence behind and nothing else. */
 static void test_memory(void **state)
 {
@@ -895,6 +926,7 @@ int main(void)
         cmocka_unit_test(test_params),
         cmocka_unit_test(test_includes),
         cmocka_unit_test(test_sql),
+        cmocka_unit_test(test_which_params_the_sql_uses),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_sample_has_every_setting),
         cmocka_unit_test(test_sample_is_right),
