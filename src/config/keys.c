@@ -184,6 +184,21 @@ static int read_log(struct reading *r)
     return 0;
 }
 
+static int read_pooler(struct reading *r)
+{
+    static const char *const names[] = {
+        [POOLER_AUTO] = "auto", [POOLER_SESSION] = "session", [POOLER_TRANSACTION] = "transaction"};
+    enum pooler *field = r->field;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(r->text, names[i]) == 0) {
+            *field = (enum pooler)i;
+            return 0;
+        }
+    }
+    return refuse(r, "must be auto, session or transaction");
+}
+
 static int read_shape(struct reading *r)
 {
     enum route_shape *field = r->field;
@@ -370,7 +385,7 @@ static int read_value(struct reading *r)
         [KEY_PREFIX] = read_prefix,       [KEY_DIRECTORY] = read_directory,
         [KEY_ADDRESS] = read_address,     [KEY_MOUNT] = read_mount,
         [KEY_URL_PATH] = read_url_path,   [KEY_LIST] = read_list,
-        [KEY_ADDRESSES] = read_addresses,
+        [KEY_ADDRESSES] = read_addresses, [KEY_POOLER] = read_pooler,
     };
 
     return readers[r->key->type](r);

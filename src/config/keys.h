@@ -19,6 +19,7 @@ enum key_type {
     KEY_SHARE,      /* int64_t, billionths, above 0 and at most 1 */
     KEY_BOOL,       /* bool */
     KEY_LOG,        /* enum log_target */
+    KEY_POOLER,     /* enum pooler */
     KEY_SHAPE,      /* enum route_shape */
     KEY_PARAM_TYPE, /* enum param_type */
     KEY_UNKNOWN,    /* bool: reject */

@@ -22,11 +22,19 @@ struct redis_settings {
     int64_t queue_limit; /* jobs */
 };
 
+/* Whether transactions of one connection may come to different servers. */
+enum pooler {
+    POOLER_AUTO, /* found out when a session connects */
+    POOLER_SESSION,
+    POOLER_TRANSACTION,
+};
+
 struct postgres_settings {
     const char *conninfo;
     int64_t connect_timeout_ms;
     int64_t statement_timeout_ms;
     bool prepared;
+    enum pooler pooler;
     int64_t slots;
     int64_t slot_timeout_ms;
 };

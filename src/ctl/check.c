@@ -181,6 +181,19 @@ static void check_route(struct report *report, struct inspect *inspect, const st
     talloc_free(ctx);
 }
 
+static void check_pooler(const struct postgres_settings *settings, struct report *report,
+                         bool pooled)
+{
+    bool unsaid = settings->pooler == POOLER_AUTO && settings->prepared;
+
+    if (pooled && unsaid)
+        find(report, LEVEL_WARNING, "postgres",
+             "a pooler is in front of it: statements are not prepared by name; set pooler = "
+             "session if it keeps a server for each session, and else pooler = transaction");
+    else if (pooled)
+        find(report, LEVEL_OK, "postgres", "a pooler is in front of it");
+}
+
 static void check_postgres(const struct ctl *ctl, TALLOC_CTX *ctx, struct report *report)
 {
     const struct config *config = ctl->app->config;
@@ -196,6 +209,7 @@ static void check_postgres(const struct ctl *ctl, TALLOC_CTX *ctx, struct report
     if (server.in_recovery)
         find(report, LEVEL_PROBLEM, "postgres",
              "it is in recovery: its lag cannot be bounded, so it is not asked");
+    check_pooler(&config->settings.postgres, report, server.pooled);
     check_connections(&config->settings, report, &server);
     for (size_t i = 0; i < config->n_routes; i++)
         check_route(report, inspect, &config->routes[i]);

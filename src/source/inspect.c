@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "source/statement.h"
+#include "source/plan.h"
 
 struct inspect {
     PGconn *conn;
@@ -104,7 +104,8 @@ int inspect_server(TALLOC_CTX *ctx, struct inspect *inspect, struct inspect_serv
                               "current_setting('superuser_reserved_connections')::int + "
                               "coalesce(current_setting('reserved_connections', true)::int, 0), "
                               "(SELECT count(*) FROM pg_stat_activity "
-                              "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())";
+                              "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()), "
+                              "pg_backend_pid()";
 
     if (begin(inspect, error, error_size) == -1)
         return -1;
@@ -117,6 +118,7 @@ int inspect_server(TALLOC_CTX *ctx, struct inspect *inspect, struct inspect_serv
     server->max_connections = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
     server->reserved = strtoll(PQgetvalue(res, 0, 3), NULL, 10);
     server->in_use = strtoll(PQgetvalue(res, 0, 4), NULL, 10);
+    server->pooled = strtoll(PQgetvalue(res, 0, 5), NULL, 10) != PQbackendPID(inspect->conn);
     PQclear(res);
     return 0;
 }
@@ -150,9 +152,13 @@ static void take_description(TALLOC_CTX *ctx, struct inspect *inspect, const PGr
         };
 }
 
-static int prepare(struct inspect *inspect, const char *sql, char *error, size_t error_size)
+static int prepare(struct inspect *inspect, const struct route *route, const char *sql, char *error,
+                   size_t error_size)
 {
-    PGresult *res = PQprepare(inspect->conn, "", sql, 0, NULL);
+    Oid types[CONFIG_MAX_PARAMS];
+
+    plan_param_types(route, types);
+    PGresult *res = PQprepare(inspect->conn, "", sql, (int)route->n_params, types);
     bool prepared = PQresultStatus(res) == PGRES_COMMAND_OK;
 
     if (!prepared)
@@ -164,19 +170,68 @@ static int prepare(struct inspect *inspect, const char *sql, char *error, size_t
     return prepared ? 0 : -1;
 }
 
+/* Nodes of a plan that a read-only transaction refuses, and what to call them. */
+static const char *forbidden_node(const char *plan)
+{
+    static const struct {
+        const char *node;
+        const char *problem;
+    } nodes[] = {
+        {"\"Node Type\": \"ModifyTable\"", "it changes data, and queries are read-only"},
+        {"\"Node Type\": \"LockRows\"", "it locks rows, and queries are read-only"},
+    };
+
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++)
+        if (strstr(plan, nodes[i].node) != NULL)
+            return nodes[i].problem;
+    return NULL;
+}
+
+/* Values that are not there cannot fold a part of the plan away: it is a generic one. */
+static int explain(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
+                   const char *sql, char *error, size_t error_size)
+{
+    Oid types[CONFIG_MAX_PARAMS];
+    char *execute = mem_check(talloc_strdup(ctx, "EXPLAIN (FORMAT JSON) EXECUTE leeway_check"));
+
+    for (size_t i = 0; i < route->n_params; i++)
+        execute = mem_check(talloc_strdup_append(execute, i == 0 ? "(NULL" : ", NULL"));
+    if (route->n_params > 0)
+        execute = mem_check(talloc_strdup_append(execute, ")"));
+    plan_param_types(route, types);
+    PGresult *res = PQprepare(inspect->conn, "leeway_check", sql, (int)route->n_params, types);
+    PQclear(res);
+    res = ask(inspect, "SET LOCAL plan_cache_mode = force_generic_plan", NULL, error, error_size);
+    if (res != NULL) {
+        PQclear(res);
+        res = ask(inspect, execute, NULL, error, error_size);
+    }
+    if (res == NULL)
+        return -1;
+    const char *problem = PQntuples(res) > 0 ? forbidden_node(PQgetvalue(res, 0, 0)) : NULL;
+    if (problem != NULL)
+        snprintf(error, error_size, "%s", problem);
+    PQclear(res);
+    PQclear(PQexec(inspect->conn, "DEALLOCATE leeway_check"));
+    return problem != NULL ? -1 : 0;
+}
+
 static int inspect_within(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
                           struct inspect_statement *out, char *error, size_t error_size)
 {
-    struct statement statement = {.route = route};
+    struct plan *plan = NULL;
     int result = -1;
 
-    if (prepare(inspect, route->sql, error, error_size) == -1)
+    if (prepare(inspect, route, route->sql, error, error_size) == -1)
         return -1;
     PGresult *described = PQdescribePrepared(inspect->conn, "");
     if (PQresultStatus(described) != PGRES_COMMAND_OK)
         complain(error, error_size, PQerrorMessage(inspect->conn));
-    else if (statement_choose_plan(ctx, &statement, described, error, error_size) == 0)
-        result = prepare(inspect, statement.sql, error, error_size);
+    else if ((plan = plan_make(route, described, error, error_size)) != NULL)
+        result = prepare(inspect, route, plan->sql, error, error_size);
+    if (result == 0)
+        result = explain(ctx, inspect, route, plan->sql, error, error_size);
+    plan_release(plan);
     if (result == 0)
         take_description(ctx, inspect, described, out);
     PQclear(described);

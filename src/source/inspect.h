@@ -19,6 +19,7 @@ struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings 
 struct inspect_server {
     const char *version; /* "15.8 (Debian ...)" */
     bool in_recovery;
+    bool pooled; /* it is a pooler that has answered, and that has this server behind it */
     int64_t max_connections;
     int64_t reserved; /* of those, for superusers and the like */
     int64_t in_use;   /* by everybody, this connection not counted */
@@ -40,7 +41,8 @@ struct inspect_statement {
     size_t n_columns;
 };
 
-/* Prepares the SQL as it is sent by the daemons, also in the form that their plan gives it. */
+/* Prepares the SQL as it is sent by the daemons, also in the form that their plan gives it, and has
+   it planned, but not run: what would change data is an error. */
 int inspect_statement(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
                       struct inspect_statement *statement, char *error, size_t error_size)
     __attribute__((warn_unused_result));

@@ -6,6 +6,7 @@
 
 #include <string.h>
 #include <yajl/yajl_gen.h>
+#include <yajl/yajl_parse.h>
 
 #include "base/mem.h"
 
@@ -15,6 +16,7 @@ struct json_writer {
     size_t limit;
     size_t rows;
     bool too_long;
+    bool has_raw; /* some of it was not written here */
     struct buf out;
     yajl_gen gen;
 };
@@ -53,6 +55,18 @@ struct json_writer *json_writer_new(TALLOC_CTX *ctx, enum route_shape shape, boo
     return writer;
 }
 
+bool json_is_whole(const char *text, size_t len)
+{
+    static const yajl_callbacks none = {NULL};
+    yajl_handle parser = mem_check(yajl_alloc(&none, NULL, NULL));
+    bool whole = yajl_parse(parser, (const unsigned char *)text, len) == yajl_status_ok &&
+                 yajl_complete_parse(parser) == yajl_status_ok;
+
+    yajl_free(parser);
+    return whole;
+}
+
+/* "NaN", "Infinity" and "-Infinity" are words in JSON. */
 static bool is_finite_number(const struct json_cell *cell)
 {
     const char *digits = cell->text[0] == '-' ? cell->text + 1 : cell->text;
@@ -60,18 +74,29 @@ static bool is_finite_number(const struct json_cell *cell)
     return digits[0] >= '0' && digits[0] <= '9';
 }
 
-static yajl_gen_status put_cell(yajl_gen gen, enum json_kind kind, const struct json_cell *cell)
+static yajl_gen_status put_number(yajl_gen gen, const struct json_cell *cell)
 {
+    if (!is_finite_number(cell))
+        return yajl_gen_string(gen, (const unsigned char *)cell->text, cell->len);
+    if (strspn(cell->text, "0123456789.eE+-") != cell->len)
+        return yajl_gen_invalid_number;
+    return yajl_gen_number(gen, cell->text, cell->len);
+}
+
+static yajl_gen_status put_cell(struct json_writer *writer, enum json_kind kind,
+                                const struct json_cell *cell)
+{
+    yajl_gen gen = writer->gen;
+
     if (cell->text == NULL)
         return yajl_gen_null(gen);
     switch (kind) {
     case JSON_NUMBER:
-        if (is_finite_number(cell))
-            return yajl_gen_number(gen, cell->text, cell->len);
-        break;
+        return put_number(gen, cell);
     case JSON_BOOL:
         return yajl_gen_bool(gen, cell->text[0] == 't');
     case JSON_RAW:
+        writer->has_raw = true;
         /* yajl copies a number through unchecked, which is what raw JSON needs */
         return yajl_gen_number(gen, cell->text, cell->len);
     case JSON_STRING:
@@ -80,16 +105,17 @@ static yajl_gen_status put_cell(yajl_gen gen, enum json_kind kind, const struct 
     return yajl_gen_string(gen, (const unsigned char *)cell->text, cell->len);
 }
 
-static yajl_gen_status put_object(yajl_gen gen, const struct json_column *columns,
+static yajl_gen_status put_object(struct json_writer *writer, const struct json_column *columns,
                                   const struct json_cell *cells, size_t count)
 {
+    yajl_gen gen = writer->gen;
     yajl_gen_status status = yajl_gen_map_open(gen);
 
     for (size_t i = 0; i < count && status == yajl_gen_status_ok; i++) {
         status =
             yajl_gen_string(gen, (const unsigned char *)columns[i].name, strlen(columns[i].name));
         if (status == yajl_gen_status_ok)
-            status = put_cell(gen, columns[i].kind, &cells[i]);
+            status = put_cell(writer, columns[i].kind, &cells[i]);
     }
     return status == yajl_gen_status_ok ? yajl_gen_map_close(gen) : status;
 }
@@ -103,9 +129,9 @@ enum json_status json_writer_row(struct json_writer *writer, const struct json_c
         return JSON_TOO_MANY;
     writer->rows++;
     if (writer->shape == SHAPE_VALUE || writer->whole_rows)
-        status = put_cell(writer->gen, columns[0].kind, &cells[0]);
+        status = put_cell(writer, columns[0].kind, &cells[0]);
     else
-        status = put_object(writer->gen, columns, cells, count);
+        status = put_object(writer, columns, cells, count);
     if (status != yajl_gen_status_ok)
         return JSON_NOT_WRITABLE;
     return writer->too_long ? JSON_TOO_LONG : JSON_OK;
@@ -119,6 +145,8 @@ enum json_status json_writer_finish(struct json_writer *writer, const struct buf
         yajl_gen_array_close(writer->gen);
     if (writer->too_long)
         return JSON_TOO_LONG;
+    if (writer->has_raw && !json_is_whole(writer->out.data, writer->out.len))
+        return JSON_NOT_WHOLE;
     *json = &writer->out;
     return JSON_OK;
 }

@@ -33,8 +33,12 @@ enum json_status {
     JSON_NO_ROW,       /* object or value: nothing was selected */
     JSON_TOO_MANY,     /* object or value: a second row */
     JSON_TOO_LONG,     /* past the limit */
-    JSON_NOT_WRITABLE, /* text that is not UTF-8, or nested too deeply */
+    JSON_NOT_WRITABLE, /* text that is not UTF-8, a number that is none, or nested too deeply */
+    JSON_NOT_WHOLE,    /* what came as JSON_RAW makes the result something else than JSON */
 };
+
+/* Whether the bytes are exactly one JSON value (RFC 8259), white space around it allowed. */
+bool json_is_whole(const char *text, size_t len);
 
 struct json_writer;
 
@@ -47,7 +51,8 @@ struct json_writer *json_writer_new(TALLOC_CTX *ctx, enum route_shape shape, boo
 enum json_status json_writer_row(struct json_writer *writer, const struct json_column *columns,
                                  const struct json_cell *cells, size_t count);
 
-/* On JSON_OK *json is the finished text; it belongs to the writer. */
+/* On JSON_OK *json is the finished text, one whole JSON value; it belongs to the writer. Where
+   cells of JSON_RAW were put in, yajl's parser goes over all of it: some 30 instructions a byte. */
 enum json_status json_writer_finish(struct json_writer *writer, const struct buf **json);
 
 #endif

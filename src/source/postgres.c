@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "source/query.h"
 #include "source/session.h"
@@ -38,13 +39,15 @@ struct postgres {
     const struct postgres_settings *settings;
     struct slots *slots;
     struct statement *statements; /* by route index */
+    size_t n_statements;
     struct session_options session_options;
     struct pooled_list sessions; /* the most recently used one first */
     size_t n_sessions;
     struct query_list waiting; /* for a slot */
     int64_t breaker_until_us;
     bool down;
-    bool trying;         /* a session is being opened to see whether Postgres is back */
+    bool trying; /* a session is being opened to see whether Postgres is back */
+    bool told_pooler;
     uint64_t generation; /* that sessions have to be of; 0: any */
     ev_timer pump;
     ev_timer reap;
@@ -93,6 +96,7 @@ static void answer(struct postgres *postgres, struct query *query,
     if (query->slot != -1)
         slots_give_back(postgres->slots, query->slot);
     query->request.done(query->request.data, result);
+    plan_release(query->plan);
     talloc_free(query);
     if (!TAILQ_EMPTY(&postgres->waiting))
         pump_after(postgres, 0);
@@ -106,9 +110,17 @@ static void answer_without_result(struct postgres *postgres, struct query *query
     answer(postgres, query, &result);
 }
 
-static void on_session_up(void *data)
+static void on_session_up(void *data, const struct session *session)
 {
     struct postgres *postgres = data;
+
+    if (session_is_pooled(session) && postgres->settings->pooler == POOLER_AUTO &&
+        postgres->settings->prepared && !postgres->told_pooler) {
+        log_event(LOG_LEVEL_WARN, "a pooler is in front of postgres",
+                  log_text("action", "statements are not prepared by name; pooler = session, if it "
+                                     "keeps a server for each session, or transaction ends this"));
+        postgres->told_pooler = true;
+    }
 
     postgres->down = false;
     postgres->trying = false;
@@ -147,7 +159,7 @@ static void on_session_ended(void *data, struct session *session, struct query *
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
     answer(postgres, query, result);
-    if (is_outdated(postgres, session))
+    if (session_is_closed(session) || is_outdated(postgres, session))
         close_session(postgres, pooled);
 }
 
@@ -184,8 +196,8 @@ static void on_session_closed(void *data, struct session *session, struct query 
         open_breaker(postgres);
     if (query == NULL)
         return;
-    if (how == SESSION_LOST && !query->retried) {
-        query->retried = true;
+    if (how == SESSION_LOST && !query->resent) {
+        query->resent = true;
         TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
         pump_after(postgres, 0);
     } else {
@@ -242,7 +254,7 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
         /* one whose session was ended by the server finds others of that time as dead */
-        struct session *session = query->retried ? NULL : idle_session(postgres);
+        struct session *session = query->resent ? NULL : idle_session(postgres);
         bool away = session == NULL && is_breaker_open(postgres);
         if (!away && !has_slot(postgres, query))
             break;
@@ -290,6 +302,8 @@ static int postgres_destroy(struct postgres *postgres)
 {
     ev_timer_stop(postgres->loop, &postgres->pump);
     ev_timer_stop(postgres->loop, &postgres->reap);
+    for (size_t i = 0; i < postgres->n_statements; i++)
+        statement_use_plan(&postgres->statements[i], NULL);
     return 0;
 }
 
@@ -313,6 +327,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     TAILQ_INIT(&postgres->waiting);
     postgres->statements =
         mem_check(talloc_zero_array(postgres, struct statement, config->n_routes + 1));
+    postgres->n_statements = config->n_routes;
     for (size_t i = 0; i < config->n_routes; i++)
         postgres->statements[i].route = &config->routes[i];
     postgres->session_options = (struct session_options){

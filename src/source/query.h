@@ -12,10 +12,13 @@ struct query {
     TAILQ_ENTRY(query) link;
     struct query_request request;
     struct statement *statement;
-    int slot;              /* -1: none held */
-    int64_t slot_until_us; /* monotonic */
-    int64_t sent_us;
-    bool retried;
+    struct plan *plan;              /* that it is sent with, held; NULL: not described yet */
+    bool is_trial;                  /* `plan` is tried once before others use it */
+    unsigned trials;                /* plans tried so far */
+    char suspected[SQLSTATE_BYTES]; /* the error that led to the trial; "": none did */
+    int slot;                       /* -1: none held */
+    int64_t slot_until_us;          /* monotonic */
+    bool resent;                    /* a connection was lost under it */
 };
 
 TAILQ_HEAD(query_list, query);

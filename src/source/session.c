@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Each step sends one message and takes its results; step_done() chooses what
-   comes next. */
+/* Each step sends one packet and takes its results; when the last has come, an event chooses the
+   next step (session_step.h). */
 #include "config.h"
 
 #include "source/session.h"
@@ -14,64 +14,47 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "source/cancel.h"
+#include "source/packet.h"
+#include "source/rows.h"
+#include "source/session_step.h"
 
 enum {
     /* The server's own statement_timeout gets this long to say so first. */
     SERVER_FIRST_MS = 250,
-    /* A response past this is an error, whoever asks for it. */
-    RESPONSE_MAX_BYTES = 64 * 1024 * 1024,
+    /* Plans that are tried for one query whose tables keep changing. */
+    MAX_TRIALS = 3,
+    NAME_BYTES = 48,
 };
 
-enum session_step {
-    STEP_CONNECT,
-    STEP_SETUP,
-    STEP_IDENTIFY, /* which cluster it is, where the role may know */
-    STEP_IDLE,
-    STEP_BEGIN,    /* prepared = false: a transaction carries the settings */
-    STEP_PROBE,    /* parse the route's own SQL ... */
-    STEP_DESCRIBE, /* ... to see its columns */
-    STEP_PREPARE,
-    STEP_EXECUTE,
-    STEP_COMMIT,
+/* What the results of one step have been so far. */
+struct step_state {
+    struct packet packet;
+    size_t part;                   /* whose results come now */
+    size_t syncs;                  /* that have come */
+    bool started;                  /* something of the part has come */
+    char sqlstate[SQLSTATE_BYTES]; /* of the first error; "": none */
+    bool outdated;                 /* the plan does not fit any more, or may not */
+    bool terminated;               /* by the server; the query is to be sent elsewhere */
+    bool refused;                  /* the place is not the one that is meant, or can't be told */
 };
-
-/* The columns of what is asked of each server. */
-enum place_field {
-    PLACE_IN_RECOVERY,
-    PLACE_DATABASE,
-    PLACE_USER,
-    PLACE_SEARCH_PATH,
-    PLACE_MAY_IDENTIFY,
-    PLACE_SYSTEM, /* asked for by itself */
-    PLACE_FIELDS,
-};
-
-/* What makes a place, but for the system identifier, which not every role may read. */
-#define SELECT_PLACE                                                                               \
-    "SELECT pg_catalog.pg_is_in_recovery(), (SELECT oid FROM pg_catalog.pg_database "              \
-    "WHERE datname = pg_catalog.current_database()), current_user, "                               \
-    "pg_catalog.current_setting('search_path') || ' = ' || "                                       \
-    "pg_catalog.array_to_string(pg_catalog.current_schemas(true), ','), "                          \
-    "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
 
 struct session {
     struct session_options options;
     PGconn *conn;
     enum session_step step;
-    bool worked;         /* it has connected and taken its settings */
-    unsigned *prepared;  /* by statement index: the generation prepared here, 0: none */
-    unsigned preparing;  /* the generation that STEP_PREPARE has sent */
-    struct query *query; /* NULL: none */
-    struct query_result result;
-    bool replan; /* the tables have changed: describe and run once more */
+    struct step_state now;
+    bool worked; /* it has connected and is set up */
+    bool pooled; /* as in struct session_facts */
+    bool spent;  /* something was left that nobody knows of: not to be used again */
     bool in_recovery;
-    char *place[PLACE_FIELDS]; /* what the server has said of itself */
+    char *place[PLACE_COLUMNS]; /* as the server said last */
+    char *system_identifier;    /* "": it is not told */
     uint64_t generation;
-    bool terminated;  /* by the server; the query is to be sent elsewhere */
-    char sqlstate[6]; /* of the query's error; "": none */
-    struct json_writer *writer;
-    struct json_column *columns;
-    struct json_cell *cells;
+    unsigned *prepared;  /* by statement index: the plan that has a name here, 0: none */
+    struct query *query; /* NULL: none */
+    bool just_prepared;  /* for this query */
+    struct query_result result;
+    struct rows *rows;
     int64_t idle_since_us;
     int64_t started_us; /* when the query's first step was sent */
     ev_io io;
@@ -79,11 +62,19 @@ struct session {
     bool late; /* the deadline has been put off once */
 };
 
-static void start_step(struct session *session, enum session_step step);
-
 uint64_t session_generation(const struct session *session)
 {
     return session->generation;
+}
+
+bool session_is_pooled(const struct session *session)
+{
+    return session->pooled;
+}
+
+bool session_is_closed(const struct session *session)
+{
+    return session->step == STEP_CLOSED;
 }
 
 bool session_is_idle(const struct session *session)
@@ -142,22 +133,21 @@ static void lose_as(struct session *session, enum session_end how)
     struct query *query = session->query;
 
     session->query = NULL;
+    session->step = STEP_CLOSED;
     session->options.events->closed(session->options.pool, session, query, how);
 }
 
 static void lose(struct session *session)
 {
-    lose_as(session, session->worked ? SESSION_LOST : SESSION_UNREACHABLE);
+    lose_as(session, session->worked        ? SESSION_LOST
+                     : session->now.refused ? SESSION_REFUSED
+                                            : SESSION_UNREACHABLE);
 }
 
 static void forget_result(struct session *session)
 {
-    TALLOC_FREE(session->writer);
-    TALLOC_FREE(session->columns);
-    TALLOC_FREE(session->cells);
+    TALLOC_FREE(session->rows);
     session->result = (struct query_result){.outcome = QUERY_DONE};
-    session->sqlstate[0] = '\0';
-    session->replan = false;
 }
 
 static void log_if_slow(const struct session *session, const struct query *query,
@@ -175,38 +165,11 @@ static void log_if_slow(const struct session *session, const struct query *query
                   log_number("ms", took_ms));
 }
 
-static void go_idle(struct session *session)
-{
-    session->step = STEP_IDLE;
-    session->idle_since_us = clock_monotonic_us();
-    watch(session, EV_READ);
-}
-
-/* Hands the result on; the session is idle, and may be given the next query, before
-   the pool hears of it. */
-static void end_query(struct session *session)
-{
-    struct query *query = session->query;
-    struct query_result result = session->result;
-    /* the session may be closed before the result has been used */
-    struct json_writer *writer = talloc_steal(NULL, session->writer);
-
-    stop_deadline(session);
-    result.generation = session->generation;
-    log_if_slow(session, query, &result);
-    session->query = NULL;
-    session->writer = NULL;
-    forget_result(session);
-    go_idle(session);
-    session->options.events->ended(session->options.pool, session, query, &result);
-    talloc_free(writer);
-}
-
 static void log_broken(struct session *session, const char *error)
 {
     log_event(LOG_LEVEL_ERROR, "query failed",
               log_text("route", session->query->request.route->pattern),
-              log_text("sqlstate", session->sqlstate), log_text("error", error));
+              log_text("sqlstate", session->now.sqlstate), log_text("error", error));
 }
 
 static void fail(struct session *session, const char *error)
@@ -220,12 +183,15 @@ static bool in_class(const char *sqlstate, const char *class)
     return strncmp(sqlstate, class, 2) == 0;
 }
 
+/* 08P01, a protocol violation, is said of what was sent, and not by a server that is away. */
 static enum query_outcome outcome_of(const char *sqlstate)
 {
     if (in_class(sqlstate, "22"))
         return QUERY_BAD_VALUE;
     if (strcmp(sqlstate, "57014") == 0)
         return QUERY_TIMED_OUT;
+    if (strcmp(sqlstate, "08P01") == 0)
+        return QUERY_BROKEN;
     if (in_class(sqlstate, "53") || in_class(sqlstate, "57") || in_class(sqlstate, "08"))
         return QUERY_AWAY;
     return QUERY_BROKEN;
@@ -239,225 +205,302 @@ static const char *message_to_log(const PGresult *res, const char *sqlstate)
     return PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 }
 
-static void take_error(struct session *session, const PGresult *res)
+/* Whether a statement that was prepared for an earlier query may be what is wrong. */
+static bool is_suspect(const struct session *session, const PGresult *res)
+{
+    const struct query *query = session->query;
+
+    return session->step == STEP_EXECUTE && !session->pooled && !query->is_trial &&
+           !session->just_prepared &&
+           statement_may_be_outdated(query->statement, session->now.sqlstate,
+                                     PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION),
+                                     clock_monotonic_us());
+}
+
+static void take_query_error(struct session *session, const PGresult *res)
+{
+    struct query *query = session->query;
+    const char *sqlstate = session->now.sqlstate;
+
+    /* the server ends this connection, which may be the only one that it ends */
+    if (!query->resent && (strcmp(sqlstate, "57P01") == 0 || strcmp(sqlstate, "57P02") == 0)) {
+        session->now.terminated = true;
+        return;
+    }
+    if (is_suspect(session, res)) {
+        session->now.outdated = true;
+        snprintf(query->suspected, sizeof query->suspected, "%s", sqlstate);
+        return;
+    }
+    if (query->is_trial && strcmp(query->suspected, sqlstate) == 0)
+        statement_pause(query->statement, sqlstate, clock_monotonic_us());
+    session->result.outcome = outcome_of(sqlstate);
+    if (session->result.outcome == QUERY_BAD_VALUE)
+        log_event(LOG_LEVEL_INFO, "a value was refused by postgres",
+                  log_text("route", query->request.route->pattern), log_text("sqlstate", sqlstate));
+    else if (session->result.outcome != QUERY_TIMED_OUT)
+        log_broken(session, message_to_log(res, sqlstate));
+}
+
+/* The first error of a step is the one that tells; what follows from it is passed over. */
+static void take_error(struct session *session, enum packet_part part, const PGresult *res)
 {
     const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
-    snprintf(session->sqlstate, sizeof session->sqlstate, "%s", sqlstate != NULL ? sqlstate : "");
-    if (session->step == STEP_SETUP || session->step == STEP_IDENTIFY || session->query == NULL)
+    if (part == PART_DEALLOCATE)
+        return; /* then it was gone already */
+    if (part == PART_TIDY)
+        session->spent = true;
+    if (session->now.sqlstate[0] != '\0' || session->result.outcome != QUERY_DONE)
         return;
-    /* 0A000: cached plan must not change result type; 26000: no such statement */
-    if (!session->query->retried &&
-        (strcmp(session->sqlstate, "0A000") == 0 || strcmp(session->sqlstate, "26000") == 0)) {
-        session->replan = true;
-        return;
-    }
-    /* the server ends this connection, which may be the only one that it ends */
-    if (!session->query->retried &&
-        (strcmp(session->sqlstate, "57P01") == 0 || strcmp(session->sqlstate, "57P02") == 0)) {
-        session->terminated = true;
-        return;
-    }
-    session->result.outcome = outcome_of(session->sqlstate);
-    if (session->result.outcome == QUERY_BAD_VALUE)
-        log_event(LOG_LEVEL_INFO, "a value was refused by postgres",
-                  log_text("route", session->query->request.route->pattern),
-                  log_text("sqlstate", session->sqlstate));
-    else if (session->result.outcome != QUERY_TIMED_OUT)
-        log_broken(session, message_to_log(res, session->sqlstate));
-}
-
-/* The columns of the first result that has them decide whether the plan still fits. */
-static bool take_columns(struct session *session, const PGresult *res)
-{
-    const struct statement *statement = session->query->statement;
-    size_t count = (size_t)PQnfields(res) + 1;
-
-    if (session->columns != NULL)
-        return true;
-    session->columns = mem_check(talloc_array(session, struct json_column, count));
-    session->cells = mem_check(talloc_array(session, struct json_cell, count));
-    if (!statement_columns(statement, res, session->columns)) {
-        session->replan = true;
-        return false;
-    }
-    /* each row comes in a result of its own: the names must outlive the first */
-    for (size_t i = 0; i + 1 < count; i++)
-        session->columns[i].name =
-            mem_check(talloc_strdup(session->columns, session->columns[i].name));
-    session->writer = json_writer_new(session, statement->route->shape,
-                                      statement->plan == PLAN_RENDERED, RESPONSE_MAX_BYTES);
-    return true;
-}
-
-static void take_json_status(struct session *session, enum json_status status)
-{
-    switch (status) {
-    case JSON_OK:
-        break;
-    case JSON_NO_ROW:
-        session->result.outcome = QUERY_NO_ROW;
-        break;
-    case JSON_TOO_MANY:
-        fail(session, "more than one row was selected for a shape of one");
-        break;
-    case JSON_TOO_LONG:
-        fail(session, "the response is over 64 MB");
-        break;
-    case JSON_NOT_WRITABLE:
-        fail(session, "a value cannot be written as JSON");
-        break;
-    }
+    snprintf(session->now.sqlstate, sizeof session->now.sqlstate, "%s",
+             sqlstate != NULL ? sqlstate : "XX000");
+    if (session->query != NULL && session->worked)
+        take_query_error(session, res);
 }
 
 static void take_rows(struct session *session, const PGresult *res)
 {
-    if (session->replan || session->result.outcome != QUERY_DONE || !take_columns(session, res))
+    struct query *query = session->query;
+
+    if (session->now.refused || session->now.outdated || session->result.outcome != QUERY_DONE)
         return;
-    size_t count = (size_t)PQnfields(res);
-    for (int row = 0; row < PQntuples(res) && session->result.outcome == QUERY_DONE; row++) {
-        for (size_t i = 0; i < count; i++) {
-            bool is_null = PQgetisnull(res, row, (int)i);
-            session->cells[i] = (struct json_cell){
-                .text = is_null ? NULL : PQgetvalue(res, row, (int)i),
-                .len = (size_t)PQgetlength(res, row, (int)i),
-            };
-        }
-        take_json_status(session,
-                         json_writer_row(session->writer, session->columns, session->cells, count));
+    if (session->rows == NULL)
+        session->rows = rows_new(session, query->plan);
+    switch (rows_take(session->rows, res)) {
+    case ROWS_OK:
+    case ROWS_NONE:
+        break;
+    case ROWS_OUTDATED:
+        session->now.outdated = query->trials < MAX_TRIALS;
+        if (!session->now.outdated)
+            fail(session, "the result's columns keep changing");
+        break;
+    case ROWS_BROKEN:
+        fail(session, rows_problem(session->rows));
+        break;
+    }
+}
+
+static void finish_rows(struct session *session)
+{
+    if (session->rows == NULL) {
+        fail(session, "the statement gives no rows");
+        return;
+    }
+    switch (rows_finish(session->rows, &session->result.json)) {
+    case ROWS_OK:
+    case ROWS_OUTDATED:
+        break;
+    case ROWS_NONE:
+        session->result.outcome = QUERY_NO_ROW;
+        break;
+    case ROWS_BROKEN:
+        fail(session, rows_problem(session->rows));
+        break;
     }
 }
 
 static void take_description(struct session *session, const PGresult *res)
 {
+    struct query *query = session->query;
     char error[256];
 
-    if (statement_choose_plan(session->options.pool, session->query->statement, res, error,
-                              sizeof error) == -1)
+    query->plan = plan_make(query->statement->route, res, error, sizeof error);
+    if (query->plan == NULL)
         fail(session, error);
+    else if (query->statement->plan == NULL)
+        statement_use_plan(query->statement, query->plan);
 }
 
-static void take_place_field(struct session *session, enum place_field field, const char *text)
+/* Whether the answers of this server may be used. */
+static bool is_right_place(struct session *session)
 {
-    talloc_free(session->place[field]);
-    session->place[field] = mem_check(talloc_strdup(session, text));
+    const struct postgres_judge *judge = &session->options.judge;
+    const struct postgres_place place = {
+        .system_identifier = session->system_identifier,
+        .database_oid = session->place[PLACE_DATABASE],
+        .user = session->place[PLACE_USER],
+        .search_path = session->place[PLACE_SEARCH_PATH],
+    };
+
+    return judge->judge == NULL ||
+           judge->judge(judge->data, &place, &session->generation) == PLACE_RIGHT;
+}
+
+/* true: it says something else than the last time, backend and standing aside. */
+static bool note_place(struct session *session, const PGresult *res)
+{
+    bool changed = false;
+
+    for (int i = 0; i < PLACE_COLUMNS; i++) {
+        const char *text = PQgetvalue(res, 0, i);
+        bool same = session->place[i] != NULL && strcmp(session->place[i], text) == 0;
+        changed = changed || (!same && i >= PLACE_DATABASE);
+        if (same)
+            continue;
+        talloc_free(session->place[i]);
+        session->place[i] = mem_check(talloc_strdup(session, text));
+    }
+    session->in_recovery = session->place[PLACE_IN_RECOVERY][0] == 't';
+    return changed;
 }
 
 static void take_place(struct session *session, const PGresult *res)
 {
-    if (PQntuples(res) != 1)
+    if (PQntuples(res) != 1 || PQnfields(res) < PLACE_COLUMNS)
         return;
-    if (session->step == STEP_IDENTIFY) {
-        take_place_field(session, PLACE_SYSTEM, PQgetvalue(res, 0, 0));
-    } else if (PQnfields(res) == PLACE_SYSTEM) {
-        for (int i = 0; i < PLACE_SYSTEM; i++)
-            take_place_field(session, (enum place_field)i, PQgetvalue(res, 0, i));
-        session->in_recovery = session->place[PLACE_IN_RECOVERY][0] == 't';
+    bool changed = note_place(session, res);
+    if (session->step != STEP_EXECUTE)
+        return;
+    if (session->in_recovery)
+        session->result.outcome = QUERY_AWAY;
+    else if (changed && !is_right_place(session))
+        session->now.refused = true;
+}
+
+/* A pooler tells a process id of its own, or has another server for the second transaction. */
+static bool is_pooler_between(const struct session *session, const char *backend)
+{
+    const struct postgres_settings *settings = session->options.settings;
+    int64_t told = strtoll(backend, NULL, 10);
+
+    if (!settings->prepared || settings->pooler == POOLER_TRANSACTION)
+        return true;
+    return settings->pooler == POOLER_AUTO &&
+           (strcmp(backend, session->place[PLACE_BACKEND]) != 0 ||
+            told != PQbackendPID(session->conn));
+}
+
+static void take_identity(struct session *session, const PGresult *res)
+{
+    if (PQntuples(res) != 1 || PQnfields(res) != 2)
+        return;
+    session->pooled = is_pooler_between(session, PQgetvalue(res, 0, 0));
+    talloc_free(session->system_identifier);
+    session->system_identifier = mem_check(talloc_strdup(session, PQgetvalue(res, 0, 1)));
+}
+
+static void take_tuples(struct session *session, enum packet_part part, const PGresult *res)
+{
+    switch (part) {
+    case PART_PLACE:
+        take_place(session, res);
+        break;
+    case PART_IDENTIFY:
+        take_identity(session, res);
+        break;
+    case PART_QUERY:
+        take_rows(session, res);
+        break;
+    case PART_PINS:
+    case PART_BEGIN:
+    case PART_TIDY:
+    case PART_DEALLOCATE:
+    case PART_PARSE:
+    case PART_DESCRIBE:
+        break;
     }
+}
+
+/* As of COPY: this connection's state is no longer known. */
+static void take_unexpected(struct session *session)
+{
+    session->spent = true;
+    if (session->query != NULL && session->result.outcome == QUERY_DONE)
+        fail(session, "the statement has a result that is not rows");
 }
 
 static void take_result(struct session *session, const PGresult *res)
 {
+    const struct step_state *now = &session->now;
+    enum packet_part part =
+        now->part < now->packet.n_parts ? now->packet.parts[now->part] : PART_TIDY;
+
     switch (PQresultStatus(res)) {
+    case PGRES_PIPELINE_SYNC:
+        session->now.syncs++;
+        break;
+    case PGRES_PIPELINE_ABORTED: /* by an error that has been taken */
+        break;
     case PGRES_SINGLE_TUPLE:
     case PGRES_TUPLES_OK:
-        if (session->step == STEP_EXECUTE)
-            take_rows(session, res);
-        else
-            take_place(session, res);
+        take_tuples(session, part, res);
         break;
     case PGRES_COMMAND_OK:
-        if (session->step == STEP_DESCRIBE)
+        if (part == PART_DESCRIBE)
             take_description(session, res);
-        else if (session->step == STEP_EXECUTE)
-            fail(session, "the statement gives no rows");
         break;
-    case PGRES_EMPTY_QUERY:
-        fail(session, "the statement is empty");
+    case PGRES_FATAL_ERROR:
+        take_error(session, part, res);
         break;
     default:
-        take_error(session, res);
+        take_unexpected(session);
     }
 }
 
-static void name_statement(const struct session *session, char *name, size_t size)
+static void name_plan(const struct session *session, unsigned number, char name[NAME_BYTES])
 {
-    const struct statement *statement = session->query->statement;
-
-    snprintf(name, size, "leeway_%zu_%u", statement->route->index, statement->generation);
+    snprintf(name, NAME_BYTES, "leeway_%zu_%u", session->query->statement->route->index, number);
 }
 
-/* LOCAL inside the transaction that a pooler keeps on one server connection, or for
-   the session where the connection is ours alone. */
-static void send_settings(struct session *session, const char *before, const char *local)
+static void send_prepare(struct session *session)
 {
-    char sql[1024];
+    const struct query *query = session->query;
+    unsigned before = session->prepared[query->statement->route->index];
+    char name[NAME_BYTES], name_before[NAME_BYTES];
 
-    snprintf(sql, sizeof sql,
-             "%s; SET %sstatement_timeout = %lld; SET %sTimeZone = 'UTC'; "
-             "SET %sDateStyle = 'ISO, YMD'; SET %sIntervalStyle = 'postgres'; "
-             "SET %sextra_float_digits = 1; %s",
-             before, local, (long long)session->options.settings->statement_timeout_ms, local,
-             local, local, local, SELECT_PLACE);
-    PQsendQuery(session->conn, sql);
+    name_plan(session, query->plan->number, name);
+    name_plan(session, before, name_before);
+    packet_prepare(&session->now.packet, session->conn, query->plan, name,
+                   before != 0 ? name_before : NULL);
+    session->prepared[query->statement->route->index] = 0;
 }
 
 static void send_execute(struct session *session)
 {
     const struct query *query = session->query;
-    const struct param_values *values = query->request.values;
-    char name[64];
-    int sent;
+    bool named = !session->pooled && !query->is_trial;
+    char name[NAME_BYTES];
 
+    name_plan(session, query->plan->number, name);
+    const struct packet_query sent = {
+        .plan = query->plan,
+        .values = query->request.values,
+        .name = named ? name : NULL,
+        .pooled = session->pooled,
+    };
+    /* age counts from before anything that can make the server take the snapshot */
     session->result.sent_us = clock_monotonic_us();
-    if (session->options.settings->prepared) {
-        name_statement(session, name, sizeof name);
-        sent = PQsendQueryPrepared(session->conn, name, (int)values->count, values->texts, NULL,
-                                   NULL, 0);
-    } else {
-        sent = PQsendQueryParams(session->conn, query->statement->sql, (int)values->count, NULL,
-                                 values->texts, NULL, NULL, 0);
-    }
-    if (sent == 1)
-        PQsetSingleRowMode(session->conn);
+    packet_execute(&session->now.packet, session->conn, session->options.settings, &sent);
 }
 
 static void send_step(struct session *session)
 {
-    char name[64];
+    struct packet *packet = &session->now.packet;
 
     switch (session->step) {
-    case STEP_SETUP:
-        if (session->options.settings->prepared)
-            send_settings(session, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "");
-        else
-            PQsendQuery(session->conn, SELECT_PLACE);
+    case STEP_PLACE:
+        packet_place(packet, session->conn);
         break;
     case STEP_IDENTIFY:
-        PQsendQuery(session->conn, "SELECT system_identifier FROM pg_catalog.pg_control_system()");
+        packet_identify(packet, session->conn, session->place[PLACE_MAY_IDENTIFY][0] == 't');
         break;
-    case STEP_BEGIN:
-        send_settings(session, "BEGIN READ ONLY", "LOCAL ");
-        break;
-    case STEP_PROBE:
-        PQsendPrepare(session->conn, "", session->query->request.route->sql, 0, NULL);
+    case STEP_PIN:
+        packet_pin(packet, session->conn, session->options.settings);
         break;
     case STEP_DESCRIBE:
-        PQsendDescribePrepared(session->conn, "");
+        packet_describe(packet, session->conn, session->query->statement->route);
         break;
     case STEP_PREPARE:
-        session->preparing = session->query->statement->generation;
-        name_statement(session, name, sizeof name);
-        PQsendPrepare(session->conn, name, session->query->statement->sql, 0, NULL);
+        send_prepare(session);
         break;
     case STEP_EXECUTE:
         send_execute(session);
         break;
-    case STEP_COMMIT:
-        PQsendQuery(session->conn, "COMMIT");
-        break;
     case STEP_CONNECT:
     case STEP_IDLE:
+    case STEP_CLOSED:
         break;
     }
 }
@@ -466,153 +509,166 @@ static void send_step(struct session *session)
 static void start_step(struct session *session, enum session_step step)
 {
     session->step = step;
+    session->now = (struct step_state){.part = 0};
     send_step(session);
     int unsent = PQflush(session->conn);
     watch(session, unsent == 1 ? EV_READ | EV_WRITE : EV_READ);
 }
 
-static bool is_prepared(const struct session *session)
+static struct session_facts facts_of(const struct session *session)
 {
-    const struct statement *statement = session->query->statement;
+    const struct query *query = session->query;
+    bool has_plan = query != NULL && query->plan != NULL;
 
-    return session->prepared[statement->route->index] == statement->generation;
+    return (struct session_facts){
+        .pooled = session->pooled,
+        .has_query = query != NULL,
+        .has_plan = has_plan,
+        .is_prepared =
+            has_plan && session->prepared[query->statement->route->index] == query->plan->number,
+        .is_trial = query != NULL && query->is_trial,
+    };
 }
 
-/* What the query needs next, once the connection is ready for it. */
-static void advance_query(struct session *session)
+/* Hands the result on; the session is idle, and may be given the next query, before the pool hears
+   of it. */
+static void end_query(struct session *session)
 {
-    if (session->query->statement->plan == PLAN_UNKNOWN)
-        start_step(session, STEP_PROBE);
-    else if (session->options.settings->prepared && !is_prepared(session))
-        start_step(session, STEP_PREPARE);
-    else
-        start_step(session, STEP_EXECUTE);
+    struct query *query = session->query;
+    struct query_result result = session->result;
+    /* the session may be closed before the result has been used */
+    struct rows *rows = session->rows != NULL ? talloc_steal(NULL, session->rows) : NULL;
+
+    stop_deadline(session);
+    result.generation = session->generation;
+    log_if_slow(session, query, &result);
+    session->query = NULL;
+    session->rows = NULL;
+    forget_result(session);
+    session->step = session->spent ? STEP_CLOSED : STEP_IDLE;
+    session->idle_since_us = clock_monotonic_us();
+    watch(session, EV_READ);
+    session->options.events->ended(session->options.pool, session, query, &result);
+    talloc_free(rows);
+}
+
+/* One more description, and its plan is tried without a name. */
+static void begin_trial(struct session *session)
+{
+    struct query *query = session->query;
+
+    plan_release(query->plan);
+    query->plan = NULL;
+    query->is_trial = true;
+    query->trials++;
+    forget_result(session);
 }
 
 static void start_query(struct session *session)
 {
     const struct postgres_settings *settings = session->options.settings;
-    int64_t limit_ms = session->query->request.limit_ms;
+    struct query *query = session->query;
+    int64_t limit_ms = query->request.limit_ms;
 
     session->started_us = clock_monotonic_us();
     session->late = false;
+    session->just_prepared = false;
+    if (query->plan == NULL && !query->is_trial)
+        query->plan = plan_hold(query->statement->plan);
     set_deadline(session,
                  limit_ms < settings->statement_timeout_ms ? limit_ms : limit_ms + SERVER_FIRST_MS);
-    if (settings->prepared)
-        advance_query(session);
-    else
-        start_step(session, STEP_BEGIN);
 }
 
-static void retry_query(struct session *session)
+static void go_on(struct session *session, enum session_event event);
+
+/* It has connected, and may have been given its first query meanwhile. */
+static void begin_work(struct session *session)
+{
+    session->worked = true;
+    stop_deadline(session);
+    session->idle_since_us = clock_monotonic_us();
+    start_step(session, STEP_IDLE);
+    session->options.events->up(session->options.pool, session);
+    if (session->query == NULL)
+        return;
+    start_query(session);
+    go_on(session, EVENT_DONE);
+}
+
+/* The one place where a step follows another. */
+static void go_on(struct session *session, enum session_event event)
+{
+    const struct session_facts facts = facts_of(session);
+    enum session_step to = session_next_step(session->step, event, &facts);
+
+    switch (to) {
+    case STEP_CLOSED:
+        lose(session);
+        break;
+    case STEP_IDLE:
+        if (session->worked)
+            end_query(session);
+        else
+            begin_work(session);
+        break;
+    default:
+        if (event == EVENT_OUTDATED)
+            begin_trial(session);
+        start_step(session, to);
+    }
+}
+
+static enum session_event end_of_setup(struct session *session)
+{
+    if (session->now.sqlstate[0] != '\0' || session->place[PLACE_BACKEND] == NULL) {
+        log_event(LOG_LEVEL_WARN, "postgres refused the session's first questions",
+                  log_text("sqlstate", session->now.sqlstate));
+        return EVENT_FAILED;
+    }
+    if (session->in_recovery) {
+        log_message(LOG_LEVEL_WARN,
+                    "postgres is in recovery: its lag cannot be bounded, so it is not asked");
+        return EVENT_FAILED;
+    }
+    session->now.refused = session->step == STEP_IDENTIFY && !is_right_place(session);
+    return session->now.refused ? EVENT_FAILED : EVENT_DONE;
+}
+
+static void note_success(struct session *session)
 {
     struct query *query = session->query;
 
-    query->retried = true;
-    statement_forget_plan(query->statement);
-    forget_result(session);
-    if (session->options.settings->prepared)
-        advance_query(session);
-    else
-        start_step(session, STEP_BEGIN);
-}
-
-static void finish_rows(struct session *session)
-{
-    if (session->replan || session->result.outcome != QUERY_DONE)
-        return;
-    if (session->writer == NULL)
-        fail(session, "the statement gives no rows");
-    else
-        take_json_status(session, json_writer_finish(session->writer, &session->result.json));
-}
-
-static const char *place_text(const struct session *session, enum place_field field)
-{
-    return session->place[field] != NULL ? session->place[field] : "";
-}
-
-static bool is_right_place(struct session *session)
-{
-    const struct postgres_judge *judge = &session->options.judge;
-    const struct postgres_place place = {
-        .system_identifier = place_text(session, PLACE_SYSTEM),
-        .database_oid = place_text(session, PLACE_DATABASE),
-        .user = place_text(session, PLACE_USER),
-        .search_path = place_text(session, PLACE_SEARCH_PATH),
-    };
-
-    return judge->judge == NULL ||
-           judge->judge(judge->data, &place, &session->generation) == PLACE_RIGHT;
-}
-
-static void setup_done(struct session *session)
-{
-    if (session->sqlstate[0] != '\0' || session->in_recovery) {
-        if (session->in_recovery)
-            log_message(LOG_LEVEL_WARN,
-                        "postgres is in recovery: its lag cannot be bounded, so it is not asked");
-        else
-            log_connection(session, "postgres refused the session's settings");
-        lose(session);
-        return;
-    }
-    if (session->step == STEP_SETUP && session->place[PLACE_MAY_IDENTIFY] != NULL &&
-        session->place[PLACE_MAY_IDENTIFY][0] == 't') {
-        start_step(session, STEP_IDENTIFY);
-        return;
-    }
-    if (!is_right_place(session)) {
-        lose_as(session, SESSION_REFUSED);
-        return;
-    }
-    session->worked = true;
-    stop_deadline(session);
-    session->step = STEP_IDLE;
-    session->options.events->up(session->options.pool);
-    if (session->query != NULL)
-        start_query(session);
-    else
-        go_idle(session);
-}
-
-/* A failed step of a query ends it; in a transaction the COMMIT comes first. */
-static void query_step_done(struct session *session)
-{
-    if (session->terminated) {
-        lose(session);
-        return;
-    }
-    if (session->in_recovery && session->step == STEP_BEGIN)
-        session->result.outcome = QUERY_AWAY;
-    bool failed = session->sqlstate[0] != '\0' || session->result.outcome != QUERY_DONE;
-    bool over = session->step == STEP_EXECUTE || session->step == STEP_COMMIT || failed;
-
-    if (session->step == STEP_EXECUTE && !failed)
+    if (session->step == STEP_PREPARE) {
+        session->prepared[query->statement->route->index] = query->plan->number;
+        session->just_prepared = true;
+    } else if (session->step == STEP_EXECUTE) {
         finish_rows(session);
-    if (session->step == STEP_PREPARE && !failed)
-        session->prepared[session->query->statement->route->index] = session->preparing;
-    if (over && session->step != STEP_COMMIT && !session->options.settings->prepared)
-        start_step(session, STEP_COMMIT);
-    else if (over && session->replan && !session->query->retried)
-        retry_query(session);
-    else if (over && session->replan) {
-        fail(session, "the result's columns keep changing");
-        end_query(session);
-    } else if (over)
-        end_query(session);
-    else if (session->step == STEP_PROBE)
-        start_step(session, STEP_DESCRIBE);
-    else
-        advance_query(session);
+        if (query->is_trial && session->result.outcome != QUERY_BROKEN)
+            statement_use_plan(query->statement, query->plan);
+    }
+}
+
+static enum session_event end_of_query_step(struct session *session)
+{
+    /* what the query began and did not end would go on in the next one */
+    if (PQtransactionStatus(session->conn) != PQTRANS_IDLE)
+        session->spent = true;
+    if (session->now.terminated)
+        return EVENT_LOST;
+    if (session->now.refused) {
+        session->result.outcome = QUERY_AWAY;
+        session->spent = true;
+    }
+    if (session->now.outdated)
+        return session->spent ? EVENT_LOST : EVENT_OUTDATED;
+    if (session->now.sqlstate[0] == '\0' && session->result.outcome == QUERY_DONE)
+        note_success(session);
+    return session->result.outcome == QUERY_DONE ? EVENT_DONE : EVENT_FAILED;
 }
 
 static void step_done(struct session *session)
 {
-    if (session->step == STEP_SETUP || session->step == STEP_IDENTIFY)
-        setup_done(session);
-    else if (session->step != STEP_IDLE)
-        query_step_done(session);
+    go_on(session, session->step < STEP_IDLE ? end_of_setup(session) : end_of_query_step(session));
 }
 
 static void poll_connect(struct session *session)
@@ -626,7 +682,7 @@ static void poll_connect(struct session *session)
         break;
     case PGRES_POLLING_OK:
         PQsetnonblocking(session->conn, 1);
-        start_step(session, STEP_SETUP);
+        go_on(session, PQenterPipelineMode(session->conn) == 1 ? EVENT_DONE : EVENT_LOST);
         break;
     default:
         log_connection(session, "cannot connect to postgres");
@@ -634,16 +690,42 @@ static void poll_connect(struct session *session)
     }
 }
 
+/* Rows are taken one by one as they come, which libpq wants to be told before the first. */
+static void begin_part(struct session *session)
+{
+    struct step_state *now = &session->now;
+
+    now->part++;
+    now->started = false;
+    if (now->part < now->packet.n_parts && now->packet.parts[now->part] == PART_QUERY)
+        PQsetSingleRowMode(session->conn);
+}
+
+/* true: the step is not over, and more may be there. */
+static bool take_next(struct session *session)
+{
+    struct step_state *now = &session->now;
+    PGresult *res = PQgetResult(session->conn);
+
+    if (res == NULL) {
+        if (!now->started)
+            return false;
+        begin_part(session);
+        return true;
+    }
+    now->started = PQresultStatus(res) != PGRES_PIPELINE_SYNC;
+    take_result(session, res);
+    PQclear(res);
+    return true;
+}
+
 static void take_results(struct session *session)
 {
-    while (session->step != STEP_IDLE && !PQisBusy(session->conn)) {
-        PGresult *res = PQgetResult(session->conn);
-        if (res == NULL) {
+    while (session->step != STEP_IDLE && !PQisBusy(session->conn) && take_next(session)) {
+        if (session->now.syncs == session->now.packet.syncs) {
             step_done(session);
             return;
         }
-        take_result(session, res);
-        PQclear(res);
     }
     if (PQstatus(session->conn) == CONNECTION_BAD)
         lose(session);
@@ -679,6 +761,16 @@ static bool is_our_delay(struct session *session)
     return poll(&fd, 1, 0) == 1;
 }
 
+static void fail_to_connect(struct session *session)
+{
+    if (PQstatus(session->conn) == CONNECTION_BAD)
+        log_connection(session, "cannot connect to postgres");
+    else
+        log_event(LOG_LEVEL_WARN, "cannot connect to postgres",
+                  log_text("error", "no answer in time"));
+    lose(session);
+}
+
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct session *session = timer->data;
@@ -691,19 +783,14 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         set_deadline(session, SERVER_FIRST_MS);
         return;
     }
-    if (session->step == STEP_CONNECT || session->step == STEP_SETUP ||
-        session->step == STEP_IDENTIFY) {
-        if (PQstatus(session->conn) == CONNECTION_BAD)
-            log_connection(session, "cannot connect to postgres");
-        else
-            log_event(LOG_LEVEL_WARN, "cannot connect to postgres",
-                      log_text("error", "no answer in time"));
-        lose(session);
+    if (session->step < STEP_IDLE) {
+        fail_to_connect(session);
         return;
     }
     struct query *query = session->query;
     const struct query_result result = {.outcome = QUERY_TIMED_OUT,
-                                        .sent_us = session->result.sent_us};
+                                        .sent_us = session->result.sent_us,
+                                        .generation = session->generation};
     /* had the limit been the server's own, it would have said so by now */
     bool hung = query->request.limit_ms >= session->options.settings->statement_timeout_ms;
     cancel_in_background(session->conn);
@@ -755,6 +842,8 @@ void session_run(struct session *session, struct query *query)
 {
     session->query = query;
     forget_result(session);
-    if (session->step == STEP_IDLE)
-        start_query(session);
+    if (session->step != STEP_IDLE)
+        return;
+    start_query(session);
+    go_on(session, EVENT_DONE);
 }

@@ -22,9 +22,9 @@ enum session_end {
    by the pool and not used again. */
 struct session_events {
     /* The session has connected and works. */
-    void (*up)(void *pool);
+    void (*up)(void *pool, const struct session *session);
     /* `query` has ended; `result` is valid for the call. The session is idle again, or
-       `closed` follows. */
+       session_is_closed() and to be freed, or `closed` follows. */
     void (*ended)(void *pool, struct session *session, struct query *query,
                   const struct query_result *result);
     /* The connection is over and `query` (or NULL) was not answered. */
@@ -46,6 +46,12 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
 
 /* Runs `query` now, or once connected. Only on a session that has none. */
 void session_run(struct session *session, struct query *query);
+
+/* Whether a pooler is between that may have another server for each transaction. */
+bool session_is_pooled(const struct session *session);
+
+/* It cannot be used any more. */
+bool session_is_closed(const struct session *session);
 
 /* As its judge has told; 0 until then. */
 uint64_t session_generation(const struct session *session);

@@ -1,41 +1,38 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A route's SQL as it is sent: as written if all its columns are of plain types,
-   whose text is JSON but for quotes, or wrapped so that Postgres renders the row. */
+/* What a process knows of a route's SQL on this server: the plan that works, and whether an error
+   may be the fault of a statement that was prepared earlier. */
 #ifndef LEEWAY_SOURCE_STATEMENT_H
 #define LEEWAY_SOURCE_STATEMENT_H
 
-#include <libpq-fe.h>
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "config/model.h"
-#include "source/json.h"
+#include "source/plan.h"
 
-enum { STATEMENT_MAX_COLUMNS = 1664 }; /* Postgres's own limit for a target list */
-
-enum statement_plan {
-    PLAN_UNKNOWN, /* its columns have to be described first */
-    PLAN_PLAIN,
-    PLAN_RENDERED, /* each row is one column of JSON */
+enum {
+    /* A fresh preparation that failed as the old one did is not tried again before. */
+    STATEMENT_PAUSE_US = 60 * 1000 * 1000,
+    SQLSTATE_BYTES = 6,
 };
 
 struct statement {
     const struct route *route;
-    enum statement_plan plan;
-    unsigned generation; /* counts plans; part of the prepared statement's name */
-    char *sql;           /* what is prepared once the plan is known */
+    struct plan *plan;                    /* the last that was found to work; NULL: none yet */
+    char paused_sqlstate[SQLSTATE_BYTES]; /* with it a fresh preparation failed too */
+    int64_t paused_until_us;              /* monotonic */
 };
 
-/* Chooses the plan from a description of the route's SQL. 0, or -1 and a sentence in
-   `error`: no row of such columns can be the route's response. */
-int statement_choose_plan(TALLOC_CTX *ctx, struct statement *statement, const PGresult *described,
-                          char *error, size_t error_size) __attribute__((warn_unused_result));
+/* `plan` is the one for queries to come. */
+void statement_use_plan(struct statement *statement, struct plan *plan);
 
-/* Forgets the plan: the tables have changed. */
-void statement_forget_plan(struct statement *statement);
+/* Whether the error `sqlstate` of a statement prepared earlier may come from the preparation, so
+   that a fresh one is worth a try. Not those that tell of the value, of the transaction, of the
+   connection or the server, or that the SQL raises on purpose. `function` is the server's that
+   raised it, or NULL: one that only ever complains of the preparation is always believed. */
+bool statement_may_be_outdated(const struct statement *statement, const char *sqlstate,
+                               const char *function, int64_t now_us);
 
-/* Fills in `columns` for the rows of `result`. false: some column is not of the kind that
-   the plan was made for. */
-bool statement_columns(const struct statement *statement, const PGresult *result,
-                       struct json_column *columns) __attribute__((warn_unused_result));
+/* The fresh preparation failed with the same error: it was not to blame. */
+void statement_pause(struct statement *statement, const char *sqlstate, int64_t now_us);
 
 #endif

@@ -7,7 +7,6 @@ import pytest
 from harness.postgres import GATE
 from harness.wait import wait_until
 
-pytestmark = pytest.mark.xfail(reason="to be mended")
 
 ROUTES = f"""
 context "c" {{ budget = 20s }}
@@ -74,7 +73,8 @@ def start(stack, postgres="", workers=1):
     stack.sql("create function said() returns text stable language sql as $$ select 'word' $$")
     stack.sql("""create function fails(n int) returns int language plpgsql as
                  $$ begin raise sqlstate 'XX001' using message = 'it fails ' || n; end $$""")
-    return stack.start(ROUTES, refresher=False, workers=workers, postgres=postgres)
+    return stack.start(ROUTES, refresher=False, workers=workers, postgres=postgres,
+                       settings="drain_timeout = 30s")
 
 
 @pytest.mark.parametrize("options", NAMED)

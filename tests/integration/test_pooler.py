@@ -54,5 +54,7 @@ auth_type = any
     # leewayctl's questions fit between others' transactions, and leave no setting behind
     for _ in range(5):
         checked = stack.run("leewayctl", "-c", stack.config, "check")
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert checked.returncode == 1, checked.stdout + checked.stderr
+        assert "/write                   it changes data" in checked.stdout
+        assert "1 problems" in checked.stdout
     assert checked.stdout.count("object of id integer") == 1

@@ -211,12 +211,91 @@ static void test_limit(void **state)
     check_cases(cases, COUNT_OF(cases));
 }
 
+static void test_what_is_no_json_is_never_handed_on(void **state)
+{
+    static const struct json_case cases[] = {
+        {SHAPE_OBJECT, true, 1000, {{"", JSON_RAW}}, {{"word"}}, 1, 1, JSON_NOT_WHOLE, NULL},
+        {SHAPE_OBJECT, true, 1000, {{"", JSON_RAW}}, {{""}}, 1, 1, JSON_NOT_WHOLE, NULL},
+        {SHAPE_OBJECT, true, 1000, {{"", JSON_RAW}}, {{"{\"a\":1"}}, 1, 1, JSON_NOT_WHOLE, NULL},
+        {SHAPE_OBJECT, true, 1000, {{"", JSON_RAW}}, {{"{} {}"}}, 1, 1, JSON_NOT_WHOLE, NULL},
+        {SHAPE_OBJECT,
+         true,
+         1000,
+         {{"", JSON_RAW}},
+         {{"2026-01-01 00:00:00+00"}},
+         1,
+         1,
+         JSON_NOT_WHOLE,
+         NULL},
+        {SHAPE_ARRAY,
+         true,
+         1000,
+         {{"", JSON_RAW}},
+         {{"{\"a\":1}"}, {"{\"a\":}"}},
+         2,
+         1,
+         JSON_NOT_WHOLE,
+         NULL},
+        {SHAPE_OBJECT,
+         false,
+         1000,
+         {{"a", JSON_NUMBER}},
+         {{"1 day"}},
+         1,
+         1,
+         JSON_NOT_WRITABLE,
+         NULL},
+        {SHAPE_OBJECT,
+         false,
+         1000,
+         {{"a", JSON_NUMBER}},
+         {{"2026-01-01 00:00:00"}},
+         1,
+         1,
+         JSON_NOT_WRITABLE,
+         NULL},
+        {SHAPE_OBJECT,
+         false,
+         1000,
+         {{"a", JSON_NUMBER}},
+         {{"-1.5e-300"}},
+         1,
+         1,
+         JSON_OK,
+         "{\"a\":-1.5e-300}"},
+    };
+
+    (void)state;
+    check_cases(cases, COUNT_OF(cases));
+}
+
+static void test_whole_values(void **state)
+{
+    static const struct {
+        const char *text;
+        bool whole;
+    } cases[] = {
+        {"1", true},         {"null", true},        {"\"\"", true}, {" [1, {\"a\": []}]\n", true},
+        {"1e400", true},     {"\"\\ud800\"", true}, {"", false},    {" ", false},
+        {"[1", false},       {"[1]]", false},       {"1 2", false}, {"{'a':1}", false},
+        {"[1,]", false},     {"nul", false},        {"01", false},  {"\"a\nb\"", false},
+        {"[1] // x", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        check(json_is_whole(cases[i].text, strlen(cases[i].text)) == cases[i].whole, "case %zu: %s",
+              i, cases[i].text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_what_is_no_json_is_never_handed_on),
+        cmocka_unit_test(test_whole_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SQL of our own, and the order in which it goes out. */
+#include "config.h"
+
+#include "source/packet.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Values would print otherwise, or mean something else, where a role, a database or the server's
+   file says so. What chooses the data (search_path, collation, ...) is the operator's. */
+#define PINNED_SETTINGS(SET)                                                                       \
+    SET("TimeZone", "UTC")                                                                         \
+    SET("DateStyle", "ISO, YMD")                                                                   \
+    SET("IntervalStyle", "postgres")                                                               \
+    SET("bytea_output", "hex")                                                                     \
+    SET("extra_float_digits", "1")                                                                 \
+    SET("quote_all_identifiers", "off")                                                            \
+    SET("client_encoding", "UTF8")                                                                 \
+    SET("standard_conforming_strings", "on")                                                       \
+    SET("transform_null_equals", "off")                                                            \
+    SET("xmlbinary", "base64")                                                                     \
+    SET("array_nulls", "on")                                                                       \
+    SET("timezone_abbreviations", "Default")
+
+#define SET_IN_SESSION(name, value)     ", pg_catalog.set_config('" name "', '" value "', false)"
+#define SET_IN_TRANSACTION(name, value) ", pg_catalog.set_config('" name "', '" value "', true)"
+
+/* The setting alone does not say which of its schemas there are. */
+#define PLACE                                                                                      \
+    "pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), (SELECT oid FROM "               \
+    "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()), current_user, "        \
+    "pg_catalog.current_setting('search_path') || ' = ' || "                                       \
+    "pg_catalog.array_to_string(pg_catalog.current_schemas(true), ','), "                          \
+    "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
+
+#define BEGIN  "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"
+#define MARK   "SAVEPOINT leeway"
+#define UNDO   "ROLLBACK TO SAVEPOINT leeway"
+#define COMMIT "COMMIT"
+#define UNLOCK "SELECT pg_catalog.pg_advisory_unlock_all()"
+#define IDENTIFY                                                                                   \
+    "SELECT pg_catalog.pg_backend_pid(), system_identifier FROM "                                  \
+    "pg_catalog.pg_control_system()"
+
+static void add(struct packet *packet, enum packet_part part)
+{
+    assert(packet->n_parts < PACKET_PARTS);
+    packet->parts[packet->n_parts++] = part;
+}
+
+static void send_sql(struct packet *packet, PGconn *conn, enum packet_part part, const char *sql)
+{
+    add(packet, part);
+    PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0);
+}
+
+static void send_sync(struct packet *packet, PGconn *conn)
+{
+    packet->syncs++;
+    PQpipelineSync(conn);
+}
+
+void packet_place(struct packet *packet, PGconn *conn)
+{
+    *packet = (struct packet){.n_parts = 0};
+    send_sql(packet, conn, PART_PLACE, "SELECT " PLACE);
+    send_sync(packet, conn);
+}
+
+void packet_identify(struct packet *packet, PGconn *conn, bool may_identify)
+{
+    *packet = (struct packet){.n_parts = 0};
+    send_sql(packet, conn, PART_IDENTIFY,
+             may_identify ? IDENTIFY : "SELECT pg_catalog.pg_backend_pid(), NULL");
+    send_sync(packet, conn);
+}
+
+void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings)
+{
+    char sql[2048];
+
+    *packet = (struct packet){.n_parts = 0};
+    snprintf(sql, sizeof sql,
+             "SELECT pg_catalog.set_config('statement_timeout', '%" PRId64
+             "', false)" PINNED_SETTINGS(SET_IN_SESSION),
+             settings->statement_timeout_ms);
+    send_sql(packet, conn, PART_PINS, sql);
+    send_sync(packet, conn);
+}
+
+static void send_parse(struct packet *packet, PGconn *conn, const char *name, const char *sql,
+                       const struct route *route)
+{
+    Oid types[CONFIG_MAX_PARAMS];
+
+    plan_param_types(route, types);
+    add(packet, PART_PARSE);
+    PQsendPrepare(conn, name, sql, (int)route->n_params, types);
+}
+
+void packet_describe(struct packet *packet, PGconn *conn, const struct route *route)
+{
+    *packet = (struct packet){.n_parts = 0};
+    send_parse(packet, conn, "", route->sql, route);
+    add(packet, PART_DESCRIBE);
+    PQsendDescribePrepared(conn, "");
+    send_sync(packet, conn);
+}
+
+void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,
+                    const char *before)
+{
+    char sql[128];
+
+    *packet = (struct packet){.n_parts = 0};
+    if (before != NULL) {
+        snprintf(sql, sizeof sql, "DEALLOCATE %s", before);
+        send_sql(packet, conn, PART_DEALLOCATE, sql);
+        send_sync(packet, conn);
+    }
+    send_parse(packet, conn, name, plan->sql, plan->route);
+    send_sync(packet, conn);
+}
+
+/* In front of the query: on a pooler's connection nothing can be known from earlier. */
+static void send_local_pins(struct packet *packet, PGconn *conn,
+                            const struct postgres_settings *settings)
+{
+    char sql[4096];
+
+    snprintf(sql, sizeof sql,
+             "SELECT " PLACE ", pg_catalog.set_config('statement_timeout', '%" PRId64
+             "', true)" PINNED_SETTINGS(SET_IN_TRANSACTION),
+             settings->statement_timeout_ms);
+    send_sql(packet, conn, PART_PLACE, sql);
+}
+
+static void send_query(struct packet *packet, PGconn *conn, const struct packet_query *query)
+{
+    int n_values = (int)query->values->count;
+    const char *const *values = query->values->texts;
+    Oid types[CONFIG_MAX_PARAMS];
+
+    add(packet, PART_QUERY);
+    if (query->name != NULL) {
+        PQsendQueryPrepared(conn, query->name, n_values, values, NULL, NULL, 0);
+        return;
+    }
+    plan_param_types(query->plan->route, types);
+    PQsendQueryParams(conn, query->plan->sql, n_values, types, values, NULL, NULL, 0);
+}
+
+void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+                    const struct packet_query *query)
+{
+    *packet = (struct packet){.n_parts = 0};
+    send_sql(packet, conn, PART_BEGIN, BEGIN);
+    if (query->pooled)
+        send_local_pins(packet, conn, settings);
+    send_sql(packet, conn, PART_BEGIN, MARK);
+    send_query(packet, conn, query);
+    send_sync(packet, conn);
+    send_sql(packet, conn, PART_TIDY, UNDO);
+    send_sql(packet, conn, PART_TIDY, COMMIT);
+    if (!query->pooled) /* behind a pooler they may be a neighbour's */
+        send_sql(packet, conn, PART_TIDY, UNLOCK);
+    send_sync(packet, conn);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a session sends to Postgres in one step: commands in libpq's pipeline mode, in one packet,
+   with their results in the order of the parts. Nothing waits. */
+#ifndef LEEWAY_SOURCE_PACKET_H
+#define LEEWAY_SOURCE_PACKET_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config/model.h"
+#include "route/param.h"
+#include "source/plan.h"
+
+/* The columns that PART_PLACE begins with. */
+enum place_column {
+    PLACE_BACKEND, /* process id */
+    PLACE_IN_RECOVERY,
+    PLACE_DATABASE,
+    PLACE_USER,
+    PLACE_SEARCH_PATH,
+    PLACE_MAY_IDENTIFY,
+    PLACE_COLUMNS,
+};
+
+enum packet_part {
+    PART_PLACE,    /* where this is; in a transaction also the settings, for as long as it lasts */
+    PART_IDENTIFY, /* backend and system identifier */
+    PART_PINS,
+    PART_BEGIN,
+    PART_QUERY, /* the route's */
+    PART_TIDY,  /* undoes what the query left behind */
+    PART_DEALLOCATE,
+    PART_PARSE,
+    PART_DESCRIBE,
+};
+
+enum { PACKET_PARTS = 8 };
+
+struct packet {
+    enum packet_part parts[PACKET_PARTS];
+    size_t n_parts;
+    size_t syncs; /* an error in a part skips those up to the next sync */
+};
+
+/* Each fills in *packet; what could not be sent shows as a lost connection when it is flushed. */
+void packet_place(struct packet *packet, PGconn *conn);
+
+/* `may_identify`: the role may read the system identifier. */
+void packet_identify(struct packet *packet, PGconn *conn, bool may_identify);
+
+/* Sets what decides how values print, and the query's longest time, for the session. */
+void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings);
+
+/* Parses the route's own SQL and describes it. */
+void packet_describe(struct packet *packet, PGconn *conn, const struct route *route);
+
+/* `before`: the statement that takes up the name no longer used; NULL: none. */
+void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,
+                    const char *before);
+
+struct packet_query {
+    const struct plan *plan;
+    const struct param_values *values;
+    const char *name; /* of the prepared statement; NULL: its SQL is sent */
+    bool pooled;
+};
+
+/* One read-only, read-committed transaction with the query in a subtransaction that is rolled back:
+   settings, cursors and channels that the query left are gone with it, and so are advisory locks
+   where the session is ours alone. The transaction itself is committed, for an operator's counters
+   of rollbacks are kept for what went wrong. */
+void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+                    const struct packet_query *query);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Cells from libpq's results to the JSON writer. */
+#include "config.h"
+
+#include "source/rows.h"
+
+#include "base/mem.h"
+
+struct rows {
+    const struct plan *plan;
+    struct json_writer *writer;
+    struct json_cell *cells;
+    bool checked; /* the columns of what arrives are the plan's */
+    enum rows_status status;
+    const char *problem;
+};
+
+struct rows *rows_new(TALLOC_CTX *ctx, const struct plan *plan)
+{
+    struct rows *rows = mem_check(talloc_zero(ctx, struct rows));
+
+    rows->plan = plan;
+    rows->cells = mem_check(talloc_zero_array(rows, struct json_cell, (unsigned)plan->n_columns));
+    rows->writer =
+        json_writer_new(rows, plan->route->shape, plan->kind == PLAN_RENDERED, ROWS_MAX_BYTES);
+    return rows;
+}
+
+const char *rows_problem(const struct rows *rows)
+{
+    return rows->problem;
+}
+
+static enum rows_status take_status(struct rows *rows, enum json_status status)
+{
+    static const char *const problems[] = {
+        [JSON_TOO_MANY] = "more than one row was selected for a shape of one",
+        [JSON_TOO_LONG] = "the response is over 64 MB",
+        [JSON_NOT_WRITABLE] = "a value cannot be written as JSON",
+        [JSON_NOT_WHOLE] = "what Postgres gives as JSON is none",
+    };
+
+    if (status == JSON_NO_ROW) {
+        rows->status = ROWS_NONE;
+    } else if (status != JSON_OK) {
+        rows->status = ROWS_BROKEN;
+        rows->problem = problems[status];
+    }
+    return rows->status;
+}
+
+static void take_row(struct rows *rows, const PGresult *result, int row)
+{
+    size_t count = rows->plan->n_columns;
+
+    for (size_t i = 0; i < count; i++) {
+        bool is_null = PQgetisnull(result, row, (int)i);
+        rows->cells[i] = (struct json_cell){
+            .text = is_null ? NULL : PQgetvalue(result, row, (int)i),
+            .len = (size_t)PQgetlength(result, row, (int)i),
+        };
+    }
+    take_status(rows, json_writer_row(rows->writer, rows->plan->columns, rows->cells, count));
+}
+
+enum rows_status rows_take(struct rows *rows, const PGresult *result)
+{
+    if (!rows->checked && !plan_fits(rows->plan, result))
+        rows->status = ROWS_OUTDATED;
+    rows->checked = true;
+    for (int row = 0; row < PQntuples(result) && rows->status == ROWS_OK; row++)
+        take_row(rows, result, row);
+    return rows->status;
+}
+
+enum rows_status rows_finish(struct rows *rows, const struct buf **json)
+{
+    if (rows->status != ROWS_OK)
+        return rows->status;
+    return take_status(rows, json_writer_finish(rows->writer, json));
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The rows of one query on their way to its JSON, by the plan that it was sent with. */
+#ifndef LEEWAY_SOURCE_ROWS_H
+#define LEEWAY_SOURCE_ROWS_H
+
+#include <libpq-fe.h>
+
+#include "source/json.h"
+#include "source/plan.h"
+
+enum {
+    /* A response past this is an error, whoever asks for it. */
+    ROWS_MAX_BYTES = 64 * 1024 * 1024,
+};
+
+enum rows_status {
+    ROWS_OK,
+    ROWS_NONE,     /* shape object or value, and nothing was selected */
+    ROWS_OUTDATED, /* the columns are not the plan's: nothing has been written */
+    ROWS_BROKEN,   /* rows_problem() says why */
+};
+
+struct rows;
+
+/* `plan` is borrowed. */
+struct rows *rows_new(TALLOC_CTX *ctx, const struct plan *plan);
+
+/* Takes what one result has: any number of rows. After anything but ROWS_OK no more is taken. */
+enum rows_status rows_take(struct rows *rows, const PGresult *result)
+    __attribute__((warn_unused_result));
+
+/* When the last one has come. On ROWS_OK *json is one whole JSON value; it belongs to `rows`. */
+enum rows_status rows_finish(struct rows *rows, const struct buf **json)
+    __attribute__((warn_unused_result));
+
+/* A sentence, without values; static. */
+const char *rows_problem(const struct rows *rows);
+
+#endif

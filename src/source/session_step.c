@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table and the two choices in it. */
+#include "config.h"
+
+#include "source/session_step.h"
+
+const char *session_step_name(enum session_step step)
+{
+    static const char *const names[] = {
+        [STEP_CONNECT] = "connect", [STEP_PLACE] = "place",     [STEP_IDENTIFY] = "identify",
+        [STEP_PIN] = "pin",         [STEP_IDLE] = "idle",       [STEP_DESCRIBE] = "describe",
+        [STEP_PREPARE] = "prepare", [STEP_EXECUTE] = "execute", [STEP_CLOSED] = "closed",
+    };
+
+    return names[step];
+}
+
+/* What the query needs next on a connection that is ready for it. */
+static enum session_step step_of_query(const struct session_facts *facts)
+{
+    if (!facts->has_query)
+        return STEP_IDLE;
+    if (!facts->has_plan)
+        return STEP_DESCRIBE;
+    if (!facts->pooled && !facts->is_trial && !facts->is_prepared)
+        return STEP_PREPARE;
+    return STEP_EXECUTE;
+}
+
+static enum session_step step_after_done(enum session_step step, const struct session_facts *facts)
+{
+    switch (step) {
+    case STEP_CONNECT:
+        return STEP_PLACE;
+    case STEP_PLACE:
+        return STEP_IDENTIFY;
+    case STEP_IDENTIFY:
+        return facts->pooled ? STEP_IDLE : STEP_PIN;
+    case STEP_PIN:
+        return STEP_IDLE;
+    case STEP_IDLE:
+    case STEP_DESCRIBE:
+    case STEP_PREPARE:
+        return step_of_query(facts);
+    case STEP_EXECUTE:
+        return STEP_IDLE;
+    case STEP_CLOSED:
+        break;
+    }
+    return STEP_CLOSED;
+}
+
+static bool is_setup(enum session_step step)
+{
+    return step < STEP_IDLE;
+}
+
+enum session_step session_next_step(enum session_step step, enum session_event event,
+                                    const struct session_facts *facts)
+{
+    if (step == STEP_CLOSED || event == EVENT_LOST)
+        return STEP_CLOSED;
+    switch (event) {
+    case EVENT_DONE:
+        return step_after_done(step, facts);
+    case EVENT_FAILED:
+        return is_setup(step) ? STEP_CLOSED : STEP_IDLE;
+    case EVENT_OUTDATED:
+        return is_setup(step) ? STEP_CLOSED : STEP_DESCRIBE;
+    case EVENT_LOST:
+        break;
+    }
+    return STEP_CLOSED;
+}

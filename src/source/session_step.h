@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The course of a session as a table: what is done next is a function of what has just happened.
+   Pure. */
+#ifndef LEEWAY_SOURCE_SESSION_STEP_H
+#define LEEWAY_SOURCE_SESSION_STEP_H
+
+#include <stdbool.h>
+
+enum session_step {
+    STEP_CONNECT,
+    STEP_PLACE,    /* ask where it has come */
+    STEP_IDENTIFY, /* ask once more, in another transaction, and which cluster it is */
+    STEP_PIN,      /* set what decides how values print, for the session */
+    STEP_IDLE,
+    STEP_DESCRIBE, /* parse the route's own SQL to see its columns */
+    STEP_PREPARE,
+    STEP_EXECUTE,
+    STEP_CLOSED,
+};
+
+const char *session_step_name(enum session_step step);
+
+enum session_event {
+    EVENT_DONE,     /* the step did what it is for; of STEP_IDLE: there is a query */
+    EVENT_FAILED,   /* the server refused it, or its result will not do */
+    EVENT_OUTDATED, /* the plan does not fit the tables any more, or may not */
+    EVENT_LOST,     /* the connection cannot be used any more */
+};
+
+/* What the choice depends on beside. */
+struct session_facts {
+    bool pooled; /* transactions may come to different servers: nothing is set for the session,
+                    nothing prepared by name */
+    bool has_query;
+    bool has_plan;    /* for the query */
+    bool is_prepared; /* the query's plan, by name, on this connection */
+    bool is_trial;    /* the plan is tried once before it gets a name */
+};
+
+/* No step leads out of STEP_CLOSED. */
+enum session_step session_next_step(enum session_step step, enum session_event event,
+                                    const struct session_facts *facts);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The course of a session, every step with every event. */
+#include "config.h"
+
+#include "unit.h"
+
+#include "source/session_step.h"
+
+static const struct session_facts nothing,
+    query = {.has_query = true}, planned = {.has_query = true, .has_plan = true},
+    prepared = {.has_query = true, .has_plan = true, .is_prepared = true},
+    trial = {.has_query = true, .has_plan = true, .is_trial = true}, pooled = {.pooled = true},
+    pooled_query = {.pooled = true, .has_query = true},
+    pooled_plan = {.pooled = true, .has_query = true, .has_plan = true};
+
+static void test_steps(void **state)
+{
+    static const struct {
+        enum session_step from;
+        enum session_event event;
+        const struct session_facts *facts;
+        enum session_step to;
+    } cases[] = {
+        /* setting up, with or without a query that waits for it */
+        {STEP_CONNECT, EVENT_DONE, &nothing, STEP_PLACE},
+        {STEP_CONNECT, EVENT_DONE, &query, STEP_PLACE},
+        {STEP_PLACE, EVENT_DONE, &query, STEP_IDENTIFY},
+        {STEP_IDENTIFY, EVENT_DONE, &query, STEP_PIN},
+        {STEP_IDENTIFY, EVENT_DONE, &nothing, STEP_PIN},
+        {STEP_IDENTIFY, EVENT_DONE, &pooled_query, STEP_IDLE},
+        {STEP_IDENTIFY, EVENT_DONE, &pooled, STEP_IDLE},
+        {STEP_PIN, EVENT_DONE, &query, STEP_IDLE},
+        {STEP_CONNECT, EVENT_FAILED, &query, STEP_CLOSED},
+        {STEP_PLACE, EVENT_FAILED, &query, STEP_CLOSED},
+        {STEP_IDENTIFY, EVENT_FAILED, &pooled, STEP_CLOSED},
+        {STEP_PIN, EVENT_FAILED, &nothing, STEP_CLOSED},
+        {STEP_PIN, EVENT_OUTDATED, &nothing, STEP_CLOSED},
+        /* a query, by what is there already */
+        {STEP_IDLE, EVENT_DONE, &nothing, STEP_IDLE},
+        {STEP_IDLE, EVENT_DONE, &query, STEP_DESCRIBE},
+        {STEP_IDLE, EVENT_DONE, &planned, STEP_PREPARE},
+        {STEP_IDLE, EVENT_DONE, &prepared, STEP_EXECUTE},
+        {STEP_IDLE, EVENT_DONE, &trial, STEP_EXECUTE},
+        {STEP_IDLE, EVENT_DONE, &pooled_query, STEP_DESCRIBE},
+        {STEP_IDLE, EVENT_DONE, &pooled_plan, STEP_EXECUTE},
+        {STEP_DESCRIBE, EVENT_DONE, &planned, STEP_PREPARE},
+        {STEP_DESCRIBE, EVENT_DONE, &trial, STEP_EXECUTE},
+        {STEP_DESCRIBE, EVENT_DONE, &pooled_plan, STEP_EXECUTE},
+        {STEP_PREPARE, EVENT_DONE, &prepared, STEP_EXECUTE},
+        {STEP_EXECUTE, EVENT_DONE, &prepared, STEP_IDLE},
+        /* its end in other ways */
+        {STEP_DESCRIBE, EVENT_FAILED, &query, STEP_IDLE},
+        {STEP_PREPARE, EVENT_FAILED, &planned, STEP_IDLE},
+        {STEP_EXECUTE, EVENT_FAILED, &prepared, STEP_IDLE},
+        {STEP_EXECUTE, EVENT_FAILED, &trial, STEP_IDLE},
+        {STEP_EXECUTE, EVENT_OUTDATED, &prepared, STEP_DESCRIBE},
+        {STEP_EXECUTE, EVENT_OUTDATED, &trial, STEP_DESCRIBE},
+        {STEP_EXECUTE, EVENT_OUTDATED, &pooled_plan, STEP_DESCRIBE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        enum session_step to = session_next_step(cases[i].from, cases[i].event, cases[i].facts);
+        check(to == cases[i].to, "case %zu: from %s to %s", i, session_step_name(cases[i].from),
+              session_step_name(to));
+    }
+}
+
+static void test_a_lost_connection_is_closed_and_stays_so(void **state)
+{
+    (void)state;
+    for (int step = STEP_CONNECT; step <= STEP_CLOSED; step++)
+        assert_int_equal(session_next_step((enum session_step)step, EVENT_LOST, &prepared),
+                         STEP_CLOSED);
+    for (int event = EVENT_DONE; event <= EVENT_LOST; event++)
+        assert_int_equal(session_next_step(STEP_CLOSED, (enum session_event)event, &prepared),
+                         STEP_CLOSED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_a_lost_connection_is_closed_and_stays_so),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
