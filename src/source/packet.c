@@ -21,28 +21,40 @@
     SET("standard_conforming_strings", "on")                                                       \
     SET("transform_null_equals", "off")                                                            \
     SET("xmlbinary", "base64")                                                                     \
-    SET("array_nulls", "on")                                                                       \
-    SET("timezone_abbreviations", "Default")
+    SET("array_nulls", "on")
+
+/* To set this one, the server reads a file, which is only done where it has another value. */
+#define PIN_ABBREVIATIONS(local)                                                                   \
+    ", CASE WHEN pg_catalog.current_setting('timezone_abbreviations') <> 'Default' THEN "          \
+    "pg_catalog.set_config('timezone_abbreviations', 'Default', " local ") END"
 
 #define SET_IN_SESSION(name, value)     ", pg_catalog.set_config('" name "', '" value "', false)"
 #define SET_IN_TRANSACTION(name, value) ", pg_catalog.set_config('" name "', '" value "', true)"
 
-/* The setting alone does not say which of its schemas there are. */
-#define PLACE                                                                                      \
-    "pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), (SELECT oid FROM "               \
-    "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()), current_user, "        \
+/* What tells one server from another at little cost. Of search_path, the setting alone does not say
+   which of its schemas there are. */
+#define RECURRING_PLACE                                                                            \
+    "pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), "                                \
+    "pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), current_user, "         \
     "pg_catalog.current_setting('search_path') || ' = ' || "                                       \
-    "pg_catalog.array_to_string(pg_catalog.current_schemas(true), ','), "                          \
+    "pg_catalog.array_to_string(pg_catalog.current_schemas(true), ',')"
+#define WHOLE_PLACE                                                                                \
+    RECURRING_PLACE                                                                                \
+    ", (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()), "   \
     "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
 
-#define BEGIN  "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"
-#define MARK   "SAVEPOINT leeway"
-#define UNDO   "ROLLBACK TO SAVEPOINT leeway"
-#define COMMIT "COMMIT"
-#define UNLOCK "SELECT pg_catalog.pg_advisory_unlock_all()"
-#define IDENTIFY                                                                                   \
-    "SELECT pg_catalog.pg_backend_pid(), system_identifier FROM "                                  \
-    "pg_catalog.pg_control_system()"
+/* The same for every query: prepared by name where the session is ours alone. */
+struct fixed {
+    const char *name;
+    const char *sql;
+};
+
+static const struct fixed begin = {"leeway_begin",
+                                   "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"},
+                          mark = {"leeway_mark", "SAVEPOINT leeway"},
+                          undo = {"leeway_undo", "ROLLBACK TO SAVEPOINT leeway"},
+                          commit = {"leeway_commit", "COMMIT"},
+                          unlock = {"leeway_unlock", "SELECT pg_catalog.pg_advisory_unlock_all()"};
 
 static void add(struct packet *packet, enum packet_part part)
 {
@@ -65,7 +77,7 @@ static void send_sync(struct packet *packet, PGconn *conn)
 void packet_place(struct packet *packet, PGconn *conn)
 {
     *packet = (struct packet){.n_parts = 0};
-    send_sql(packet, conn, PART_PLACE, "SELECT " PLACE);
+    send_sql(packet, conn, PART_PLACE, "SELECT " WHOLE_PLACE);
     send_sync(packet, conn);
 }
 
@@ -73,20 +85,27 @@ void packet_identify(struct packet *packet, PGconn *conn, bool may_identify)
 {
     *packet = (struct packet){.n_parts = 0};
     send_sql(packet, conn, PART_IDENTIFY,
-             may_identify ? IDENTIFY : "SELECT pg_catalog.pg_backend_pid(), NULL");
+             may_identify ? "SELECT pg_catalog.pg_backend_pid(), system_identifier FROM "
+                            "pg_catalog.pg_control_system()"
+                          : "SELECT pg_catalog.pg_backend_pid(), NULL");
     send_sync(packet, conn);
 }
 
 void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings)
 {
+    static const struct fixed *const fixed[] = {&begin, &mark, &undo, &commit, &unlock};
     char sql[2048];
 
     *packet = (struct packet){.n_parts = 0};
     snprintf(sql, sizeof sql,
              "SELECT pg_catalog.set_config('statement_timeout', '%" PRId64
-             "', false)" PINNED_SETTINGS(SET_IN_SESSION),
+             "', false)" PINNED_SETTINGS(SET_IN_SESSION) PIN_ABBREVIATIONS("false"),
              settings->statement_timeout_ms);
     send_sql(packet, conn, PART_PINS, sql);
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+        add(packet, PART_PARSE);
+        PQsendPrepare(conn, fixed[i]->name, fixed[i]->sql, 0, NULL);
+    }
     send_sync(packet, conn);
 }
 
@@ -131,10 +150,21 @@ static void send_local_pins(struct packet *packet, PGconn *conn,
     char sql[4096];
 
     snprintf(sql, sizeof sql,
-             "SELECT " PLACE ", pg_catalog.set_config('statement_timeout', '%" PRId64
-             "', true)" PINNED_SETTINGS(SET_IN_TRANSACTION),
+             "SELECT " RECURRING_PLACE ", pg_catalog.set_config('statement_timeout', '%" PRId64
+             "', true)" PINNED_SETTINGS(SET_IN_TRANSACTION) PIN_ABBREVIATIONS("true"),
              settings->statement_timeout_ms);
     send_sql(packet, conn, PART_PLACE, sql);
+}
+
+static void send_fixed(struct packet *packet, PGconn *conn, enum packet_part part,
+                       const struct fixed *fixed, bool named)
+{
+    if (!named) {
+        send_sql(packet, conn, part, fixed->sql);
+        return;
+    }
+    add(packet, part);
+    PQsendQueryPrepared(conn, fixed->name, 0, NULL, NULL, NULL, 0);
 }
 
 static void send_query(struct packet *packet, PGconn *conn, const struct packet_query *query)
@@ -156,15 +186,23 @@ void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_s
                     const struct packet_query *query)
 {
     *packet = (struct packet){.n_parts = 0};
-    send_sql(packet, conn, PART_BEGIN, BEGIN);
+    send_fixed(packet, conn, PART_BEGIN, &begin, !query->pooled);
     if (query->pooled)
         send_local_pins(packet, conn, settings);
-    send_sql(packet, conn, PART_BEGIN, MARK);
+    send_fixed(packet, conn, PART_BEGIN, &mark, !query->pooled);
     send_query(packet, conn, query);
-    send_sync(packet, conn);
-    send_sql(packet, conn, PART_TIDY, UNDO);
-    send_sql(packet, conn, PART_TIDY, COMMIT);
+    send_fixed(packet, conn, PART_TIDY, &undo, !query->pooled);
+    send_fixed(packet, conn, PART_TIDY, &commit, !query->pooled);
     if (!query->pooled) /* behind a pooler they may be a neighbour's */
-        send_sql(packet, conn, PART_TIDY, UNLOCK);
+        send_fixed(packet, conn, PART_TIDY, &unlock, true);
+    send_sync(packet, conn);
+}
+
+void packet_tidy(struct packet *packet, PGconn *conn, bool pooled)
+{
+    *packet = (struct packet){.n_parts = 0};
+    send_sql(packet, conn, PART_TIDY, "ROLLBACK");
+    if (!pooled)
+        send_fixed(packet, conn, PART_TIDY, &unlock, true);
     send_sync(packet, conn);
 }

@@ -16,9 +16,11 @@
 enum place_column {
     PLACE_BACKEND, /* process id */
     PLACE_IN_RECOVERY,
-    PLACE_DATABASE,
+    PLACE_STARTED, /* when the server was */
     PLACE_USER,
     PLACE_SEARCH_PATH,
+    PLACE_RECURRING, /* in a transaction it has no further ones */
+    PLACE_DATABASE = PLACE_RECURRING,
     PLACE_MAY_IDENTIFY,
     PLACE_COLUMNS,
 };
@@ -49,7 +51,8 @@ void packet_place(struct packet *packet, PGconn *conn);
 /* `may_identify`: the role may read the system identifier. */
 void packet_identify(struct packet *packet, PGconn *conn, bool may_identify);
 
-/* Sets what decides how values print, and the query's longest time, for the session. */
+/* Sets what decides how values print, and the query's longest time, for the session, and prepares
+   what goes around each query. */
 void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings);
 
 /* Parses the route's own SQL and describes it. */
@@ -69,8 +72,11 @@ struct packet_query {
 /* One read-only, read-committed transaction with the query in a subtransaction that is rolled back:
    settings, cursors and channels that the query left are gone with it, and so are advisory locks
    where the session is ours alone. The transaction itself is committed, for an operator's counters
-   of rollbacks are kept for what went wrong. */
+   of rollbacks are kept for what went wrong. After an error in it packet_tidy() is due. */
 void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
                     const struct packet_query *query);
+
+/* Ends a transaction that has failed. */
+void packet_tidy(struct packet *packet, PGconn *conn, bool pooled);
 
 #endif

@@ -182,7 +182,6 @@ void postgres_use_generation(struct postgres *postgres, uint64_t generation)
     close_idle_sessions(postgres, true);
 }
 
-/* Queries only read, so one whose connection broke is simply sent once more. */
 static void on_session_closed(void *data, struct session *session, struct query *query,
                               enum session_end how)
 {
@@ -196,8 +195,8 @@ static void on_session_closed(void *data, struct session *session, struct query 
         open_breaker(postgres);
     if (query == NULL)
         return;
-    if (how == SESSION_LOST && !query->resent) {
-        query->resent = true;
+    if (how == SESSION_LOST && query_may_be_resent(query)) {
+        query->resends++;
         TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
         pump_after(postgres, 0);
     } else {
@@ -254,7 +253,7 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
         /* one whose session was ended by the server finds others of that time as dead */
-        struct session *session = query->resent ? NULL : idle_session(postgres);
+        struct session *session = query->resends > 0 ? NULL : idle_session(postgres);
         bool away = session == NULL && is_breaker_open(postgres);
         if (!away && !has_slot(postgres, query))
             break;

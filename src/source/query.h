@@ -18,8 +18,16 @@ struct query {
     char suspected[SQLSTATE_BYTES]; /* the error that led to the trial; "": none did */
     int slot;                       /* -1: none held */
     int64_t slot_until_us;          /* monotonic */
-    bool resent;                    /* a connection was lost under it */
+    unsigned resends;               /* connections that were lost under it */
 };
+
+enum { QUERY_MAX_RESENDS = 2 };
+
+/* Queries only read, so one whose connection broke is simply sent once more. */
+static inline bool query_may_be_resent(const struct query *query)
+{
+    return query->resends < QUERY_MAX_RESENDS;
+}
 
 TAILQ_HEAD(query_list, query);
 

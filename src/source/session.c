@@ -33,7 +33,6 @@ struct step_state {
     size_t syncs;                  /* that have come */
     bool started;                  /* something of the part has come */
     char sqlstate[SQLSTATE_BYTES]; /* of the first error; "": none */
-    bool outdated;                 /* the plan does not fit any more, or may not */
     bool terminated;               /* by the server; the query is to be sent elsewhere */
     bool refused;                  /* the place is not the one that is meant, or can't be told */
 };
@@ -53,6 +52,7 @@ struct session {
     unsigned *prepared;  /* by statement index: the plan that has a name here, 0: none */
     struct query *query; /* NULL: none */
     bool just_prepared;  /* for this query */
+    bool outdated;       /* its plan does not fit any more, or may not */
     struct query_result result;
     struct rows *rows;
     int64_t idle_since_us;
@@ -146,6 +146,7 @@ static void lose(struct session *session)
 
 static void forget_result(struct session *session)
 {
+    session->outdated = false;
     TALLOC_FREE(session->rows);
     session->result = (struct query_result){.outcome = QUERY_DONE};
 }
@@ -217,18 +218,19 @@ static bool is_suspect(const struct session *session, const PGresult *res)
                                      clock_monotonic_us());
 }
 
+/* The server ends this connection, which may be the only one that it ends. */
+static bool is_termination(const char *sqlstate)
+{
+    return strcmp(sqlstate, "57P01") == 0 || strcmp(sqlstate, "57P02") == 0;
+}
+
 static void take_query_error(struct session *session, const PGresult *res)
 {
     struct query *query = session->query;
     const char *sqlstate = session->now.sqlstate;
 
-    /* the server ends this connection, which may be the only one that it ends */
-    if (!query->resent && (strcmp(sqlstate, "57P01") == 0 || strcmp(sqlstate, "57P02") == 0)) {
-        session->now.terminated = true;
-        return;
-    }
     if (is_suspect(session, res)) {
-        session->now.outdated = true;
+        session->outdated = true;
         snprintf(query->suspected, sizeof query->suspected, "%s", sqlstate);
         return;
     }
@@ -249,12 +251,17 @@ static void take_error(struct session *session, enum packet_part part, const PGr
 
     if (part == PART_DEALLOCATE)
         return; /* then it was gone already */
-    if (part == PART_TIDY)
+    if (part == PART_BEGIN || part == PART_TIDY)
         session->spent = true;
     if (session->now.sqlstate[0] != '\0' || session->result.outcome != QUERY_DONE)
         return;
     snprintf(session->now.sqlstate, sizeof session->now.sqlstate, "%s",
              sqlstate != NULL ? sqlstate : "XX000");
+    /* without what goes around a query it is not the query that has failed */
+    session->now.terminated = (is_termination(session->now.sqlstate) || part == PART_BEGIN) &&
+                              (session->query == NULL || query_may_be_resent(session->query));
+    if (session->now.terminated)
+        return;
     if (session->query != NULL && session->worked)
         take_query_error(session, res);
 }
@@ -263,7 +270,8 @@ static void take_rows(struct session *session, const PGresult *res)
 {
     struct query *query = session->query;
 
-    if (session->now.refused || session->now.outdated || session->result.outcome != QUERY_DONE)
+    if (session->now.refused || session->now.terminated || session->outdated ||
+        session->result.outcome != QUERY_DONE)
         return;
     if (session->rows == NULL)
         session->rows = rows_new(session, query->plan);
@@ -272,8 +280,8 @@ static void take_rows(struct session *session, const PGresult *res)
     case ROWS_NONE:
         break;
     case ROWS_OUTDATED:
-        session->now.outdated = query->trials < MAX_TRIALS;
-        if (!session->now.outdated)
+        session->outdated = query->trials < MAX_TRIALS;
+        if (!session->outdated)
             fail(session, "the result's columns keep changing");
         break;
     case ROWS_BROKEN:
@@ -328,35 +336,45 @@ static bool is_right_place(struct session *session)
            judge->judge(judge->data, &place, &session->generation) == PLACE_RIGHT;
 }
 
-/* true: it says something else than the last time, backend and standing aside. */
-static bool note_place(struct session *session, const PGresult *res)
+static void note_place(struct session *session, const PGresult *res)
 {
-    bool changed = false;
+    int n_columns = session->step == STEP_EXECUTE ? PLACE_RECURRING : PLACE_COLUMNS;
 
-    for (int i = 0; i < PLACE_COLUMNS; i++) {
-        const char *text = PQgetvalue(res, 0, i);
-        bool same = session->place[i] != NULL && strcmp(session->place[i], text) == 0;
-        changed = changed || (!same && i >= PLACE_DATABASE);
-        if (same)
-            continue;
+    for (int i = 0; i < n_columns; i++) {
         talloc_free(session->place[i]);
-        session->place[i] = mem_check(talloc_strdup(session, text));
+        session->place[i] = mem_check(talloc_strdup(session, PQgetvalue(res, 0, i)));
     }
     session->in_recovery = session->place[PLACE_IN_RECOVERY][0] == 't';
-    return changed;
+}
+
+static bool is_same(const struct session *session, const PGresult *res, enum place_column column)
+{
+    return strcmp(session->place[column], PQgetvalue(res, 0, column)) == 0;
+}
+
+/* What a transaction through a pooler says of the server that it has come to. */
+static void compare_place(struct session *session, const PGresult *res)
+{
+    bool moved = !is_same(session, res, PLACE_STARTED);
+    bool changed = !is_same(session, res, PLACE_USER) || !is_same(session, res, PLACE_SEARCH_PATH);
+
+    note_place(session, res);
+    if (session->in_recovery)
+        session->result.outcome = QUERY_AWAY;
+    else if (moved) /* another server: a new session asks which one */
+        session->now.terminated = true;
+    else if (changed)
+        session->now.refused = !is_right_place(session);
 }
 
 static void take_place(struct session *session, const PGresult *res)
 {
-    if (PQntuples(res) != 1 || PQnfields(res) < PLACE_COLUMNS)
-        return;
-    bool changed = note_place(session, res);
-    if (session->step != STEP_EXECUTE)
-        return;
-    if (session->in_recovery)
-        session->result.outcome = QUERY_AWAY;
-    else if (changed && !is_right_place(session))
-        session->now.refused = true;
+    if (PQntuples(res) != 1)
+        session->spent = true;
+    else if (session->step == STEP_EXECUTE)
+        compare_place(session, res);
+    else
+        note_place(session, res);
 }
 
 /* A pooler tells a process id of its own, or has another server for the second transaction. */
@@ -498,6 +516,9 @@ static void send_step(struct session *session)
     case STEP_EXECUTE:
         send_execute(session);
         break;
+    case STEP_TIDY:
+        packet_tidy(packet, session->conn, session->pooled);
+        break;
     case STEP_CONNECT:
     case STEP_IDLE:
     case STEP_CLOSED:
@@ -505,7 +526,8 @@ static void send_step(struct session *session)
     }
 }
 
-/* A message that could not be sent shows as a lost connection when it is flushed. */
+/* Where a connection turns out to be dead while something is sent there is nothing left to watch:
+   it is lost from the loop, for whoever started the step still needs the session. */
 static void start_step(struct session *session, enum session_step step)
 {
     session->step = step;
@@ -513,6 +535,8 @@ static void start_step(struct session *session, enum session_step step)
     send_step(session);
     int unsent = PQflush(session->conn);
     watch(session, unsent == 1 ? EV_READ | EV_WRITE : EV_READ);
+    if (PQstatus(session->conn) == CONNECTION_BAD)
+        set_deadline(session, 0);
 }
 
 static struct session_facts facts_of(const struct session *session)
@@ -527,6 +551,8 @@ static struct session_facts facts_of(const struct session *session)
         .is_prepared =
             has_plan && session->prepared[query->statement->route->index] == query->plan->number,
         .is_trial = query != NULL && query->is_trial,
+        .is_untidy = PQtransactionStatus(session->conn) == PQTRANS_INERROR && !session->spent,
+        .is_outdated = session->outdated,
     };
 }
 
@@ -612,7 +638,7 @@ static void go_on(struct session *session, enum session_event event)
             begin_work(session);
         break;
     default:
-        if (event == EVENT_OUTDATED)
+        if (to == STEP_DESCRIBE && session->outdated)
             begin_trial(session);
         start_step(session, to);
     }
@@ -621,8 +647,9 @@ static void go_on(struct session *session, enum session_event event)
 static enum session_event end_of_setup(struct session *session)
 {
     if (session->now.sqlstate[0] != '\0' || session->place[PLACE_BACKEND] == NULL) {
-        log_event(LOG_LEVEL_WARN, "postgres refused the session's first questions",
-                  log_text("sqlstate", session->now.sqlstate));
+        if (!session->now.terminated)
+            log_event(LOG_LEVEL_WARN, "postgres refused the session's first questions",
+                      log_text("sqlstate", session->now.sqlstate));
         return EVENT_FAILED;
     }
     if (session->in_recovery) {
@@ -648,19 +675,28 @@ static void note_success(struct session *session)
     }
 }
 
+/* What the query began and did not end would go on in the next one; an error in it is the next
+   step's business. */
+static bool is_left_over(const struct session *session)
+{
+    PGTransactionStatusType status = PQtransactionStatus(session->conn);
+
+    return status != PQTRANS_IDLE && !(status == PQTRANS_INERROR && session->step == STEP_EXECUTE);
+}
+
 static enum session_event end_of_query_step(struct session *session)
 {
-    /* what the query began and did not end would go on in the next one */
-    if (PQtransactionStatus(session->conn) != PQTRANS_IDLE)
-        session->spent = true;
-    if (session->now.terminated)
+    session->spent = session->spent || is_left_over(session);
+    if (session->now.terminated || (session->outdated && session->spent))
         return EVENT_LOST;
     if (session->now.refused) {
         session->result.outcome = QUERY_AWAY;
         session->spent = true;
     }
-    if (session->now.outdated)
-        return session->spent ? EVENT_LOST : EVENT_OUTDATED;
+    if (session->step == STEP_TIDY)
+        return EVENT_DONE;
+    if (session->outdated)
+        return EVENT_OUTDATED;
     if (session->now.sqlstate[0] == '\0' && session->result.outcome == QUERY_DONE)
         note_success(session);
     return session->result.outcome == QUERY_DONE ? EVENT_DONE : EVENT_FAILED;
@@ -785,6 +821,10 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     }
     if (session->step < STEP_IDLE) {
         fail_to_connect(session);
+        return;
+    }
+    if (PQstatus(session->conn) == CONNECTION_BAD) {
+        lose(session);
         return;
     }
     struct query *query = session->query;

@@ -44,6 +44,8 @@ static enum session_step step_after_done(enum session_step step, const struct se
         return step_of_query(facts);
     case STEP_EXECUTE:
         return STEP_IDLE;
+    case STEP_TIDY:
+        return facts->is_outdated ? STEP_DESCRIBE : STEP_IDLE;
     case STEP_CLOSED:
         break;
     }
@@ -60,11 +62,13 @@ enum session_step session_next_step(enum session_step step, enum session_event e
 {
     if (step == STEP_CLOSED || event == EVENT_LOST)
         return STEP_CLOSED;
+    if (step == STEP_EXECUTE && facts->is_untidy)
+        return STEP_TIDY;
     switch (event) {
     case EVENT_DONE:
         return step_after_done(step, facts);
     case EVENT_FAILED:
-        return is_setup(step) ? STEP_CLOSED : STEP_IDLE;
+        return is_setup(step) || step == STEP_TIDY ? STEP_CLOSED : STEP_IDLE;
     case EVENT_OUTDATED:
         return is_setup(step) ? STEP_CLOSED : STEP_DESCRIBE;
     case EVENT_LOST:

@@ -15,6 +15,7 @@ enum session_step {
     STEP_DESCRIBE, /* parse the route's own SQL to see its columns */
     STEP_PREPARE,
     STEP_EXECUTE,
+    STEP_TIDY, /* end the transaction of a query that failed */
     STEP_CLOSED,
 };
 
@@ -35,6 +36,8 @@ struct session_facts {
     bool has_plan;    /* for the query */
     bool is_prepared; /* the query's plan, by name, on this connection */
     bool is_trial;    /* the plan is tried once before it gets a name */
+    bool is_untidy;   /* a failed transaction has not been ended */
+    bool is_outdated; /* EVENT_OUTDATED came before STEP_TIDY */
 };
 
 /* No step leads out of STEP_CLOSED. */

@@ -94,8 +94,8 @@ def test_failing_queries_leave_no_statements_behind(stack):
     for i in range(30):
         assert stack.get(f"/truncated/{i}?unit=timezone").status == 500
         assert stack.get(f"/truncated/{i}").status == 200
-    # those of the two routes
-    assert stack.get("/left?n=1").json()["statements"] <= 2
+    # those of the two routes, and what goes around each query
+    assert stack.get("/left?n=1").json()["statements"] <= 7
 
 
 @pytest.mark.parametrize("options", NAMED)

@@ -9,8 +9,10 @@
 static const struct session_facts nothing,
     query = {.has_query = true}, planned = {.has_query = true, .has_plan = true},
     prepared = {.has_query = true, .has_plan = true, .is_prepared = true},
-    trial = {.has_query = true, .has_plan = true, .is_trial = true}, pooled = {.pooled = true},
-    pooled_query = {.pooled = true, .has_query = true},
+    trial = {.has_query = true, .has_plan = true, .is_trial = true},
+    untidy = {.has_query = true, .has_plan = true, .is_untidy = true},
+    outdated = {.has_query = true, .has_plan = true, .is_outdated = true},
+    pooled = {.pooled = true}, pooled_query = {.pooled = true, .has_query = true},
     pooled_plan = {.pooled = true, .has_query = true, .has_plan = true};
 
 static void test_steps(void **state)
@@ -56,6 +58,11 @@ static void test_steps(void **state)
         {STEP_EXECUTE, EVENT_OUTDATED, &prepared, STEP_DESCRIBE},
         {STEP_EXECUTE, EVENT_OUTDATED, &trial, STEP_DESCRIBE},
         {STEP_EXECUTE, EVENT_OUTDATED, &pooled_plan, STEP_DESCRIBE},
+        {STEP_EXECUTE, EVENT_FAILED, &untidy, STEP_TIDY},
+        {STEP_EXECUTE, EVENT_OUTDATED, &untidy, STEP_TIDY},
+        {STEP_TIDY, EVENT_DONE, &prepared, STEP_IDLE},
+        {STEP_TIDY, EVENT_DONE, &outdated, STEP_DESCRIBE},
+        {STEP_TIDY, EVENT_FAILED, &prepared, STEP_CLOSED},
     };
 
     (void)state;
