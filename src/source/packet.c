@@ -35,7 +35,8 @@
    which of its schemas there are. */
 #define RECURRING_PLACE                                                                            \
     "pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), "                                \
-    "pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), current_user, "         \
+    "(pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) * 1e6)::bigint, "       \
+    "current_user, "                                                                               \
     "pg_catalog.current_setting('search_path') || ' = ' || "                                       \
     "pg_catalog.array_to_string(pg_catalog.current_schemas(true), ',')"
 #define WHOLE_PLACE                                                                                \
@@ -119,15 +120,6 @@ static void send_parse(struct packet *packet, PGconn *conn, const char *name, co
     PQsendPrepare(conn, name, sql, (int)route->n_params, types);
 }
 
-void packet_describe(struct packet *packet, PGconn *conn, const struct route *route)
-{
-    *packet = (struct packet){.n_parts = 0};
-    send_parse(packet, conn, "", route->sql, route);
-    add(packet, PART_DESCRIBE);
-    PQsendDescribePrepared(conn, "");
-    send_sync(packet, conn);
-}
-
 void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,
                     const char *before)
 {
@@ -165,6 +157,22 @@ static void send_fixed(struct packet *packet, PGconn *conn, enum packet_part par
     }
     add(packet, part);
     PQsendQueryPrepared(conn, fixed->name, 0, NULL, NULL, NULL, 0);
+}
+
+void packet_describe(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+                     const struct route *route, bool pooled)
+{
+    *packet = (struct packet){.n_parts = 0};
+    if (pooled) {
+        send_fixed(packet, conn, PART_BEGIN, &begin, false);
+        send_local_pins(packet, conn, settings);
+    }
+    send_parse(packet, conn, "", route->sql, route);
+    add(packet, PART_DESCRIBE);
+    PQsendDescribePrepared(conn, "");
+    if (pooled)
+        send_fixed(packet, conn, PART_TIDY, &commit, false);
+    send_sync(packet, conn);
 }
 
 static void send_query(struct packet *packet, PGconn *conn, const struct packet_query *query)

@@ -55,8 +55,10 @@ void packet_identify(struct packet *packet, PGconn *conn, bool may_identify);
    what goes around each query. */
 void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings);
 
-/* Parses the route's own SQL and describes it. */
-void packet_describe(struct packet *packet, PGconn *conn, const struct route *route);
+/* Parses the route's own SQL and describes it; `pooled`: in a transaction that carries the
+   settings, some of which decide how SQL is read. */
+void packet_describe(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+                     const struct route *route, bool pooled);
 
 /* `before`: the statement that takes up the name no longer used; NULL: none. */
 void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,

@@ -338,7 +338,7 @@ static bool is_right_place(struct session *session)
 
 static void note_place(struct session *session, const PGresult *res)
 {
-    int n_columns = session->step == STEP_EXECUTE ? PLACE_RECURRING : PLACE_COLUMNS;
+    int n_columns = session->worked ? PLACE_RECURRING : PLACE_COLUMNS;
 
     for (int i = 0; i < n_columns; i++) {
         talloc_free(session->place[i]);
@@ -371,7 +371,7 @@ static void take_place(struct session *session, const PGresult *res)
 {
     if (PQntuples(res) != 1)
         session->spent = true;
-    else if (session->step == STEP_EXECUTE)
+    else if (session->worked)
         compare_place(session, res);
     else
         note_place(session, res);
@@ -508,7 +508,8 @@ static void send_step(struct session *session)
         packet_pin(packet, session->conn, session->options.settings);
         break;
     case STEP_DESCRIBE:
-        packet_describe(packet, session->conn, session->query->statement->route);
+        packet_describe(packet, session->conn, session->options.settings,
+                        session->query->statement->route, session->pooled);
         break;
     case STEP_PREPARE:
         send_prepare(session);
@@ -681,7 +682,7 @@ static bool is_left_over(const struct session *session)
 {
     PGTransactionStatusType status = PQtransactionStatus(session->conn);
 
-    return status != PQTRANS_IDLE && !(status == PQTRANS_INERROR && session->step == STEP_EXECUTE);
+    return status != PQTRANS_IDLE && !(status == PQTRANS_INERROR && session->step != STEP_TIDY);
 }
 
 static enum session_event end_of_query_step(struct session *session)

@@ -62,7 +62,7 @@ enum session_step session_next_step(enum session_step step, enum session_event e
 {
     if (step == STEP_CLOSED || event == EVENT_LOST)
         return STEP_CLOSED;
-    if (step == STEP_EXECUTE && facts->is_untidy)
+    if ((step == STEP_DESCRIBE || step == STEP_EXECUTE) && facts->is_untidy)
         return STEP_TIDY;
     switch (event) {
     case EVENT_DONE:

@@ -59,6 +59,7 @@ static void test_steps(void **state)
         {STEP_EXECUTE, EVENT_OUTDATED, &trial, STEP_DESCRIBE},
         {STEP_EXECUTE, EVENT_OUTDATED, &pooled_plan, STEP_DESCRIBE},
         {STEP_EXECUTE, EVENT_FAILED, &untidy, STEP_TIDY},
+        {STEP_DESCRIBE, EVENT_FAILED, &untidy, STEP_TIDY},
         {STEP_EXECUTE, EVENT_OUTDATED, &untidy, STEP_TIDY},
         {STEP_TIDY, EVENT_DONE, &prepared, STEP_IDLE},
         {STEP_TIDY, EVENT_DONE, &outdated, STEP_DESCRIBE},
