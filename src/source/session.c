@@ -139,9 +139,9 @@ static void lose_as(struct session *session, enum session_end how)
 
 static void lose(struct session *session)
 {
-    lose_as(session, session->worked        ? SESSION_LOST
-                     : session->now.refused ? SESSION_REFUSED
-                                            : SESSION_UNREACHABLE);
+    lose_as(session, session->worked || session->now.terminated ? SESSION_LOST
+                     : session->now.refused                     ? SESSION_REFUSED
+                                                                : SESSION_UNREACHABLE);
 }
 
 static void forget_result(struct session *session)
@@ -262,7 +262,11 @@ static void take_error(struct session *session, enum packet_part part, const PGr
                               (session->query == NULL || query_may_be_resent(session->query));
     if (session->now.terminated)
         return;
-    if (session->query != NULL && session->worked)
+    if (!session->worked) /* these questions are our own and hold nobody's values */
+        log_event(LOG_LEVEL_WARN, "postgres refused the session's first questions",
+                  log_text("sqlstate", session->now.sqlstate),
+                  log_text("error", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)));
+    else if (session->query != NULL)
         take_query_error(session, res);
 }
 
@@ -647,12 +651,8 @@ static void go_on(struct session *session, enum session_event event)
 
 static enum session_event end_of_setup(struct session *session)
 {
-    if (session->now.sqlstate[0] != '\0' || session->place[PLACE_BACKEND] == NULL) {
-        if (!session->now.terminated)
-            log_event(LOG_LEVEL_WARN, "postgres refused the session's first questions",
-                      log_text("sqlstate", session->now.sqlstate));
+    if (session->now.sqlstate[0] != '\0' || session->place[PLACE_BACKEND] == NULL)
         return EVENT_FAILED;
-    }
     if (session->in_recovery) {
         log_message(LOG_LEVEL_WARN,
                     "postgres is in recovery: its lag cannot be bounded, so it is not asked");
