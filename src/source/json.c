@@ -57,7 +57,7 @@ struct json_writer *json_writer_new(TALLOC_CTX *ctx, enum route_shape shape, boo
 
 bool json_is_whole(const char *text, size_t len)
 {
-    static const yajl_callbacks none = {NULL};
+    static const yajl_callbacks none = {0};
     yajl_handle parser = mem_check(yajl_alloc(&none, NULL, NULL));
     bool whole = yajl_parse(parser, (const unsigned char *)text, len) == yajl_status_ok &&
                  yajl_complete_parse(parser) == yajl_status_ok;

@@ -96,7 +96,6 @@ static void answer(struct postgres *postgres, struct query *query,
     if (query->slot != -1)
         slots_give_back(postgres->slots, query->slot);
     query->request.done(query->request.data, result);
-    plan_release(query->plan);
     talloc_free(query);
     if (!TAILQ_EMPTY(&postgres->waiting))
         pump_after(postgres, 0);
@@ -268,10 +267,17 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
         pump_after(postgres, SLOT_RETRY_MS);
 }
 
+static int query_destroy(struct query *query)
+{
+    plan_release(query->plan);
+    return 0;
+}
+
 void postgres_query(struct postgres *postgres, const struct query_request *request)
 {
     struct query *query = mem_check(talloc_zero(postgres, struct query));
 
+    talloc_set_destructor(query, query_destroy);
     query->request = *request;
     query->statement = &postgres->statements[request->route->index];
     query->slot = -1;
