@@ -594,17 +594,11 @@ bool redis_reply_is(const redisReply *reply, const char *text)
 
 bool redis_reply_failed(const redisReply *reply, const char *what)
 {
-    static int64_t logged_us;
-    int64_t now_us = clock_monotonic_us();
-
     if (reply == NULL)
         return true;
     if (reply->type != REDIS_REPLY_ERROR)
         return false;
-    if (logged_us == 0 || now_us - logged_us > 1000000) {
-        logged_us = now_us;
-        log_event(LOG_LEVEL_WARN, "redis refused a command", log_text("command", what),
-                  log_text("error", reply->str));
-    }
+    log_event_limited(LOG_LEVEL_WARN, "redis refused a command", log_text("command", what),
+                      log_text("error", reply->str));
     return true;
 }
