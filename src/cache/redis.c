@@ -27,6 +27,7 @@ enum {
     BLOCK_OVERRUN_MS = 500,
     /* A reply's buffer that is not grown anew, by copying, for each large response. */
     READER_KEEPS_BYTES = 2 * 1024 * 1024,
+    ERROR_BYTES = 256, /* of an error reply that is logged */
 };
 
 /* No entry lives for longer. */
@@ -259,6 +260,17 @@ static void go_up(struct redis *redis)
         redis->options.on_change(redis->options.data, true);
 }
 
+/* An error reply without the arguments that Redis quotes of a command that it does not know: they
+   are keys, values of clients and passwords. */
+static const char *error_without_arguments(const redisReply *reply, char *text, size_t size)
+{
+    const char *quoted = strstr(reply->str, ", with args");
+    size_t len = quoted != NULL ? (size_t)(quoted - reply->str) : strlen(reply->str);
+
+    snprintf(text, size, "%.*s", (int)(len < size ? len : size - 1), reply->str);
+    return text;
+}
+
 /* TIME is the handshake's last command, the question for steps the one before. Any other's error
    reply ends the attempt (a server that is still loading, a wrong password). */
 static void take_handshake_reply(struct redis *redis, const redisReply *reply)
@@ -269,7 +281,8 @@ static void take_handshake_reply(struct redis *redis, const redisReply *reply)
         return;
     }
     if (reply->type == REDIS_REPLY_ERROR) {
-        go_down(redis, reply->str);
+        char error[ERROR_BYTES];
+        go_down(redis, error_without_arguments(reply, error, sizeof error));
         return;
     }
     if (--redis->handshake_replies > 0)
@@ -594,11 +607,13 @@ bool redis_reply_is(const redisReply *reply, const char *text)
 
 bool redis_reply_failed(const redisReply *reply, const char *what)
 {
+    char error[ERROR_BYTES];
+
     if (reply == NULL)
         return true;
     if (reply->type != REDIS_REPLY_ERROR)
         return false;
     log_event_limited(LOG_LEVEL_WARN, "redis refused a command", log_text("command", what),
-                      log_text("error", reply->str));
+                      log_text("error", error_without_arguments(reply, error, sizeof error)));
     return true;
 }

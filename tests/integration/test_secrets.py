@@ -26,6 +26,28 @@ def make_redis_with(stack):
     return start
 
 
+def test_a_command_that_redis_does_not_know_is_not_quoted(stack, redis_with):
+    """Redis quotes the arguments of such commands, the password of AUTH included."""
+    redis_with("--rename-command", "AUTH", "")
+    stack.configure(ROUTES, redis=f'password = "{SECRET}"', workers=1)
+    stack.start_worker()
+    wait_until(lambda: "redis is away" in stack.logs(), "the failure is logged")
+    assert "unknown command 'AUTH'" in stack.logs()
+    check = stack.run("leewayctl", "-c", stack.config, "check")
+    assert check.returncode == 3
+    assert SECRET not in stack.logs() + check.stdout + check.stderr
+
+
+def test_a_key_that_redis_quotes_is_not_logged(stack, redis_with):
+    redis_with("--rename-command", "PUBLISH", "", "--rename-command", "SET", "",
+               "--rename-command", "EVAL", "")
+    stack.configure(ROUTES, workers=1)
+    stack.start_worker()
+    stack.ask(f"/items/{SECRET}")
+    wait_until(lambda: "redis refused a command" in stack.logs(), "the refusal is logged")
+    assert SECRET not in stack.logs()
+
+
 def test_lines_that_clients_cause_are_limited_and_counted(stack):
     requests = 200
     stack.configure(ROUTES, workers=1)
