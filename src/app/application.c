@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/entry.h"
+#include "source/conninfo.h"
 #include "source/postgres.h"
 
 static struct freshness_policy policy_of(const struct context *context)
@@ -73,6 +74,18 @@ static int make_all_rules(struct application *app, const char *file, struct conf
     return 0;
 }
 
+/* Before anybody else parses it: libpq would quote what it cannot parse. */
+static int check_conninfo(struct application *app, struct config_error *error)
+{
+    char problem[256];
+    bool has_password;
+
+    if (conninfo_check(app->config->settings.postgres.conninfo, &has_password, problem,
+                       sizeof problem) == -1)
+        return config_fail(app, error, app->config->conninfo_place, "conninfo: %s", problem);
+    return 0;
+}
+
 struct loading {
     TALLOC_CTX *ctx;
     const char *file;
@@ -86,7 +99,8 @@ static void load(void *data)
     struct application *app = mem_check(talloc_zero(loading->ctx, struct application));
     struct config_error *error = loading->error;
 
-    if (config_load(app, loading->file, &app->config, error) == -1)
+    if (config_load(app, loading->file, &app->config, error) == -1 ||
+        check_conninfo(app, error) == -1)
         goto failed;
     app->routes = route_table_new(app, app->config, error);
     if (app->routes == NULL || make_all_rules(app, loading->file, error) == -1)

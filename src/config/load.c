@@ -87,6 +87,9 @@ static int read_settings(const struct config_build *build, const struct config_b
         config_read_keys(build, "redis", redis, settings) == -1 ||
         config_read_keys(build, "postgres", postgres, settings) == -1)
         return -1;
+    build->config->conninfo_place = config_block_find(postgres, "conninfo") != NULL
+                                        ? config_block_place(postgres, "conninfo")
+                                        : root->place;
     if (check_timeouts(build, root, postgres) == -1)
         return -1;
     return check_paths(build, root);

@@ -87,6 +87,7 @@ struct route {
 struct config {
     const char *file;
     struct settings settings;
+    struct config_place conninfo_place; /* of settings.postgres.conninfo, or line 0 */
     const struct context *contexts;
     size_t n_contexts;
     const struct route *routes;

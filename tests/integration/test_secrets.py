@@ -2,6 +2,7 @@
 """What leeway says, in its log and its tools, holds neither a password nor a client's value; and
 it says the same thing only so often."""
 import re
+import signal
 
 import pytest
 
@@ -24,6 +25,44 @@ def make_redis_with(stack):
         stack.redis.stop()
         stack.redis.start(*options)
     return start
+
+
+MALFORMED = {
+    "a space": f"host=db password=my {SECRET}",
+    "an unknown keyword": f"host=db password=my {SECRET}=x",
+    "a quote": f"host=db password='{SECRET}",
+    "a percent sign": f"postgres://u:my%{SECRET}@db/shop",
+    "an at sign": f"postgres://u:my@{SECRET}@127.0.0.1/shop",
+    "a slash": f"postgres://u:{SECRET}/my@127.0.0.1/shop",
+    "a slash behind digits": f"postgres://u:12/{SECRET}@127.0.0.1/shop",
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_malformed_conninfo_is_not_quoted(stack, kind):
+    stack.postgres_conninfo = MALFORMED[kind]
+    stack.configure(ROUTES)
+    with open(stack.config, encoding="utf-8") as text:
+        line = 1 + text.read().split("conninfo")[0].count("\n")
+    for program in ("leeway-worker", "leeway-refresher"):
+        for options in ("-t",), ():
+            ended = stack.run(program, "-c", stack.config, *options)
+            assert (ended.returncode, ended.stdout) == (1, "")
+            assert ended.stderr.startswith(f"{stack.config}:{line}: conninfo: ")
+            assert SECRET not in ended.stderr
+    check = stack.run("leewayctl", "-c", stack.config, "check")
+    assert (check.returncode, check.stdout, check.stderr) == (1, "", ended.stderr)
+
+
+def test_a_reload_does_not_quote_a_malformed_conninfo(stack):
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_worker()
+    stack.postgres_conninfo = MALFORMED["a space"]
+    stack.configure(ROUTES, workers=1)
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: "configuration not reloaded" in worker.log_text(), "the refusal is logged")
+    assert "behind the value of password" in worker.log_text()
+    assert SECRET not in worker.log_text()
 
 
 def test_a_command_that_redis_does_not_know_is_not_quoted(stack, redis_with):
