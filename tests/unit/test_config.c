@@ -53,7 +53,7 @@ static int make_dir(void **state)
     talloc_free(sql);
     write_file("sql/products.sql", "select * from products -- $9\n where q = $1 limit $2;\n; \n");
     return setenv("LEEWAY_TEST_VALUE", "from \"the\" environment", 1) |
-           unsetenv("LEEWAY_TEST_ABSENT");
+           setenv("LEEWAY_TEST_EMPTY", "", 1) | unsetenv("LEEWAY_TEST_ABSENT");
 }
 
 static int remove_dir(void **state)
@@ -121,7 +121,17 @@ static void test_broken_syntax(void **state)
         {"route \"/a\" {\n sql = \"select\n\n 1\"\n cache = 3\n}\n", 5, "unknown key 'cache'"},
         {"route \"/a\" { sql = \"select 1\" }\n\"route|shape\" = value\n", 2, "inside"},
         {"workers = 2\n\"\" = 3\n", 2, "empty"},
-        {"workers = 2\n\"${LEEWAY_TEST_ABSENT}\" = 3\n", 2, "a name is empty"},
+        {"workers = 2\n\"${LEEWAY_TEST_EMPTY}\" = 3\n", 2, "a name is empty"},
+        {"workers = 2\n\"${LEEWAY_TEST_ABSENT}\" = 3\n", 2, "LEEWAY_TEST_ABSENT is not set"},
+        {"redis {\n password = ${LEEWAY_TEST_ABSENT}\n}\n", 2, "LEEWAY_TEST_ABSENT is not set"},
+        {"redis {\n password =\n \"x\n${LEEWAY_TEST_ABSENT}\"\n}\n", 4, "not set"},
+        {"log = \"std${LEEWAY_TEST_VALUE:-${LEEWAY_TEST_ABSENT}\"\n\n", 1, "must be stderr"},
+        {"metrics_allow = {\"::1\",\n\"${LEEWAY_TEST_ABSENT}\"}\n", 2, "not set"},
+        {"\ninclude(\"${LEEWAY_TEST_ABSENT}\")\n", 2, "not set"},
+        {"log = \"${LEEWAY_TEST_VALUE-stderr}\"\n", 1, "LEEWAY_TEST_VALUE-stderr is not set"},
+        {"log = \"${LEEWAY_TEST_VALUE:stderr}\"\n", 1, "\":-\""},
+        {"log = \"${}\"\n", 1, "name of a variable"},
+        {"log = \"${:-stderr}\"\n", 1, "name of a variable"},
         {"redis { prefix = a }\n\"redis|address\" = \"unix:/x\"\n", 2, "inside"},
         {"workers = 2\n\nworkers\n= 2\n", 3, "twice"},
         {"redis {\n database = 1\n}\nredis {\n database = 1\n}\n", 5, "twice"},
@@ -471,17 +481,19 @@ static void test_defaults(void **state)
 static void test_settings(void **state)
 {
     TALLOC_CTX *ctx = talloc_new(NULL);
-    const struct config *config =
-        load_good(ctx, "workers = 10 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
-                       "runtime_dir = /run/x // no comment inside: \n"
-                       "socket_mode = 666 log = syslog slow_query = 0s metrics_path = \"\"\n"
-                       "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
-                       "drain_timeout = 1h\r\n"
-                       "redis { address = \"tcp:[::1]:6379\" }\n"
-                       "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
-                       "${LEEWAY_TEST_VALUE} }\n"
-                       "postgres { statement_timeout = 1h prepared = no\n"
-                       "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
+    const struct config *config = load_good(
+        ctx,
+        "# ${LEEWAY_TEST_ABSENT}\n"
+        "workers = 10 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
+        "runtime_dir = /run/x // no comment inside: \n"
+        "socket_mode = 666 log = syslog slow_query = 0s metrics_path = \"${LEEWAY_TEST_EMPTY}\"\n"
+        "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
+        "drain_timeout = 1h\r\n"
+        "redis { address = \"tcp:[::1]:6379\" }\n"
+        "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
+        "${LEEWAY_TEST_VALUE} }\n"
+        "postgres { statement_timeout = 1h prepared = ${LEEWAY_TEST_ABSENT:-no}\n"
+        "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
     const struct settings *s = &config->settings;
 
     (void)state;
@@ -760,7 +772,8 @@ static void test_memory(void **state)
 
     (void)state;
     write_file("memory.conf", "include(\"good.conf\")\nroute \"/b\" { sql = \"$1\" }\n");
-    load_good(ctx, "redis { prefix = a }\nroute \"/{a}\" { param \"a\" { } " SQL "}\n");
+    load_good(ctx, "redis { prefix = a password = \"${LEEWAY_TEST_EMPTY:-x}\" }\nroute \"/{a}\" { "
+                   "param \"a\" { } " SQL "}\n");
     talloc_free_children(ctx);
     assert_int_equal(config_load(ctx, path_of(ctx, "memory.conf"), &config, &error), -1);
     assert_int_equal(error.line, 2);
