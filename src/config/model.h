@@ -18,6 +18,12 @@ struct config_place {
     int line;         /* from 1; 0: the whole file */
 };
 
+/* What is allowed, and likely a mistake. */
+struct config_warning {
+    struct config_place place;
+    const char *text; /* a sentence without a full stop */
+};
+
 /* A staleness budget and what hangs on it. */
 struct context {
     const char *name;
@@ -92,6 +98,8 @@ struct config {
     size_t n_contexts;
     const struct route *routes;
     size_t n_routes;
+    const struct config_warning *warnings; /* in the order in which they were found */
+    size_t n_warnings;
 };
 
 #endif

@@ -62,6 +62,13 @@ static int64_t clock_offset_us(struct redis *redis)
            ((int64_t)now.tv_sec * 1000000 + now.tv_usec);
 }
 
+static void check_warnings(struct report *report, const struct config *config)
+{
+    for (size_t i = 0; i < config->n_warnings; i++)
+        find(report, LEVEL_WARNING, "configuration", "%s:%d: %s", config->warnings[i].place.file,
+             config->warnings[i].place.line, config->warnings[i].text);
+}
+
 static void check_info(struct report *report, struct redis *redis, const char *info)
 {
     char version[32], policy[32], limit[32];
@@ -247,6 +254,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     }
     find(&report, LEVEL_OK, "configuration", "%s: %zu contexts, %zu routes", ctl->file,
          ctl->app->config->n_contexts, ctl->app->config->n_routes);
+    check_warnings(&report, ctl->app->config);
     check_redis(ctl, &report);
     check_postgres(ctl, ctx, &report);
     finish(ctl, &report);
