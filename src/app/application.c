@@ -77,12 +77,16 @@ static int make_all_rules(struct application *app, const char *file, struct conf
 /* Before anybody else parses it: libpq would quote what it cannot parse. */
 static int check_conninfo(struct application *app, struct config_error *error)
 {
+    const struct postgres_settings *postgres = &app->config->settings.postgres;
+    struct config_place place = app->config->conninfo_place;
     char problem[256];
     bool has_password;
 
-    if (conninfo_check(app->config->settings.postgres.conninfo, &has_password, problem,
-                       sizeof problem) == -1)
-        return config_fail(app, error, app->config->conninfo_place, "conninfo: %s", problem);
+    if (conninfo_check(postgres->conninfo, &has_password, problem, sizeof problem) == -1)
+        return config_fail(app, error, place, "conninfo: %s", problem);
+    if (has_password && postgres->password != NULL)
+        return config_fail(app, error, place,
+                           "conninfo has a password, and password_file is given; remove one");
     return 0;
 }
 

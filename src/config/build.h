@@ -65,6 +65,10 @@ int config_build_contexts(const struct config_build *build, const struct config_
 int config_build_routes(const struct config_build *build, const struct config_block *root)
     __attribute__((warn_unused_result));
 
+/* The passwords of password_file, from the blocks that have it, into build->config. 0 or -1. */
+int config_build_passwords(const struct config_build *build, const struct config_block *redis,
+                           const struct config_block *postgres) __attribute__((warn_unused_result));
+
 /* A route's `param` blocks into route->params. 0 or -1. */
 int config_build_params(const struct config_build *build, const struct config_block *block,
                         struct route *route) __attribute__((warn_unused_result));

@@ -109,7 +109,8 @@ static int read_settings(const struct config_build *build, const struct config_b
     build->config->conninfo_place = config_block_find(postgres, "conninfo") != NULL
                                         ? config_block_place(postgres, "conninfo")
                                         : root->place;
-    if (check_timeouts(build, root, postgres) == -1)
+    if (config_build_passwords(build, redis, postgres) == -1 ||
+        check_timeouts(build, root, postgres) == -1)
         return -1;
     return check_paths(build, root);
 }

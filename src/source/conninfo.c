@@ -24,6 +24,13 @@ static const PQconninfoOption *find_option(const PQconninfoOption *options, cons
     return NULL;
 }
 
+static bool is_set(const PQconninfoOption *options, const char *keyword)
+{
+    const PQconninfoOption *option = find_option(options, keyword, strlen(keyword));
+
+    return option != NULL && option->val != NULL && option->val[0] != '\0';
+}
+
 static bool is_space(char c)
 {
     return isspace((unsigned char)c) != 0;
@@ -224,8 +231,7 @@ int conninfo_check(const char *conninfo, bool *has_password, char *error, size_t
         explain(conninfo, error, error_size);
         return -1;
     }
-    const PQconninfoOption *password = find_option(options, "password", strlen("password"));
-    *has_password = password != NULL && password->val != NULL && password->val[0] != '\0';
+    *has_password = is_set(options, "password");
     int result = check_parts(conninfo, options, error, error_size);
     PQconninfoFree(options);
     return result;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What leeway says, in its log and its tools, holds neither a password nor a client's value; and
 it says the same thing only so often."""
+import os
 import re
 import signal
 
@@ -63,6 +64,82 @@ def test_a_reload_does_not_quote_a_malformed_conninfo(stack):
     wait_until(lambda: "configuration not reloaded" in worker.log_text(), "the refusal is logged")
     assert "behind the value of password" in worker.log_text()
     assert SECRET not in worker.log_text()
+
+
+@pytest.fixture(name="guarded")
+def make_guarded(stack):
+    """Both servers want a password; leeway has them from files."""
+    stack.sql(f"create role guarded login password '{SECRET}'")
+    stack.redis.client().config_set("requirepass", SECRET)
+    stack.postgres_conninfo = stack.postgres_conninfo.replace("user=leeway", "user=guarded")
+    yield stack
+    stack.sql("drop owned by guarded cascade; drop role guarded")
+
+
+def write_passwords(stack, redis=SECRET, postgres=SECRET, mode=0o600):
+    for name, password in (("redis.pw", redis), ("postgres.pw", postgres)):
+        with open(stack.path(name), "w", encoding="utf-8") as out:
+            out.write(password + "\n")
+        os.chmod(stack.path(name), mode)
+
+
+def configure_guarded(stack, **settings):
+    stack.configure(ROUTES, redis='password_file = "redis.pw"',
+                    postgres='password_file = "postgres.pw"', **settings)
+
+
+def is_hit(stack):
+    return "leeway; hit" in stack.ask("/items/7")[1].get("cache-status", "")
+
+
+@pytest.mark.parametrize("count", (1, 0))
+def test_passwords_come_from_files_and_are_read_again(guarded, count):
+    stack = guarded
+    write_passwords(stack, redis="wrong-s3cret-horse", postgres="wrong-s3cret-horse")
+    configure_guarded(stack, workers=1)
+    worker = stack.start_worker("-n", str(count))
+    assert stack.ask("/items/7")[0] == 503
+    write_passwords(stack)
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: is_hit(stack), "both servers are reached")
+    refresher = stack.start_refresher()
+    check = stack.run("leewayctl", "-c", stack.config, "check")
+    assert check.returncode == 0, check.stdout + check.stderr
+    explain = stack.run("leewayctl", "-c", stack.config, "explain", "/items/7")
+    assert explain.returncode == 0, explain.stdout + explain.stderr
+    assert worker.stop() == refresher.stop() == 0
+    said = stack.logs() + check.stdout + check.stderr + explain.stdout + explain.stderr
+    assert SECRET not in said
+    for process in worker, refresher:
+        assert not any(SECRET in argument for argument in process.argv)
+
+
+def test_passwords_in_two_places_are_refused(guarded):
+    stack = guarded
+    write_passwords(stack)
+    stack.postgres_conninfo += f" password={SECRET}"
+    configure_guarded(stack)
+    test = stack.run("leeway-worker", "-t", "-c", stack.config)
+    assert (test.returncode, test.stdout) == (1, "")
+    assert "password_file is given; remove one" in test.stderr
+    assert SECRET not in test.stderr
+
+
+def test_a_password_file_that_everybody_can_read_is_warned_of(guarded):
+    stack = guarded
+    write_passwords(stack, mode=0o644)
+    configure_guarded(stack, workers=1)
+    test = stack.run("leeway-worker", "-t", "-c", stack.config)
+    assert (test.returncode, test.stdout) == (0, f"{stack.config}: configuration ok\n")
+    assert test.stderr.count(".pw can be read by everybody\n") == 2
+    assert test.stderr.startswith(f"{stack.config}:")
+    assert ": warning: password_file: " in test.stderr
+    check = stack.run("leewayctl", "-c", stack.config, "check")
+    assert (check.returncode, check.stdout.count("can be read by everybody")) == (0, 2)
+    worker = stack.start_worker()
+    assert worker.log_text().count("doubtful configuration") == 2
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: worker.log_text().count("doubtful configuration") == 4, "it is said again")
 
 
 def test_a_command_that_redis_does_not_know_is_not_quoted(stack, redis_with):

@@ -459,6 +459,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->redis.database, 0);
     assert_string_equal(s->redis.username, "");
     assert_string_equal(s->redis.password, "");
+    assert_null(s->postgres.password);
     assert_string_equal(s->redis.prefix, "leeway");
     assert_int_equal(s->redis.connect_timeout_ms, 500);
     assert_int_equal(s->redis.command_timeout_ms, 250);
@@ -517,6 +518,73 @@ static void test_settings(void **state)
     assert_false(s->postgres.prepared);
     assert_string_equal(s->postgres.conninfo, "from \"the\" environment ${x}");
     talloc_free(ctx);
+}
+
+static void write_password(const char *name, const char *text, mode_t mode)
+{
+    char *path = path_of(NULL, name);
+
+    write_file(name, text);
+    assert_int_equal(chmod(path, mode), 0);
+    talloc_free(path);
+}
+
+static void test_password_files(void **state)
+{
+    TALLOC_CTX *ctx = talloc_new(NULL);
+
+    (void)state;
+    write_password("redis.pw", "it's \"a\" horse \r\nuser: x\n", 0600);
+    write_password("sql/postgres.pw", "p\303\251", 0440);
+    write_file("sql/postgres.conf", "postgres { password_file = \"postgres.pw\" }\n");
+    const struct config *config =
+        load_good(ctx, "redis { password_file = \"redis.pw\" password = \"\" }\n"
+                       "include(\"sql/postgres.conf\")\n");
+    assert_string_equal(config->settings.redis.password, "it's \"a\" horse ");
+    assert_string_equal(config->settings.postgres.password, "p\303\251");
+    assert_int_equal(config->n_warnings, 0);
+
+    write_password("redis.pw", "horse\n", 0604);
+    config = load_good(ctx, talloc_asprintf(ctx, "\nredis {\n password_file = \"%s\"\n}\n",
+                                            path_of(ctx, "redis.pw")));
+    assert_string_equal(config->settings.redis.password, "horse");
+    assert_null(config->settings.postgres.password);
+    assert_int_equal(config->n_warnings, 1);
+    assert_int_equal(config->warnings[0].place.line, 3);
+    assert_string_equal(config->warnings[0].place.file, config->file);
+    assert_non_null(strstr(config->warnings[0].text, "can be read by everybody"));
+    assert_null(strstr(config->warnings[0].text, "horse"));
+    talloc_free(ctx);
+}
+
+static void test_broken_password_files(void **state)
+{
+    static const struct broken cases[] = {
+        {"redis {\n password_file = \"none.pw\" }\n", 2, "none.pw cannot be opened: No such"},
+        {"postgres {\n password_file = \"none.pw\" }\n", 2, "none.pw cannot be opened: No such"},
+        {"redis {\n password_file = \"sql\" }\n", 2, "directory"},
+        {"redis {\n password_file = \"empty.pw\" }\n", 2, "empty.pw is empty"},
+        {"redis {\n password_file = \"line.pw\" }\n", 2, "line.pw is empty"},
+        {"redis {\n password_file = \"crlf.pw\" }\n", 2, "crlf.pw is empty"},
+        {"redis {\n password_file = \"nul.pw\" }\n", 2, "not UTF-8 text"},
+        {"redis {\n password_file = \"latin1.pw\" }\n", 2, "not UTF-8 text"},
+        {"postgres {\n password_file = \"long.pw\" }\n", 2, "larger than"},
+        {"redis {\n password = x\n password_file = \"good.pw\" }\n", 3, "exclude each other"},
+        {"redis {\n password_file = \"good.pw\"\n}\nredis {\n password_file = \"good.pw\" }\n", 5,
+         "twice"},
+    };
+    char *large = talloc_zero_size(NULL, 65 * 1024);
+
+    (void)state;
+    write_password("empty.pw", "", 0600);
+    write_password("line.pw", "\nhorse\n", 0600);
+    write_password("crlf.pw", "\r\n", 0600);
+    write_bytes("nul.pw", "ho\0rse\n", 7);
+    write_password("latin1.pw", "horse\351\n", 0600);
+    write_password("good.pw", "horse", 0600);
+    write_bytes("long.pw", memset(large, 'x', 65 * 1024), 65 * 1024);
+    talloc_free(large);
+    check_broken(cases, COUNT_OF(cases));
 }
 
 static void test_contexts(void **state)
@@ -934,6 +1002,8 @@ int main(void)
         cmocka_unit_test(test_broken_files),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_password_files),
+        cmocka_unit_test(test_broken_password_files),
         cmocka_unit_test(test_contexts),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_params),
