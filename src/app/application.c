@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app/backend.h"
+#include "base/core_dump.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/entry.h"
@@ -117,14 +118,26 @@ failed:
     talloc_free(app);
 }
 
+static bool holds_password(const struct settings *settings)
+{
+    return settings->redis.password[0] != '\0' || settings->postgres.password != NULL ||
+           conninfo_leads_to_password(settings->postgres.conninfo);
+}
+
 int application_load(TALLOC_CTX *ctx, const char *file, const struct application **loaded,
                      struct config_error *error)
 {
+    /* by a configuration of this process, if only for a while: nobody scrubs memory */
+    static bool held;
     struct loading loading = {.ctx = ctx, .file = file, .error = error};
 
+    core_dump_forbid();
     mem_apart(load, &loading);
+    held = held || loading.app == NULL || holds_password(&loading.app->config->settings);
     if (loading.app == NULL)
         return -1;
+    if (!held)
+        core_dump_allow();
     *loaded = loading.app;
     return 0;
 }

@@ -6,8 +6,12 @@
 
 #include <ctype.h>
 #include <libpq-fe.h>
+#include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/num.h"
 
@@ -235,4 +239,39 @@ int conninfo_check(const char *conninfo, bool *has_password, char *error, size_t
     int result = check_parts(conninfo, options, error, error_size);
     PQconninfoFree(options);
     return result;
+}
+
+static bool is_in_environment(const char *variable)
+{
+    const char *value = getenv(variable);
+
+    return value != NULL && value[0] != '\0';
+}
+
+/* ~/.pgpass, where libpq looks for it. */
+static bool has_own_password_file(void)
+{
+    const struct passwd *account = getpwuid(geteuid());
+    const char *home = getenv("HOME");
+    char path[PATH_MAX];
+
+    if (home == NULL || home[0] == '\0')
+        home = account != NULL ? account->pw_dir : "";
+    snprintf(path, sizeof path, "%s/.pgpass", home);
+    return access(path, F_OK) == 0;
+}
+
+bool conninfo_leads_to_password(const char *conninfo)
+{
+    static const char *const keywords[] = {"password", "sslpassword", "passfile", "service"};
+    static const char *const variables[] = {"PGPASSWORD", "PGPASSFILE", "PGSERVICE"};
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+    bool leads = has_own_password_file();
+
+    for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
+        leads = leads || is_set(options, keywords[i]);
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++)
+        leads = leads || is_in_environment(variables[i]);
+    PQconninfoFree(options);
+    return leads;
 }

@@ -15,4 +15,8 @@
 int conninfo_check(const char *conninfo, bool *has_password, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
+/* Whether libpq may come to hold a password with this conninfo, whichever way: in itself, from the
+   environment, from a service or from a password file. */
+bool conninfo_leads_to_password(const char *conninfo);
+
 #endif
