@@ -557,6 +557,42 @@ static void test_password_files(void **state)
     talloc_free(ctx);
 }
 
+/* In each, "horse" is a piece of a password. */
+static void test_errors_do_not_quote_passwords(void **state)
+{
+    static const struct broken cases[] = {
+        {"redis {\n password = my horse\n}\n", 2, "a key needs"},
+        {"redis {\n password = my horse = x\n}\n", 2, "behind the value of password"},
+        {"redis {\n prefix = a password = \"my\"horse=x\n}\n", 2, "behind the value of password"},
+        {"redis {\n password = my=horse\n}\n", 2, "a '='"},
+        {"redis {\n password = {horse}\n}\n", 2, "'{'"},
+        {"redis {\n password = horse*\n}\n", 2, "a '*'"},
+        {"redis {\n password = my${horse}\n}\n", 2, "double quotes"},
+        {"redis {\n password = \"my${horse\"\n}\n", 2, "\"${\" needs"},
+        {"redis {\n password = \"horse\\400\"\n}\n", 2, "255"},
+        {"redis {\n password = \"horse\\xff\"\n}\n", 2, "not UTF-8"},
+        {"redis {\n password = \"horse\n}\n", 2, "not closed"},
+        {"redis {\n password = horse\n password = horse\n}\n", 3, "twice"},
+        {"redis {\n address = \"redis://:horse@db:6379\"\n}\n", 2, "keys of their own"},
+        {"redis {\n address = \"tcp:u:horse@db:6379\"\n}\n", 2, "keys of their own"},
+        {"postgres {\n conninfo = host=db password=horse\n}\n", 2, "a '='"},
+        {"postgres {\n conninfo = postgres://u:a horse=b\n}\n", 2, "behind the value of conninfo"},
+    };
+
+    (void)state;
+    check_broken(cases, COUNT_OF(cases));
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        TALLOC_CTX *ctx = talloc_new(NULL);
+        const struct config *config;
+        struct config_error error;
+
+        write_file("broken.conf", cases[i].text);
+        assert_int_equal(config_load(ctx, path_of(ctx, "broken.conf"), &config, &error), -1);
+        check(strstr(error.text, "horse") == NULL, "%s", error.text);
+        talloc_free(ctx);
+    }
+}
+
 static void test_broken_password_files(void **state)
 {
     static const struct broken cases[] = {
@@ -1004,6 +1040,7 @@ int main(void)
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_password_files),
         cmocka_unit_test(test_broken_password_files),
+        cmocka_unit_test(test_errors_do_not_quote_passwords),
         cmocka_unit_test(test_contexts),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_params),
