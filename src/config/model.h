@@ -80,7 +80,7 @@ struct route {
     const struct context *context;
     const struct param_spec *params; /* in the order $1, $2, ... */
     size_t n_params;
-    const char *sql; /* without trailing white space and semicolons */
+    const char *sql; /* one query, without a semicolon or white space behind it */
     /* By index into params: whether sql has that $n. Postgres does not know a parameter that
        it does not find, and takes no value for it unless its type comes with the statement. */
     bool uses_param[CONFIG_MAX_PARAMS];

@@ -148,11 +148,13 @@ static bool suits(enum param_type type, const char *inferred)
 static void check_params(struct report *report, const struct route *route,
                          const struct inspect_statement *statement)
 {
-    if (statement->n_params != route->n_params)
-        find(report, LEVEL_WARNING, route->pattern, "%zu parameters are declared, $1 to $%zu used",
-             route->n_params, statement->n_params);
+    for (size_t i = 0; i < route->n_params; i++)
+        if (!route->uses_param[i])
+            find(report, LEVEL_WARNING, route->pattern,
+                 "$%zu, %s, is declared and the query does not use it", i + 1,
+                 route->params[i].name);
     for (size_t i = 0; i < route->n_params && i < statement->n_params; i++)
-        if (!suits(route->params[i].type, statement->param_types[i]))
+        if (route->uses_param[i] && !suits(route->params[i].type, statement->param_types[i]))
             find(report, LEVEL_WARNING, route->pattern,
                  "$%zu, %s, is declared %s, and Postgres takes it for %s", i + 1,
                  route->params[i].name, param_type_name(route->params[i].type),

@@ -813,10 +813,15 @@ static void test_sql(void **state)
         {"select 1-$1/$2*3", 2},
         {"select 1$1", 1},
         {"select 1; -- done\n /* yes */ ;", 0},
+        {"select E'a' -- '\n'\\'$3', $1", 1},
+        {"select E'a'\n \n --\n --'\n'\\'$3', $1", 1},
+        {"select E'a' '\\', $2, ''", 2},
+        {"select 'a'\n'\\', $2", 2},
         {"select ';'", 0},
         {"select 1; select 2", -1},
         {"select 1; 2", -1},
         {"select $0", -1},
+        {"select E'a'\n'\\'", -1},
         {"select 'a", -1},
         {"select E'a\\'", -1},
         {"select \"a", -1},
@@ -833,6 +838,93 @@ static void test_sql(void **state)
             check(facts.problem == NULL && facts.highest_param == cases[i].highest, "%s: %s, %lld",
                   cases[i].sql, facts.problem != NULL ? facts.problem : "",
                   (long long)facts.highest_param);
+    }
+}
+
+/* What needs no server to be seen: only a query can stand where rows are selected from. */
+static void test_only_queries(void **state)
+{
+    static const struct {
+        const char *sql;
+        const char *kept;    /* NULL: refused */
+        const char *refused; /* in the sentence */
+    } cases[] = {
+        {"select 1", "select 1", NULL},
+        {"SELECT 1 ;", "SELECT 1", NULL},
+        {"Select 1 ; \n;;\t", "Select 1", NULL},
+        {"select 1; -- done\n", "select 1", NULL},
+        {"select 1 -- done; or not\n;", "select 1 -- done; or not", NULL},
+        {"select 1; /* a /* b; */ ; */ -- c", "select 1", NULL},
+        {"select ';' as a, $$;$$ as b, \";\" from t", "select ';' as a, $$;$$ as b, \";\" from t",
+         NULL},
+        {"-- first\n /* second */ ((select 1) union (select 2))",
+         "-- first\n /* second */ ((select 1) union (select 2))", NULL},
+        {"(/* a */(select 1))", "(/* a */(select 1))", NULL},
+        {"with a as (select 1) select * from a", "with a as (select 1) select * from a", NULL},
+        {"values (1), (2)", "values (1), (2)", NULL},
+        {"table t", "table t", NULL},
+        {"select(1)", "select(1)", NULL},
+        {"values(1)", "values(1)", NULL},
+        {"select'a'", "select'a'", NULL},
+        {"select/**/1", "select/**/1", NULL},
+
+        {"", NULL, "empty"},
+        {" ;\n; ", NULL, "empty"},
+        {"-- nothing", NULL, "empty"},
+        {"/* nothing */ -- at all\n;", NULL, "empty"},
+        {"()", NULL, "SELECT, WITH"},
+        {"1", NULL, "must begin with SELECT"},
+        {"'select'", NULL, "must begin with SELECT"},
+        {"\"select\" 1", NULL, "must begin with SELECT"},
+        {"$1", NULL, "must begin with SELECT"},
+        {"insert into t values (1) returning a", NULL, "\"insert\""},
+        {"  UPDATE t set a = 1 returning a", NULL, "\"UPDATE\""},
+        {"/* a */ delete from t returning a", NULL, "\"delete\""},
+        {"merge into t using s on true when matched then do nothing", NULL, "\"merge\""},
+        {"call p()", NULL, "\"call\""},
+        {"do $$ begin end $$", NULL, "\"do\""},
+        {"set work_mem = '1GB'", NULL, "\"set\""},
+        {"reset all", NULL, "\"reset\""},
+        {"listen a", NULL, "\"listen\""},
+        {"notify a", NULL, "\"notify\""},
+        {"copy t to stdout", NULL, "\"copy\""},
+        {"begin isolation level repeatable read", NULL, "\"begin\""},
+        {"start transaction", NULL, "\"start\""},
+        {"commit", NULL, "\"commit\""},
+        {"rollback", NULL, "\"rollback\""},
+        {"savepoint a", NULL, "\"savepoint\""},
+        {"prepare a as select 1", NULL, "\"prepare\""},
+        {"execute a", NULL, "\"execute\""},
+        {"deallocate all", NULL, "\"deallocate\""},
+        {"declare c cursor with hold for select 1", NULL, "\"declare\""},
+        {"fetch all from c", NULL, "\"fetch\""},
+        {"lock table t", NULL, "\"lock\""},
+        {"vacuum", NULL, "\"vacuum\""},
+        {"explain select 1", NULL, "\"explain\""},
+        {"show all", NULL, "\"show\""},
+        {"create table t (a int)", NULL, "\"create\""},
+        {"discard all", NULL, "\"discard\""},
+        {"selection 1", NULL, "\"selection\""},
+        {"select1", NULL, "\"select1\""},
+        {"select$1", NULL, "\"select$1\""},
+        {"(((insert into t values (1))))", NULL, "\"insert\""},
+        {"\xc2\xa0select 1", NULL, "must be SELECT"},
+        {"select 1; select 2", NULL, "more than one statement"},
+        {"select 1; commit", NULL, "more than one statement"},
+        {"; select 1; set a = 1", NULL, "more than one statement"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        TALLOC_CTX *ctx = talloc_new(NULL);
+        const char *text = "\nroute \"/a\" {\n param \"a\" { }\n sql_file = \"sql/only.sql\" }\n";
+
+        write_file("sql/only.sql", cases[i].sql);
+        if (cases[i].kept != NULL)
+            assert_string_equal(load_good(ctx, text)->routes[0].sql, cases[i].kept);
+        else
+            check_broken(&(struct broken){text, 4, cases[i].refused}, 1);
+        talloc_free(ctx);
     }
 }
 
@@ -1046,6 +1138,7 @@ int main(void)
         cmocka_unit_test(test_params),
         cmocka_unit_test(test_includes),
         cmocka_unit_test(test_sql),
+        cmocka_unit_test(test_only_queries),
         cmocka_unit_test(test_which_params_the_sql_uses),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_sample_has_every_setting),
