@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "cache/redis_info.h"
 
 enum {
     RETRY_MS = 250,
@@ -260,17 +261,6 @@ static void go_up(struct redis *redis)
         redis->options.on_change(redis->options.data, true);
 }
 
-/* An error reply without the arguments that Redis quotes of a command that it does not know: they
-   are keys, values of clients and passwords. */
-static const char *error_without_arguments(const redisReply *reply, char *text, size_t size)
-{
-    const char *quoted = strstr(reply->str, ", with args");
-    size_t len = quoted != NULL ? (size_t)(quoted - reply->str) : strlen(reply->str);
-
-    snprintf(text, size, "%.*s", (int)(len < size ? len : size - 1), reply->str);
-    return text;
-}
-
 /* TIME is the handshake's last command, the question for steps the one before. Any other's error
    reply ends the attempt (a server that is still loading, a wrong password). */
 static void take_handshake_reply(struct redis *redis, const redisReply *reply)
@@ -282,7 +272,8 @@ static void take_handshake_reply(struct redis *redis, const redisReply *reply)
     }
     if (reply->type == REDIS_REPLY_ERROR) {
         char error[ERROR_BYTES];
-        go_down(redis, error_without_arguments(reply, error, sizeof error));
+        redis_info_error(reply->str, error, sizeof error);
+        go_down(redis, error);
         return;
     }
     if (--redis->handshake_replies > 0)
@@ -613,7 +604,8 @@ bool redis_reply_failed(const redisReply *reply, const char *what)
         return true;
     if (reply->type != REDIS_REPLY_ERROR)
         return false;
+    redis_info_error(reply->str, error, sizeof error);
     log_event_limited(LOG_LEVEL_WARN, "redis refused a command", log_text("command", what),
-                      log_text("error", error_without_arguments(reply, error, sizeof error)));
+                      log_text("error", error));
     return true;
 }
