@@ -66,10 +66,48 @@ def test_a_reload_does_not_quote_a_malformed_conninfo(stack):
     assert SECRET not in worker.log_text()
 
 
+# What each is refused with by libpq or by Postgres.
+UNREACHABLE = {
+    "another password": ("host={folder} user=guarded dbname=postgres password={secret}",
+                         "password authentication failed"),
+    "another password, as a URI": ("postgres://guarded:{secret}@{uri_folder}/postgres",
+                                   "password authentication failed"),
+    "no such database": ("host={folder} user=leeway dbname=none password={secret}",
+                         "does not exist"),
+    "no such role": ("postgres://nobody-s:{secret}@{uri_folder}/postgres", "does not exist"),
+    "no server": ("host={folder}/none user=leeway password={secret}", "No such file"),
+    "no name": ("postgres://leeway:{secret}@none..invalid/postgres", "translate host name"),
+    "a wrong sslmode": ("host={folder} password={secret} sslmode=perhaps", "sslmode"),
+    "a wrong number": ("host={folder} password={secret} keepalives=maybe user=leeway "
+                       "hostaddr=127.0.0.1 port=1", "keepalives"),
+    "hosts and ports": ("host=a,b port=1,2,3 password={secret}", "port"),
+    "no such service": ("service=none password={secret}", "service"),
+    "wrong options": ("host={folder} user=leeway dbname=postgres password={secret} "
+                      "options='-c work_mem=x'", "work_mem"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREACHABLE)
+def test_errors_of_a_connection_have_no_password(stack, kind):
+    folder = stack.postgres.folder
+    conninfo, said = UNREACHABLE[kind]
+    stack.sql("drop role if exists guarded; create role guarded login password 'another'")
+    stack.postgres_conninfo = conninfo.format(folder=folder, secret=SECRET,
+                                              uri_folder=folder.replace("/", "%2F"))
+    stack.configure(ROUTES, workers=1)
+    stack.start_worker()
+    assert stack.ask("/items/7")[0] == 503
+    wait_until(lambda: "cannot connect to postgres" in stack.logs(), "the failure is logged")
+    check = stack.run("leewayctl", "-c", stack.config, "check")
+    assert check.returncode == 3
+    assert said in stack.logs() and said in check.stdout
+    assert SECRET not in stack.logs() + check.stdout + check.stderr
+
+
 @pytest.fixture(name="guarded")
 def make_guarded(stack):
     """Both servers want a password; leeway has them from files."""
-    stack.sql(f"create role guarded login password '{SECRET}'")
+    stack.sql(f"drop role if exists guarded; create role guarded login password '{SECRET}'")
     stack.redis.client().config_set("requirepass", SECRET)
     stack.postgres_conninfo = stack.postgres_conninfo.replace("user=leeway", "user=guarded")
     yield stack
