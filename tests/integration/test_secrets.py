@@ -95,13 +95,15 @@ def test_errors_of_a_connection_have_no_password(stack, kind):
     stack.postgres_conninfo = conninfo.format(folder=folder, secret=SECRET,
                                               uri_folder=folder.replace("/", "%2F"))
     stack.configure(ROUTES, workers=1)
-    stack.start_worker()
-    assert stack.ask("/items/7")[0] == 503
-    wait_until(lambda: "cannot connect to postgres" in stack.logs(), "the failure is logged")
+    test = stack.run("leeway-worker", "-c", stack.config, "-t")
     check = stack.run("leewayctl", "-c", stack.config, "check")
-    assert check.returncode == 3
-    assert said in stack.logs() and said in check.stdout
-    assert SECRET not in stack.logs() + check.stdout + check.stderr
+    assert said in check.stdout + check.stderr
+    if test.returncode == 0:
+        stack.start_worker()
+        assert stack.ask("/items/7")[0] == 503
+        wait_until(lambda: "cannot connect to postgres" in stack.logs(), "the failure is logged")
+        assert said in stack.logs()
+    assert SECRET not in stack.logs() + test.stderr + check.stdout + check.stderr
 
 
 @pytest.fixture(name="guarded")
@@ -200,6 +202,57 @@ def test_a_key_that_redis_quotes_is_not_logged(stack, redis_with):
     stack.ask(f"/items/{SECRET}")
     wait_until(lambda: "redis refused a command" in stack.logs(), "the refusal is logged")
     assert SECRET not in stack.logs()
+
+
+# Postgres quotes the value in each, under a SQLSTATE that says nothing of it.
+QUOTED = {
+    "a text search": ("select to_tsquery($1)::text", "42601"),
+    "a name of a table": ("select $1::regclass::text", "42602"),
+    "SQL made of it": ("select run($1)", "42601"),
+    "raised by a function": ("select complain($1, 'PT404')", "PT404"),
+    "raised with a state of the server's own": ("select complain($1, '25006')", "25006"),
+}
+FUNCTIONS = """
+create function run(value text) returns text language plpgsql as
+  $$ begin execute 'select ' || value; return ''; end $$;
+create function complain(value text, state text) returns text language plpgsql as
+  $$ begin raise exception 'no %', value using errcode = state, hint = value, detail = value;
+     end $$;
+"""
+
+
+@pytest.mark.xfail(strict=True, reason="messages are logged but for classes 22, 23 and P0")
+@pytest.mark.parametrize("prepared", ("true", "false"))
+def test_messages_that_quote_a_value_are_not_logged(stack, prepared):
+    stack.sql(FUNCTIONS)
+    stack.configure("".join(
+        f'route "/{i}/{{value}}" {{ param "value" {{ type = text }} sql = "{sql}" }}\n'
+        for i, (sql, _) in enumerate(QUOTED.values())),
+        postgres=f"prepared = {prepared}", workers=1)
+    worker = stack.start_worker()
+    for i, (_, sqlstate) in enumerate(QUOTED.values()):
+        assert stack.ask(f"/{i}/my%20{SECRET}%20x")[0] == 500
+        assert re.search(rf"route=/{i}/{{value}} .*sqlstate={sqlstate}\b", worker.log_text())
+    assert SECRET not in worker.log_text()
+
+
+@pytest.mark.xfail(strict=True, reason="lines of queries are not limited yet")
+def test_lines_of_failing_queries_are_limited(stack):
+    requests = 200
+    stack.sql(FUNCTIONS)
+    stack.configure("""
+context "c" { budget = 0s }
+route "/{value}" { context = "c" param "value" { type = text } sql = "select run($1)" }
+""", workers=1)
+    worker = stack.start_worker()
+    for i in range(requests):
+        assert stack.ask(f"/nonsense{i}")[0] == 500
+    assert worker.stop() == 0
+    lines = [line for line in LINE.findall(worker.log_text()) if "query failed" in line]
+    written = sum(line.startswith('msg="query failed') for line in lines)
+    suppressed = sum(int(count) for line in lines for count in COUNT.findall(line))
+    assert 10 <= written < requests / 2
+    assert written + suppressed == requests
 
 
 def test_lines_that_clients_cause_are_limited_and_counted(stack):
