@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "app/backend.h"
+#include "base/core_dump.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/entry.h"
+#include "source/conninfo.h"
 #include "source/postgres.h"
 
 static struct freshness_policy policy_of(const struct context *context)
@@ -73,6 +75,22 @@ static int make_all_rules(struct application *app, const char *file, struct conf
     return 0;
 }
 
+/* Before anybody else parses it: libpq would quote what it cannot parse. */
+static int check_conninfo(struct application *app, struct config_error *error)
+{
+    const struct postgres_settings *postgres = &app->config->settings.postgres;
+    struct config_place place = app->config->conninfo_place;
+    char problem[256];
+    bool has_password;
+
+    if (conninfo_check(postgres->conninfo, &has_password, problem, sizeof problem) == -1)
+        return config_fail(app, error, place, "conninfo: %s", problem);
+    if (has_password && postgres->password != NULL)
+        return config_fail(app, error, place,
+                           "conninfo has a password, and password_file is given; remove one");
+    return 0;
+}
+
 struct loading {
     TALLOC_CTX *ctx;
     const char *file;
@@ -86,7 +104,8 @@ static void load(void *data)
     struct application *app = mem_check(talloc_zero(loading->ctx, struct application));
     struct config_error *error = loading->error;
 
-    if (config_load(app, loading->file, &app->config, error) == -1)
+    if (config_load(app, loading->file, &app->config, error) == -1 ||
+        check_conninfo(app, error) == -1)
         goto failed;
     app->routes = route_table_new(app, app->config, error);
     if (app->routes == NULL || make_all_rules(app, loading->file, error) == -1)
@@ -99,14 +118,26 @@ failed:
     talloc_free(app);
 }
 
+static bool holds_password(const struct settings *settings)
+{
+    return settings->redis.password[0] != '\0' || settings->postgres.password != NULL ||
+           conninfo_leads_to_password(settings->postgres.conninfo);
+}
+
 int application_load(TALLOC_CTX *ctx, const char *file, const struct application **loaded,
                      struct config_error *error)
 {
+    /* by a configuration of this process, if only for a while: nobody scrubs memory */
+    static bool held;
     struct loading loading = {.ctx = ctx, .file = file, .error = error};
 
+    core_dump_forbid();
     mem_apart(load, &loading);
+    held = held || loading.app == NULL || holds_password(&loading.app->config->settings);
     if (loading.app == NULL)
         return -1;
+    if (!held)
+        core_dump_allow();
     *loaded = loading.app;
     return 0;
 }

@@ -83,6 +83,30 @@ static int load(struct program *program, struct config_error *error, TALLOC_CTX 
     return 0;
 }
 
+static void print_warnings(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_warnings; i++)
+        fprintf(stderr, "%s%s:%d: warning: %s\n", log_mark(LOG_LEVEL_WARN),
+                config->warnings[i].place.file, config->warnings[i].place.line,
+                config->warnings[i].text);
+}
+
+static void log_warnings(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_warnings; i++)
+        log_event(LOG_LEVEL_WARN, "doubtful configuration",
+                  log_text("file", config->warnings[i].place.file),
+                  log_number("line", config->warnings[i].place.line),
+                  log_text("warning", config->warnings[i].text));
+}
+
+/* In the program's own log, once it is open. */
+static void open_log(const struct program *program)
+{
+    log_open(program->name, program->app->config->settings.log);
+    log_warnings(program->app->config);
+}
+
 void program_load_or_exit(struct program *program)
 {
     struct config_error error;
@@ -98,11 +122,12 @@ void program_load_or_exit(struct program *program)
         exit(1);
     }
     if (program->test_only) {
+        print_warnings(program->app->config);
         printf("%s: configuration ok\n", program->file);
         talloc_free(program->generation);
         exit(0);
     }
-    log_open(program->name, program->app->config->settings.log);
+    open_log(program);
 }
 
 void program_load_or_wait(struct program *program)
@@ -124,7 +149,7 @@ void program_load_or_wait(struct program *program)
         if (sigtimedwait(&stops, NULL, &second) != -1)
             exit(0);
     }
-    log_open(program->name, program->app->config->settings.log);
+    open_log(program);
 }
 
 static int64_t wanted_count(void *data)
@@ -165,6 +190,7 @@ static int reload(void *data)
 
     if (load(program, &error, &failed) == 0) {
         log_event(LOG_LEVEL_INFO, "configuration reloaded", log_text("file", program->file));
+        log_warnings(program->app->config);
         return 0;
     }
     log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),

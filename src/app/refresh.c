@@ -73,9 +73,9 @@ static void fail(struct task *task, enum query_outcome outcome, bool too_large)
         queue_count_failure(refresher->queue, task->bytes, task->base, 2 * budget_ms + 1000);
 
     count(task, REFRESH_FAILED);
-    log_event(LOG_LEVEL_WARN, "refresh failed", log_text("route", task->route->pattern),
-              log_text("outcome", too_large ? "too-large" : query_outcome_name(outcome)),
-              log_number("failures", failures));
+    log_event_limited(LOG_LEVEL_WARN, "refresh failed", log_text("route", task->route->pattern),
+                      log_text("outcome", too_large ? "too-large" : query_outcome_name(outcome)),
+                      log_number("failures", failures));
     if (failures == -1 ||
         queue_back_off(refresher->queue, task->base, backoff_ms(failures, budget_ms)) == -1)
         refresher->unsettled = true;
@@ -179,6 +179,7 @@ static void on_beat(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     metrics_set_up(backend->metrics, redis_is_up(backend->redis),
                    postgres_is_up(backend->postgres));
+    log_tell_suppressed(false);
     if (!redis_is_up(backend->redis) || queue_beat(refresher->queue) == -1)
         return;
     int moved = queue_reap(refresher->queue);
@@ -277,6 +278,7 @@ int refresher_run(const struct application *app, struct child_link *link)
         while (!refresher->stopping)
             turn(refresher);
         stop(refresher);
+        log_tell_suppressed(true);
         result = 0;
     }
     ev_loop_destroy(refresher->loop);

@@ -137,6 +137,7 @@ static void on_report(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     metrics_set_up(worker->backend->metrics, redis_is_up(worker->backend->redis),
                    postgres_is_up(worker->backend->postgres));
+    log_tell_suppressed(false);
 }
 
 /* As many as the process may have descriptors for, less those it needs itself. */
@@ -260,6 +261,7 @@ enum worker_end worker_run(const struct application *app, int listen_fd, struct 
         ev_run(worker->loop, 0);
         end = worker->reload ? WORKER_RELOAD : WORKER_STOPPED;
         hold_signals(SIG_BLOCK);
+        log_tell_suppressed(true);
     }
     stop(worker);
     ev_loop_destroy(worker->loop);

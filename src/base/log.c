@@ -14,6 +14,9 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/log_limit.h"
+
 #define LINE_BYTES 2048
 
 static const char *const level_names[] = {
@@ -40,6 +43,7 @@ static const char *const journal_levels[] = {
 
 static enum log_target current_target = LOG_TO_STDERR;
 static bool journal_listens;
+static struct log_limit *limit; /* of what clients can cause; made when it is needed */
 
 struct line {
     char text[LINE_BYTES];
@@ -120,31 +124,42 @@ static void put_value(struct line *line, const char *text)
     put_char(line, '"');
 }
 
-static void put_fields(struct line *line, const char *message, const struct log_field *fields)
+static void put_field(struct line *line, const struct log_field *field)
 {
-    put_text(line, "msg=");
-    put_value(line, message);
-    for (; fields->key != NULL; fields++) {
-        char number[24];
-        put_char(line, ' ');
-        put_text(line, fields->key);
-        put_char(line, '=');
-        if (fields->text != NULL) {
-            put_value(line, fields->text);
-        } else {
-            snprintf(number, sizeof number, "%" PRId64, fields->number);
-            put_text(line, number);
-        }
+    char number[24];
+
+    put_char(line, ' ');
+    put_text(line, field->key);
+    put_char(line, '=');
+    if (field->text != NULL) {
+        put_value(line, field->text);
+    } else {
+        snprintf(number, sizeof number, "%" PRId64, field->number);
+        put_text(line, number);
     }
 }
 
-void log_fields(enum log_level level, const char *message, const struct log_field *fields)
+static void put_fields(struct line *line, const char *message, const struct log_field *fields,
+                       int64_t suppressed)
+{
+    const struct log_field last = log_number("suppressed", suppressed);
+
+    put_text(line, "msg=");
+    put_value(line, message);
+    for (; fields->key != NULL; fields++)
+        put_field(line, fields);
+    if (suppressed > 0)
+        put_field(line, &last);
+}
+
+static void write_fields(enum log_level level, const char *message, const struct log_field *fields,
+                         int64_t suppressed)
 {
     struct line line = {.len = 0};
     char pid[24];
 
     if (current_target == LOG_TO_SYSLOG) {
-        put_fields(&line, message, fields);
+        put_fields(&line, message, fields, suppressed);
         line.text[line.len] = '\0';
         syslog(syslog_levels[level], "%s", line.text);
         return;
@@ -153,11 +168,16 @@ void log_fields(enum log_level level, const char *message, const struct log_fiel
     put_text(&line, log_mark(level));
     put_text(&line, level_names[level]);
     put_text(&line, pid);
-    put_fields(&line, message, fields);
+    put_fields(&line, message, fields, suppressed);
     line.text[line.len++] = '\n';
     /* nothing can be done about a log that cannot be written */
     ssize_t ignored = write(STDERR_FILENO, line.text, line.len);
     (void)ignored;
+}
+
+void log_fields(enum log_level level, const char *message, const struct log_field *fields)
+{
+    write_fields(level, message, fields, 0);
 }
 
 void log_message(enum log_level level, const char *message)
@@ -165,4 +185,33 @@ void log_message(enum log_level level, const char *message)
     static const struct log_field none = {NULL, NULL, 0};
 
     log_fields(level, message, &none);
+}
+
+void log_fields_limited(enum log_level level, const char *message, const struct log_field *fields)
+{
+    const struct log_kind kind = {level, message, fields[0].key,
+                                  fields[0].text != NULL ? fields[0].text : ""};
+    int64_t suppressed;
+
+    if (limit == NULL)
+        limit = log_limit_new(NULL);
+    if (log_limit_allows(limit, &kind, clock_monotonic_us(), &suppressed))
+        write_fields(level, message, fields, suppressed);
+}
+
+void log_tell_suppressed(bool ending)
+{
+    int64_t now_us = clock_monotonic_us();
+    struct log_kind kind;
+    int64_t suppressed;
+
+    if (ending)
+        now_us += (int64_t)LOG_LIMIT_BURST * LOG_LIMIT_INTERVAL_US;
+    while (limit != NULL && log_limit_take_suppressed(limit, now_us, &kind, &suppressed) == 1) {
+        bool named = kind.message != NULL;
+        const struct log_field fields[] = {log_text("of", named ? kind.message : "others"),
+                                           log_text(named ? kind.key : NULL, kind.text),
+                                           {NULL, NULL, 0}};
+        write_fields((enum log_level)kind.level, "log lines were left out", fields, suppressed);
+    }
 }

@@ -5,6 +5,7 @@
 #ifndef LEEWAY_BASE_LOG_H
 #define LEEWAY_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,5 +48,18 @@ void log_fields(enum log_level level, const char *message, const struct log_fiel
 
 /* A line without fields. */
 void log_message(enum log_level level, const char *message);
+
+/* As log_event, for what a client can cause as often as it likes. Lines of the same message and
+   the same first field, a route for instance, are limited (base/log_limit.h): one that is written
+   after others were left out ends with suppressed=N, their number. The first field is a text that
+   no client chooses, and `message` a literal. */
+#define log_event_limited(level, message, ...)                                                     \
+    log_fields_limited((level), (message), (const struct log_field[]){__VA_ARGS__, {NULL, NULL, 0}})
+void log_fields_limited(enum log_level level, const char *message, const struct log_field *fields);
+
+/* Says of how many lines were left out of kinds of which no more come. To be called about once a
+   second, and once with `ending` before the process ends: then also of those that were limited
+   just now. */
+void log_tell_suppressed(bool ending);
 
 #endif

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "cache/redis_info.h"
 
 enum {
     RETRY_MS = 250,
@@ -27,6 +28,7 @@ enum {
     BLOCK_OVERRUN_MS = 500,
     /* A reply's buffer that is not grown anew, by copying, for each large response. */
     READER_KEEPS_BYTES = 2 * 1024 * 1024,
+    ERROR_BYTES = 256, /* of an error reply that is logged */
 };
 
 /* No entry lives for longer. */
@@ -269,7 +271,9 @@ static void take_handshake_reply(struct redis *redis, const redisReply *reply)
         return;
     }
     if (reply->type == REDIS_REPLY_ERROR) {
-        go_down(redis, reply->str);
+        char error[ERROR_BYTES];
+        redis_info_error(reply->str, error, sizeof error);
+        go_down(redis, error);
         return;
     }
     if (--redis->handshake_replies > 0)
@@ -594,17 +598,14 @@ bool redis_reply_is(const redisReply *reply, const char *text)
 
 bool redis_reply_failed(const redisReply *reply, const char *what)
 {
-    static int64_t logged_us;
-    int64_t now_us = clock_monotonic_us();
+    char error[ERROR_BYTES];
 
     if (reply == NULL)
         return true;
     if (reply->type != REDIS_REPLY_ERROR)
         return false;
-    if (logged_us == 0 || now_us - logged_us > 1000000) {
-        logged_us = now_us;
-        log_event(LOG_LEVEL_WARN, "redis refused a command", log_text("command", what),
-                  log_text("error", reply->str));
-    }
+    redis_info_error(reply->str, error, sizeof error);
+    log_event_limited(LOG_LEVEL_WARN, "redis refused a command", log_text("command", what),
+                      log_text("error", error));
     return true;
 }

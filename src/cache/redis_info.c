@@ -70,3 +70,13 @@ const char *redis_info_problem(const char *info, size_t problem)
             return problems[i].text;
     return NULL;
 }
+
+void redis_info_error(const char *reply, char *out, size_t size)
+{
+    const char *quoted = strstr(reply, ", with args");
+    size_t len = quoted != NULL ? (size_t)(quoted - reply) : strlen(reply);
+
+    len = len < size ? len : size - 1;
+    memcpy(out, reply, len);
+    out[len] = '\0';
+}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What INFO says of a Redis server, and whether it suits. Pure. */
+/* What a Redis server says of itself, and whether it suits; and what of its words may be repeated.
+   Pure. */
 #ifndef LEEWAY_CACHE_REDIS_INFO_H
 #define LEEWAY_CACHE_REDIS_INFO_H
 
@@ -13,5 +14,9 @@ bool redis_info_find(const char *info, const char *name, char *out, size_t size)
 /* What is wrong with this server for us, for a log line; NULL: nothing that shows. `problem` counts
    from 0 up to the first NULL. */
 const char *redis_info_problem(const char *info, size_t problem);
+
+/* An error reply for the log, cut off at `size` - 1: without the arguments that Redis quotes of a
+   command that it does not know, for they are keys, values of clients and passwords. */
+void redis_info_error(const char *reply, char *out, size_t size);
 
 #endif

@@ -55,11 +55,19 @@ struct config_build {
 int config_build_fail(const struct config_build *build, struct config_place place,
                       const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Adds to build->config->warnings. */
+void config_build_warn(const struct config_build *build, struct config_place place,
+                       const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* Contexts and then routes, from the root block into build->config. 0 or -1. */
 int config_build_contexts(const struct config_build *build, const struct config_block *root)
     __attribute__((warn_unused_result));
 int config_build_routes(const struct config_build *build, const struct config_block *root)
     __attribute__((warn_unused_result));
+
+/* The passwords of password_file, from the blocks that have it, into build->config. 0 or -1. */
+int config_build_passwords(const struct config_build *build, const struct config_block *redis,
+                           const struct config_block *postgres) __attribute__((warn_unused_result));
 
 /* A route's `param` blocks into route->params. 0 or -1. */
 int config_build_params(const struct config_build *build, const struct config_block *block,

@@ -14,19 +14,16 @@
 
 #include "base/mem.h"
 
-static const char *refuse_kind(TALLOC_CTX *ctx, int fd, size_t max, size_t *size)
+static const char *refuse_kind(TALLOC_CTX *ctx, int fd, size_t max, struct stat *status)
 {
-    struct stat status;
-
-    if (fstat(fd, &status) == -1)
+    if (fstat(fd, status) == -1)
         return mem_check(talloc_asprintf(ctx, "cannot be read: %s", strerror(errno)));
-    if (S_ISDIR(status.st_mode))
+    if (S_ISDIR(status->st_mode))
         return "is a directory, not a file";
-    if (!S_ISREG(status.st_mode))
+    if (!S_ISREG(status->st_mode))
         return "is not a regular file";
-    if ((uintmax_t)status.st_size > max)
+    if ((uintmax_t)status->st_size > max)
         return mem_check(talloc_asprintf(ctx, "is larger than %zu bytes", max));
-    *size = (size_t)status.st_size;
     return NULL;
 }
 
@@ -51,21 +48,38 @@ static char *read_bytes(TALLOC_CTX *ctx, int fd, size_t size, size_t *len, const
     return bytes;
 }
 
-char *config_file_read(TALLOC_CTX *ctx, const char *path, size_t max, size_t *len,
-                       const char **problem)
+static char *read_file(TALLOC_CTX *ctx, const char *path, size_t max, size_t *len,
+                       struct stat *status, const char **problem)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     char *bytes = NULL;
-    size_t size = 0;
 
     if (fd == -1) {
         *problem = mem_check(talloc_asprintf(ctx, "cannot be opened: %s", strerror(errno)));
         return NULL;
     }
-    *problem = refuse_kind(ctx, fd, max, &size);
+    *problem = refuse_kind(ctx, fd, max, status);
     if (*problem == NULL)
-        bytes = read_bytes(ctx, fd, size, len, problem);
+        bytes = read_bytes(ctx, fd, (size_t)status->st_size, len, problem);
     close(fd);
+    return bytes;
+}
+
+char *config_file_read(TALLOC_CTX *ctx, const char *path, size_t max, size_t *len,
+                       const char **problem)
+{
+    struct stat status;
+
+    return read_file(ctx, path, max, len, &status, problem);
+}
+
+char *config_file_read_secret(TALLOC_CTX *ctx, const char *path, size_t max, size_t *len,
+                              bool *open_to_others, const char **problem)
+{
+    struct stat status;
+    char *bytes = read_file(ctx, path, max, len, &status, problem);
+
+    *open_to_others = bytes != NULL && (status.st_mode & S_IROTH) != 0;
     return bytes;
 }
 

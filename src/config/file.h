@@ -3,6 +3,7 @@
 #ifndef LEEWAY_CONFIG_FILE_H
 #define LEEWAY_CONFIG_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <talloc.h>
 
@@ -11,6 +12,11 @@
    files of at most `max` bytes are read. */
 char *config_file_read(TALLOC_CTX *ctx, const char *path, size_t max, size_t *len,
                        const char **problem) __attribute__((warn_unused_result));
+
+/* The same of a file with a secret; *open_to_others: whether everybody may read it. */
+char *config_file_read_secret(TALLOC_CTX *ctx, const char *path, size_t max, size_t *len,
+                              bool *open_to_others, const char **problem)
+    __attribute__((warn_unused_result));
 
 /* `path` as it is meant in `file`: as it stands if absolute, else in that file's
    directory. A child of `ctx`. */

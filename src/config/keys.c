@@ -290,6 +290,12 @@ static int read_address(struct reading *r)
 {
     const char *rest = r->text + strcspn(r->text, ":");
 
+    /* as in a URL, where a password stands before it: nothing of that is said */
+    if (strncmp(r->text, "unix:", 5) != 0 && strchr(r->text, '@') != NULL)
+        return config_build_fail(r->build, r->entry->place,
+                                 "%s must be unix:PATH or tcp:HOST:PORT; user name and password "
+                                 "are keys of their own",
+                                 r->key->name);
     if (strncmp(r->text, "unix:", 5) == 0) {
         if (rest[1] != '/')
             return refuse(r, "needs an absolute path behind unix:");

@@ -45,6 +45,25 @@ int config_build_fail(const struct config_build *build, struct config_place plac
     return -1;
 }
 
+void config_build_warn(const struct config_build *build, struct config_place place,
+                       const char *format, ...)
+{
+    struct config *config = build->config;
+    struct config_warning *warnings =
+        mem_check(talloc_array(config, struct config_warning, (unsigned)config->n_warnings + 1));
+    va_list args;
+
+    if (config->n_warnings > 0)
+        memcpy(warnings, config->warnings, config->n_warnings * sizeof warnings[0]);
+    va_start(args, format);
+    warnings[config->n_warnings++] = (struct config_warning){
+        .place = place,
+        .text = mem_check(talloc_vasprintf(config, format, args)),
+    };
+    va_end(args);
+    config->warnings = warnings;
+}
+
 static int check_timeouts(const struct config_build *build, const struct config_block *root,
                           const struct config_block *postgres)
 {
@@ -87,7 +106,11 @@ static int read_settings(const struct config_build *build, const struct config_b
         config_read_keys(build, "redis", redis, settings) == -1 ||
         config_read_keys(build, "postgres", postgres, settings) == -1)
         return -1;
-    if (check_timeouts(build, root, postgres) == -1)
+    build->config->conninfo_place = config_block_find(postgres, "conninfo") != NULL
+                                        ? config_block_place(postgres, "conninfo")
+                                        : root->place;
+    if (config_build_passwords(build, redis, postgres) == -1 ||
+        check_timeouts(build, root, postgres) == -1)
         return -1;
     return check_paths(build, root);
 }

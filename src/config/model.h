@@ -18,6 +18,12 @@ struct config_place {
     int line;         /* from 1; 0: the whole file */
 };
 
+/* What is allowed, and likely a mistake. */
+struct config_warning {
+    struct config_place place;
+    const char *text; /* a sentence without a full stop */
+};
+
 /* A staleness budget and what hangs on it. */
 struct context {
     const char *name;
@@ -74,7 +80,7 @@ struct route {
     const struct context *context;
     const struct param_spec *params; /* in the order $1, $2, ... */
     size_t n_params;
-    const char *sql; /* without trailing white space and semicolons */
+    const char *sql; /* one query, without a semicolon or white space behind it */
     /* By index into params: whether sql has that $n. Postgres does not know a parameter that
        it does not find, and takes no value for it unless its type comes with the statement. */
     bool uses_param[CONFIG_MAX_PARAMS];
@@ -87,10 +93,13 @@ struct route {
 struct config {
     const char *file;
     struct settings settings;
+    struct config_place conninfo_place; /* of settings.postgres.conninfo, or line 0 */
     const struct context *contexts;
     size_t n_contexts;
     const struct route *routes;
     size_t n_routes;
+    const struct config_warning *warnings; /* in the order in which they were found */
+    size_t n_warnings;
 };
 
 #endif

@@ -55,6 +55,20 @@ static const char *known_names(TALLOC_CTX *ctx, const cfg_t *cfg)
     return names;
 }
 
+/* The key whose value ends on `line`, if that is a secret: what follows may be the rest of it. */
+static const char *secret_before(const struct config_block *block, int line)
+{
+    static const char *const secrets[] = {"password", "conninfo"};
+
+    if (block->n_entries == 0)
+        return NULL;
+    const struct config_entry *last = &block->entries[block->n_entries - 1];
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+        if (last->place.line == line && strcmp(last->name, secrets[i]) == 0)
+            return secrets[i];
+    return NULL;
+}
+
 __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const char *format,
                                                            va_list args)
 {
@@ -67,10 +81,19 @@ __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const cha
         fail_here(cfg, text);
         return;
     }
+    struct config_place place = {parsing->file, cfg->line};
+    const char *secret = secret_before(parsing->open[parsing->n_open - 1].block, cfg->line);
+    if (secret != NULL) {
+        config_fail(parsing->error_ctx, parsing->error, place,
+                    "unknown key behind the value of %s; a value with spaces or special "
+                    "characters must stand in quotes",
+                    secret);
+        return;
+    }
     const char *name = strchr(text, '\'');
     const char *names = known_names(parsing->error_ctx, cfg);
-    config_fail(parsing->error_ctx, parsing->error, (struct config_place){parsing->file, cfg->line},
-                "unknown key %s; there are: %s", name != NULL ? name : "", names);
+    config_fail(parsing->error_ctx, parsing->error, place, "unknown key %s; there are: %s",
+                name != NULL ? name : "", names);
 }
 
 static struct config_block *add_block(struct parsing *p, struct config_block *parent,

@@ -61,22 +61,36 @@ static char *read_sql_file(const struct config_build *build, const struct config
     return NULL;
 }
 
-static int inspect_sql(const struct config_build *build, const struct config_entry *entry,
-                       struct route *route)
+static int check_verb(const struct config_build *build, const struct config_entry *entry,
+                      const struct sql_facts *facts)
 {
-    struct sql_facts facts = sql_inspect(route->sql);
-
-    if (route->sql[0] == '\0')
+    if (facts->verb == NULL)
         return config_build_fail(build, entry->place, "%s: the query is empty", entry->name);
-    if (facts.problem != NULL)
+    if (facts->is_query)
+        return 0;
+    if (facts->verb_len == 0)
+        return config_build_fail(build, entry->place,
+                                 "%s: the query must begin with SELECT, WITH, VALUES or TABLE",
+                                 entry->name);
+    return config_build_fail(
+        build, entry->place,
+        "%s: the query begins with \"%.*s\"; it must be SELECT, WITH, VALUES or TABLE", entry->name,
+        (int)facts->verb_len, facts->verb);
+}
+
+static int check_sql(const struct config_build *build, const struct config_entry *entry,
+                     const struct sql_facts *facts, size_t n_params)
+{
+    if (facts->problem != NULL)
         return config_build_fail(build, entry->place, "%s: the query is malformed: %s", entry->name,
-                                 facts.problem);
-    if (facts.highest_param > (int64_t)route->n_params)
+                                 facts->problem);
+    if (check_verb(build, entry, facts) == -1)
+        return -1;
+    if (facts->highest_param > (int64_t)n_params)
         return config_build_fail(
             build, entry->place,
             "%s: the query uses $%lld, but the route has only %zu param block%s", entry->name,
-            (long long)facts.highest_param, route->n_params, route->n_params == 1 ? "" : "s");
-    memcpy(route->uses_param, facts.uses_param, sizeof route->uses_param);
+            (long long)facts->highest_param, n_params, n_params == 1 ? "" : "s");
     return 0;
 }
 
@@ -99,11 +113,15 @@ static int read_sql(const struct config_build *build, const struct config_block 
     const char *text = sql != NULL ? sql->texts[0] : read_sql_file(build, sql_file);
     if (text == NULL)
         return -1;
-    size_t len = strlen(text);
+    struct sql_facts facts = sql_inspect(text);
+    if (check_sql(build, entry, &facts, route->n_params) == -1)
+        return -1;
+    size_t len = facts.len;
     while (len > 0 && strchr(" \t\r\n\f\v;", text[len - 1]) != NULL)
         len--;
     route->sql = mem_check(talloc_strndup(build->config, text, len));
-    return inspect_sql(build, entry, route);
+    memcpy(route->uses_param, facts.uses_param, sizeof route->uses_param);
+    return 0;
 }
 
 static int read_route(const struct config_build *build, const struct config_block *block,

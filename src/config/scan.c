@@ -7,6 +7,7 @@
 #include "config/scan.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -137,18 +138,41 @@ static int skip_escape(struct scanner *s)
     return 0;
 }
 
+/* libConfuse takes what is not set for empty, unless a default follows ":-". */
+static int check_variable(const struct scanner *s, const char *inside, size_t len)
+{
+    const char *colon = memchr(inside, ':', len);
+    bool has_default = colon != NULL && colon[1] == '-';
+    size_t name_len = has_default ? (size_t)(colon - inside) : len;
+    char *name = mem_check(talloc_strndup(s->ctx, inside, name_len));
+    struct config_place place = {s->file, s->line};
+    int rc = 0;
+
+    if (name_len == 0)
+        rc = config_fail(s->error_ctx, s->error, place, "\"${\" needs the name of a variable");
+    else if (colon != NULL && !has_default)
+        rc = config_fail(s->error_ctx, s->error, place,
+                         "a default stands behind \":-\", as in \"${NAME:-default}\"");
+    else if (!has_default && getenv(name) == NULL)
+        rc = config_fail(s->error_ctx, s->error, place,
+                         "the environment variable %s is not set; \"${%s:-}\" is empty then", name,
+                         name);
+    talloc_free(name);
+    return rc;
+}
+
 /* At "${": libConfuse looks for the "}" across quotes and lines. */
 static int skip_variable(struct scanner *s)
 {
     const char *here = s->text + s->at;
-    size_t inside = strcspn(here, "}\"\n");
+    size_t inside = 2 + strcspn(here + 2, "}\"\n");
 
     if (here[inside] != '}')
         return fail_at(s, s->line,
                        "\"${\" needs a \"}\" on the same line; write \"\\${\" in a string if no "
                        "environment variable is meant");
     s->at += inside + 1;
-    return 0;
+    return check_variable(s, here + 2, inside - 2);
 }
 
 static int skip_string(struct scanner *s)

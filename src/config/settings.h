@@ -14,8 +14,9 @@
 struct redis_settings {
     const char *address; /* "unix:PATH" or "tcp:HOST:PORT" */
     int64_t database;
-    const char *username; /* "": none */
-    const char *password; /* "": none */
+    const char *username;      /* "": none */
+    const char *password;      /* "": none; that of password_file if there is one */
+    const char *password_file; /* as written; "": none */
     const char *prefix;
     int64_t connect_timeout_ms;
     int64_t command_timeout_ms;
@@ -31,6 +32,8 @@ enum pooler {
 
 struct postgres_settings {
     const char *conninfo;
+    const char *password_file; /* as written; "": none */
+    const char *password;      /* of password_file; NULL: none but what conninfo leads to */
     int64_t connect_timeout_ms;
     int64_t statement_timeout_ms;
     bool prepared;

@@ -6,8 +6,11 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/num.h"
+
+#define WHITE_SPACE " \t\r\n\f\v"
 
 static bool is_identifier_start(unsigned char c)
 {
@@ -100,16 +103,40 @@ static const char *skip_dollar(const char *at, struct sql_facts *facts)
     return not_closed(at, facts, "a dollar quote in it is not closed");
 }
 
+static const char *skip_word(const char *at)
+{
+    while (is_identifier((unsigned char)*at) || *at == '$')
+        at++;
+    return at;
+}
+
+/* Where a string goes on after a line break, as Postgres lets it; NULL: it does not. */
+static const char *string_goes_on(const char *at)
+{
+    bool broken = false;
+
+    for (;; at++) {
+        if (at[0] == '-' && at[1] == '-')
+            at += strcspn(at, "\n\r");
+        if (*at == '\'')
+            return broken ? at : NULL;
+        if (*at == '\0' || strchr(WHITE_SPACE, *at) == NULL)
+            return NULL;
+        broken = broken || *at == '\n' || *at == '\r';
+    }
+}
+
 /* An identifier, or E'...' with its backslashes. */
 static const char *skip_identifier(const char *at, struct sql_facts *facts)
 {
     const char *start = at;
 
-    while (is_identifier((unsigned char)*at) || *at == '$')
-        at++;
+    at = skip_word(at);
     if (*at != '\'' || at - start != 1 || (*start | 0x20) != 'e')
         return at;
-    return skip_quoted(at, true, facts);
+    for (const char *next = at; next != NULL && facts->problem == NULL; next = string_goes_on(at))
+        at = skip_quoted(next, true, facts);
+    return at;
 }
 
 /* Past a string, quoted identifier or comment; `at` itself if there is none. */
@@ -135,18 +162,36 @@ static const char *skip_token(const char *at, struct sql_facts *facts)
     return at + 1;
 }
 
+/* At the first token that is neither a comment nor an opening parenthesis. */
+static void take_verb(const char *at, struct sql_facts *facts)
+{
+    static const char *const queries[] = {"select", "with", "values", "table"};
+
+    facts->verb = at;
+    if (is_identifier_start((unsigned char)*at))
+        facts->verb_len = (size_t)(skip_word(at) - at);
+    for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++)
+        facts->is_query = facts->is_query || (facts->verb_len == strlen(queries[i]) &&
+                                              strncasecmp(at, queries[i], facts->verb_len) == 0);
+}
+
 struct sql_facts sql_inspect(const char *sql)
 {
-    struct sql_facts facts = {0};
+    struct sql_facts facts = {.len = strlen(sql)};
     bool ended = false;
 
     for (const char *at = sql; *at != '\0' && facts.problem == NULL;) {
         const char *end = skip_opaque(at, &facts);
         bool comment = end != at && (*at == '-' || *at == '/');
+        bool blank = comment || strchr(WHITE_SPACE, *at) != NULL;
 
-        if (ended && !comment && strchr("; \t\r\n\f\v", *at) == NULL)
+        if (ended && !blank && *at != ';')
             facts.problem = "it is more than one statement";
+        if (!ended && *at == ';')
+            facts.len = (size_t)(at - sql);
         ended = ended || *at == ';';
+        if (!ended && !blank && *at != '(' && facts.verb == NULL)
+            take_verb(at, &facts);
         at = end != at ? end : skip_token(at, &facts);
     }
     return facts;

@@ -62,6 +62,13 @@ static int64_t clock_offset_us(struct redis *redis)
            ((int64_t)now.tv_sec * 1000000 + now.tv_usec);
 }
 
+static void check_warnings(struct report *report, const struct config *config)
+{
+    for (size_t i = 0; i < config->n_warnings; i++)
+        find(report, LEVEL_WARNING, "configuration", "%s:%d: %s", config->warnings[i].place.file,
+             config->warnings[i].place.line, config->warnings[i].text);
+}
+
 static void check_info(struct report *report, struct redis *redis, const char *info)
 {
     char version[32], policy[32], limit[32];
@@ -141,11 +148,13 @@ static bool suits(enum param_type type, const char *inferred)
 static void check_params(struct report *report, const struct route *route,
                          const struct inspect_statement *statement)
 {
-    if (statement->n_params != route->n_params)
-        find(report, LEVEL_WARNING, route->pattern, "%zu parameters are declared, $1 to $%zu used",
-             route->n_params, statement->n_params);
+    for (size_t i = 0; i < route->n_params; i++)
+        if (!route->uses_param[i])
+            find(report, LEVEL_WARNING, route->pattern,
+                 "$%zu, %s, is declared and the query does not use it", i + 1,
+                 route->params[i].name);
     for (size_t i = 0; i < route->n_params && i < statement->n_params; i++)
-        if (!suits(route->params[i].type, statement->param_types[i]))
+        if (route->uses_param[i] && !suits(route->params[i].type, statement->param_types[i]))
             find(report, LEVEL_WARNING, route->pattern,
                  "$%zu, %s, is declared %s, and Postgres takes it for %s", i + 1,
                  route->params[i].name, param_type_name(route->params[i].type),
@@ -247,6 +256,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     }
     find(&report, LEVEL_OK, "configuration", "%s: %zu contexts, %zu routes", ctl->file,
          ctl->app->config->n_contexts, ctl->app->config->n_routes);
+    check_warnings(&report, ctl->app->config);
     check_redis(ctl, &report);
     check_postgres(ctl, ctx, &report);
     finish(ctl, &report);

@@ -79,9 +79,10 @@ struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings 
     char seconds[24];
     /* libpq counts in seconds, and takes 1 for 2 */
     snprintf(seconds, sizeof seconds, "%" PRId64, (settings->connect_timeout_ms + 999) / 1000);
-    const char *const keywords[] = {"connect_timeout", "dbname", "fallback_application_name",
-                                    "client_encoding", NULL};
-    const char *const values[] = {seconds, settings->conninfo, "leewayctl", "UTF8", NULL};
+    const char *const keywords[] = {"connect_timeout",           "dbname",          "password",
+                                    "fallback_application_name", "client_encoding", NULL};
+    const char *const values[] = {
+        seconds, settings->conninfo, settings->password, "leewayctl", "UTF8", NULL};
     struct inspect *inspect = mem_check(talloc_zero(ctx, struct inspect));
 
     inspect->settings = settings;

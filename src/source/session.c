@@ -857,9 +857,10 @@ static int session_destroy(struct session *session)
 
 struct session *session_new(TALLOC_CTX *ctx, const struct session_options *options)
 {
-    static const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
-                                           NULL};
-    const char *const values[] = {options->settings->conninfo, "leeway", "UTF8", NULL};
+    static const char *const keywords[] = {"dbname", "password", "fallback_application_name",
+                                           "client_encoding", NULL};
+    const char *const values[] = {options->settings->conninfo, options->settings->password,
+                                  "leeway", "UTF8", NULL};
     struct session *session = mem_check(talloc_zero(ctx, struct session));
 
     session->options = *options;

@@ -288,6 +288,7 @@ static void check_route(const struct config *config, size_t index)
     must(pattern_problem((void *)(uintptr_t)config, route->pattern) == NULL, "pattern");
     must(sql_len > 0 && strchr(" \t\r\n\f\v;", route->sql[sql_len - 1]) == NULL, "sql is trimmed");
     struct sql_facts facts = sql_inspect(route->sql);
+    must(facts.is_query && facts.len == sql_len, "a query and nothing else");
     must(facts.problem == NULL && facts.highest_param <= (int64_t)route->n_params, "sql");
     must(memcmp(facts.uses_param, route->uses_param, sizeof route->uses_param) == 0, "uses_param");
     for (size_t i = 0; i < CONFIG_MAX_PARAMS; i++)

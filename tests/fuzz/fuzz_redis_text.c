@@ -31,6 +31,8 @@ static void check_info(const char *info)
         must(memchr(value, '\0', sizeof value) != NULL && (found || value[0] == '\0'));
         must(strpbrk(value, "\r\n") == NULL && (!found || strstr(info, names[i]) != NULL));
     }
+    redis_info_error(info, value, sizeof value);
+    must(strlen(value) < sizeof value && strncmp(info, value, strlen(value)) == 0);
     while (redis_info_problem(info, problems) != NULL)
         problems++;
     must(problems <= 3);

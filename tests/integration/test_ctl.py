@@ -98,7 +98,13 @@ route "/typed/{day}" {
   sql = "select 1 as n where $1::int = 1"
   shape = value
 }
-route "/syntax" { sql = "selec 1"  shape = array }
+route "/posts/{id}/{slug}" {
+  param "id" { type = int }
+  param "slug" { }
+  sql = "select $1::int as id, '$2' as n -- $2"
+  shape = object
+}
+route "/syntax" { sql = "select 1 frm t"  shape = array }
 route "/wide" { sql = "select 1, 2"  shape = value }
 """)
     stack.redis.client().config_set("maxmemory-policy", "allkeys-lru")
@@ -108,11 +114,13 @@ route "/wide" { sql = "select 1, 2"  shape = value }
              for finding in json.loads(run.stdout)["findings"] if finding["level"] != "ok"]
     assert [(level, subject) for level, subject, _ in found] == [
         ("problem", "redis"), ("problem", "/none"), ("problem", "/twice"),
-        ("warning", "/typed/{day}"), ("problem", "/syntax"), ("problem", "/wide")]
+        ("warning", "/typed/{day}"), ("warning", "/posts/{id}/{slug}"), ("problem", "/syntax"),
+        ("problem", "/wide")]
     assert found[0][2].endswith("use volatile-lru")
     assert found[1][2] == 'relation "nowhere" does not exist'
     assert '"a"' in found[2][2]
     assert found[3][2] == "$1, day, is declared date, and Postgres takes it for integer"
+    assert found[4][2] == "$2, slug, is declared and the query does not use it"
 
 
 def test_check_without_servers(stack, ctl):

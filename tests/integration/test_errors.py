@@ -270,7 +270,12 @@ def test_a_variable_that_the_web_server_does_not_vouch_for_is_401(stack):
 
 def test_a_session_can_only_read(stack):
     stack.sql("create table notes (t text)")
-    stack.start("""route "/write" { sql = "insert into notes values ('x') returning t" }""",
-                refresher=False)
+    stack.sql("create function note() returns text language sql as "
+              "$$ insert into notes values ('x') returning t $$")
+    stack.start("""
+route "/call" { sql = "select note()" }
+route "/write" { sql = "with made as (insert into notes values ('x') returning t) table made" }
+""", refresher=False)
+    assert stack.get("/call").status == 500
     assert stack.get("/write").status == 500
     assert stack.sql("select count(*) from notes") == [(0,)]

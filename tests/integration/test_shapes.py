@@ -146,6 +146,15 @@ def test_a_comment_at_the_end_and_a_sql_file(stack):
     assert stack.get("/r/5").json() == {"n": 5, "t": '"\\$9'}
 
 
+@pytest.mark.parametrize("sql", ["select date '2024-02-29' as d;; -- done;",
+                                 "-- first\nselect date '2024-02-29' as d; /* done */\n",
+                                 "values (date '2024-02-29');", "table days",
+                                 "with d as (table days) (select * from d)"])
+def test_what_stands_around_a_query_that_postgres_renders(stack, sql):
+    stack.sql("create table days as select date '2024-02-29' as d")
+    assert serve(stack, sql, shape="value") == '"2024-02-29"'
+
+
 def test_many_rows(stack):
     sql = "select i, i::text || 'é' as t, i % 2 = 0 as even from generate_series(1, 3000) i"
     served = json.loads(serve(stack, sql, "array"))

@@ -53,7 +53,7 @@ static int make_dir(void **state)
     talloc_free(sql);
     write_file("sql/products.sql", "select * from products -- $9\n where q = $1 limit $2;\n; \n");
     return setenv("LEEWAY_TEST_VALUE", "from \"the\" environment", 1) |
-           unsetenv("LEEWAY_TEST_ABSENT");
+           setenv("LEEWAY_TEST_EMPTY", "", 1) | unsetenv("LEEWAY_TEST_ABSENT");
 }
 
 static int remove_dir(void **state)
@@ -121,7 +121,17 @@ static void test_broken_syntax(void **state)
         {"route \"/a\" {\n sql = \"select\n\n 1\"\n cache = 3\n}\n", 5, "unknown key 'cache'"},
         {"route \"/a\" { sql = \"select 1\" }\n\"route|shape\" = value\n", 2, "inside"},
         {"workers = 2\n\"\" = 3\n", 2, "empty"},
-        {"workers = 2\n\"${LEEWAY_TEST_ABSENT}\" = 3\n", 2, "a name is empty"},
+        {"workers = 2\n\"${LEEWAY_TEST_EMPTY}\" = 3\n", 2, "a name is empty"},
+        {"workers = 2\n\"${LEEWAY_TEST_ABSENT}\" = 3\n", 2, "LEEWAY_TEST_ABSENT is not set"},
+        {"redis {\n password = ${LEEWAY_TEST_ABSENT}\n}\n", 2, "LEEWAY_TEST_ABSENT is not set"},
+        {"redis {\n password =\n \"x\n${LEEWAY_TEST_ABSENT}\"\n}\n", 4, "not set"},
+        {"log = \"std${LEEWAY_TEST_VALUE:-${LEEWAY_TEST_ABSENT}\"\n\n", 1, "must be stderr"},
+        {"metrics_allow = {\"::1\",\n\"${LEEWAY_TEST_ABSENT}\"}\n", 2, "not set"},
+        {"\ninclude(\"${LEEWAY_TEST_ABSENT}\")\n", 2, "not set"},
+        {"log = \"${LEEWAY_TEST_VALUE-stderr}\"\n", 1, "LEEWAY_TEST_VALUE-stderr is not set"},
+        {"log = \"${LEEWAY_TEST_VALUE:stderr}\"\n", 1, "\":-\""},
+        {"log = \"${}\"\n", 1, "name of a variable"},
+        {"log = \"${:-stderr}\"\n", 1, "name of a variable"},
         {"redis { prefix = a }\n\"redis|address\" = \"unix:/x\"\n", 2, "inside"},
         {"workers = 2\n\nworkers\n= 2\n", 3, "twice"},
         {"redis {\n database = 1\n}\nredis {\n database = 1\n}\n", 5, "twice"},
@@ -449,6 +459,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->redis.database, 0);
     assert_string_equal(s->redis.username, "");
     assert_string_equal(s->redis.password, "");
+    assert_null(s->postgres.password);
     assert_string_equal(s->redis.prefix, "leeway");
     assert_int_equal(s->redis.connect_timeout_ms, 500);
     assert_int_equal(s->redis.command_timeout_ms, 250);
@@ -471,17 +482,19 @@ static void test_defaults(void **state)
 static void test_settings(void **state)
 {
     TALLOC_CTX *ctx = talloc_new(NULL);
-    const struct config *config =
-        load_good(ctx, "workers = 10 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
-                       "runtime_dir = /run/x // no comment inside: \n"
-                       "socket_mode = 666 log = syslog slow_query = 0s metrics_path = \"\"\n"
-                       "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
-                       "drain_timeout = 1h\r\n"
-                       "redis { address = \"tcp:[::1]:6379\" }\n"
-                       "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
-                       "${LEEWAY_TEST_VALUE} }\n"
-                       "postgres { statement_timeout = 1h prepared = no\n"
-                       "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
+    const struct config *config = load_good(
+        ctx,
+        "# ${LEEWAY_TEST_ABSENT}\n"
+        "workers = 10 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
+        "runtime_dir = /run/x // no comment inside: \n"
+        "socket_mode = 666 log = syslog slow_query = 0s metrics_path = \"${LEEWAY_TEST_EMPTY}\"\n"
+        "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
+        "drain_timeout = 1h\r\n"
+        "redis { address = \"tcp:[::1]:6379\" }\n"
+        "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
+        "${LEEWAY_TEST_VALUE} }\n"
+        "postgres { statement_timeout = 1h prepared = ${LEEWAY_TEST_ABSENT:-no}\n"
+        "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
     const struct settings *s = &config->settings;
 
     (void)state;
@@ -505,6 +518,109 @@ static void test_settings(void **state)
     assert_false(s->postgres.prepared);
     assert_string_equal(s->postgres.conninfo, "from \"the\" environment ${x}");
     talloc_free(ctx);
+}
+
+static void write_password(const char *name, const char *text, mode_t mode)
+{
+    char *path = path_of(NULL, name);
+
+    write_file(name, text);
+    assert_int_equal(chmod(path, mode), 0);
+    talloc_free(path);
+}
+
+static void test_password_files(void **state)
+{
+    TALLOC_CTX *ctx = talloc_new(NULL);
+
+    (void)state;
+    write_password("redis.pw", "it's \"a\" horse \r\nuser: x\n", 0600);
+    write_password("sql/postgres.pw", "p\303\251", 0440);
+    write_file("sql/postgres.conf", "postgres { password_file = \"postgres.pw\" }\n");
+    const struct config *config =
+        load_good(ctx, "redis { password_file = \"redis.pw\" password = \"\" }\n"
+                       "include(\"sql/postgres.conf\")\n");
+    assert_string_equal(config->settings.redis.password, "it's \"a\" horse ");
+    assert_string_equal(config->settings.postgres.password, "p\303\251");
+    assert_int_equal(config->n_warnings, 0);
+
+    write_password("redis.pw", "horse\n", 0604);
+    config = load_good(ctx, talloc_asprintf(ctx, "\nredis {\n password_file = \"%s\"\n}\n",
+                                            path_of(ctx, "redis.pw")));
+    assert_string_equal(config->settings.redis.password, "horse");
+    assert_null(config->settings.postgres.password);
+    assert_int_equal(config->n_warnings, 1);
+    assert_int_equal(config->warnings[0].place.line, 3);
+    assert_string_equal(config->warnings[0].place.file, config->file);
+    assert_non_null(strstr(config->warnings[0].text, "can be read by everybody"));
+    assert_null(strstr(config->warnings[0].text, "horse"));
+    talloc_free(ctx);
+}
+
+/* In each, "horse" is a piece of a password. */
+static void test_errors_do_not_quote_passwords(void **state)
+{
+    static const struct broken cases[] = {
+        {"redis {\n password = my horse\n}\n", 2, "a key needs"},
+        {"redis {\n password = my horse = x\n}\n", 2, "behind the value of password"},
+        {"redis {\n prefix = a password = \"my\"horse=x\n}\n", 2, "behind the value of password"},
+        {"redis {\n password = my=horse\n}\n", 2, "a '='"},
+        {"redis {\n password = {horse}\n}\n", 2, "'{'"},
+        {"redis {\n password = horse*\n}\n", 2, "a '*'"},
+        {"redis {\n password = my${horse}\n}\n", 2, "double quotes"},
+        {"redis {\n password = \"my${horse\"\n}\n", 2, "\"${\" needs"},
+        {"redis {\n password = \"horse\\400\"\n}\n", 2, "255"},
+        {"redis {\n password = \"horse\\xff\"\n}\n", 2, "not UTF-8"},
+        {"redis {\n password = \"horse\n}\n", 2, "not closed"},
+        {"redis {\n password = horse\n password = horse\n}\n", 3, "twice"},
+        {"redis {\n address = \"redis://:horse@db:6379\"\n}\n", 2, "keys of their own"},
+        {"redis {\n address = \"tcp:u:horse@db:6379\"\n}\n", 2, "keys of their own"},
+        {"postgres {\n conninfo = host=db password=horse\n}\n", 2, "a '='"},
+        {"postgres {\n conninfo = postgres://u:a horse=b\n}\n", 2, "behind the value of conninfo"},
+    };
+
+    (void)state;
+    check_broken(cases, COUNT_OF(cases));
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        TALLOC_CTX *ctx = talloc_new(NULL);
+        const struct config *config;
+        struct config_error error;
+
+        write_file("broken.conf", cases[i].text);
+        assert_int_equal(config_load(ctx, path_of(ctx, "broken.conf"), &config, &error), -1);
+        check(strstr(error.text, "horse") == NULL, "%s", error.text);
+        talloc_free(ctx);
+    }
+}
+
+static void test_broken_password_files(void **state)
+{
+    static const struct broken cases[] = {
+        {"redis {\n password_file = \"none.pw\" }\n", 2, "none.pw cannot be opened: No such"},
+        {"postgres {\n password_file = \"none.pw\" }\n", 2, "none.pw cannot be opened: No such"},
+        {"redis {\n password_file = \"sql\" }\n", 2, "directory"},
+        {"redis {\n password_file = \"empty.pw\" }\n", 2, "empty.pw is empty"},
+        {"redis {\n password_file = \"line.pw\" }\n", 2, "line.pw is empty"},
+        {"redis {\n password_file = \"crlf.pw\" }\n", 2, "crlf.pw is empty"},
+        {"redis {\n password_file = \"nul.pw\" }\n", 2, "not UTF-8 text"},
+        {"redis {\n password_file = \"latin1.pw\" }\n", 2, "not UTF-8 text"},
+        {"postgres {\n password_file = \"long.pw\" }\n", 2, "larger than"},
+        {"redis {\n password = x\n password_file = \"good.pw\" }\n", 3, "exclude each other"},
+        {"redis {\n password_file = \"good.pw\"\n}\nredis {\n password_file = \"good.pw\" }\n", 5,
+         "twice"},
+    };
+    char *large = talloc_zero_size(NULL, 65 * 1024);
+
+    (void)state;
+    write_password("empty.pw", "", 0600);
+    write_password("line.pw", "\nhorse\n", 0600);
+    write_password("crlf.pw", "\r\n", 0600);
+    write_bytes("nul.pw", "ho\0rse\n", 7);
+    write_password("latin1.pw", "horse\351\n", 0600);
+    write_password("good.pw", "horse", 0600);
+    write_bytes("long.pw", memset(large, 'x', 65 * 1024), 65 * 1024);
+    talloc_free(large);
+    check_broken(cases, COUNT_OF(cases));
 }
 
 static void test_contexts(void **state)
@@ -697,10 +813,15 @@ static void test_sql(void **state)
         {"select 1-$1/$2*3", 2},
         {"select 1$1", 1},
         {"select 1; -- done\n /* yes */ ;", 0},
+        {"select E'a' -- '\n'\\'$3', $1", 1},
+        {"select E'a'\n \n --\n --'\n'\\'$3', $1", 1},
+        {"select E'a' '\\', $2, ''", 2},
+        {"select 'a'\n'\\', $2", 2},
         {"select ';'", 0},
         {"select 1; select 2", -1},
         {"select 1; 2", -1},
         {"select $0", -1},
+        {"select E'a'\n'\\'", -1},
         {"select 'a", -1},
         {"select E'a\\'", -1},
         {"select \"a", -1},
@@ -717,6 +838,93 @@ static void test_sql(void **state)
             check(facts.problem == NULL && facts.highest_param == cases[i].highest, "%s: %s, %lld",
                   cases[i].sql, facts.problem != NULL ? facts.problem : "",
                   (long long)facts.highest_param);
+    }
+}
+
+/* What needs no server to be seen: only a query can stand where rows are selected from. */
+static void test_only_queries(void **state)
+{
+    static const struct {
+        const char *sql;
+        const char *kept;    /* NULL: refused */
+        const char *refused; /* in the sentence */
+    } cases[] = {
+        {"select 1", "select 1", NULL},
+        {"SELECT 1 ;", "SELECT 1", NULL},
+        {"Select 1 ; \n;;\t", "Select 1", NULL},
+        {"select 1; -- done\n", "select 1", NULL},
+        {"select 1 -- done; or not\n;", "select 1 -- done; or not", NULL},
+        {"select 1; /* a /* b; */ ; */ -- c", "select 1", NULL},
+        {"select ';' as a, $$;$$ as b, \";\" from t", "select ';' as a, $$;$$ as b, \";\" from t",
+         NULL},
+        {"-- first\n /* second */ ((select 1) union (select 2))",
+         "-- first\n /* second */ ((select 1) union (select 2))", NULL},
+        {"(/* a */(select 1))", "(/* a */(select 1))", NULL},
+        {"with a as (select 1) select * from a", "with a as (select 1) select * from a", NULL},
+        {"values (1), (2)", "values (1), (2)", NULL},
+        {"table t", "table t", NULL},
+        {"select(1)", "select(1)", NULL},
+        {"values(1)", "values(1)", NULL},
+        {"select'a'", "select'a'", NULL},
+        {"select/**/1", "select/**/1", NULL},
+
+        {"", NULL, "empty"},
+        {" ;\n; ", NULL, "empty"},
+        {"-- nothing", NULL, "empty"},
+        {"/* nothing */ -- at all\n;", NULL, "empty"},
+        {"()", NULL, "SELECT, WITH"},
+        {"1", NULL, "must begin with SELECT"},
+        {"'select'", NULL, "must begin with SELECT"},
+        {"\"select\" 1", NULL, "must begin with SELECT"},
+        {"$1", NULL, "must begin with SELECT"},
+        {"insert into t values (1) returning a", NULL, "\"insert\""},
+        {"  UPDATE t set a = 1 returning a", NULL, "\"UPDATE\""},
+        {"/* a */ delete from t returning a", NULL, "\"delete\""},
+        {"merge into t using s on true when matched then do nothing", NULL, "\"merge\""},
+        {"call p()", NULL, "\"call\""},
+        {"do $$ begin end $$", NULL, "\"do\""},
+        {"set work_mem = '1GB'", NULL, "\"set\""},
+        {"reset all", NULL, "\"reset\""},
+        {"listen a", NULL, "\"listen\""},
+        {"notify a", NULL, "\"notify\""},
+        {"copy t to stdout", NULL, "\"copy\""},
+        {"begin isolation level repeatable read", NULL, "\"begin\""},
+        {"start transaction", NULL, "\"start\""},
+        {"commit", NULL, "\"commit\""},
+        {"rollback", NULL, "\"rollback\""},
+        {"savepoint a", NULL, "\"savepoint\""},
+        {"prepare a as select 1", NULL, "\"prepare\""},
+        {"execute a", NULL, "\"execute\""},
+        {"deallocate all", NULL, "\"deallocate\""},
+        {"declare c cursor with hold for select 1", NULL, "\"declare\""},
+        {"fetch all from c", NULL, "\"fetch\""},
+        {"lock table t", NULL, "\"lock\""},
+        {"vacuum", NULL, "\"vacuum\""},
+        {"explain select 1", NULL, "\"explain\""},
+        {"show all", NULL, "\"show\""},
+        {"create table t (a int)", NULL, "\"create\""},
+        {"discard all", NULL, "\"discard\""},
+        {"selection 1", NULL, "\"selection\""},
+        {"select1", NULL, "\"select1\""},
+        {"select$1", NULL, "\"select$1\""},
+        {"(((insert into t values (1))))", NULL, "\"insert\""},
+        {"\xc2\xa0select 1", NULL, "must be SELECT"},
+        {"select 1; select 2", NULL, "more than one statement"},
+        {"select 1; commit", NULL, "more than one statement"},
+        {"; select 1; set a = 1", NULL, "more than one statement"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        TALLOC_CTX *ctx = talloc_new(NULL);
+        const char *text = "\nroute \"/a\" {\n param \"a\" { }\n sql_file = \"sql/only.sql\" }\n";
+
+        write_file("sql/only.sql", cases[i].sql);
+        if (cases[i].kept != NULL)
+            assert_string_equal(load_good(ctx, text)->routes[0].sql, cases[i].kept);
+        else
+            check_broken(&(struct broken){text, 4, cases[i].refused}, 1);
+        talloc_free(ctx);
     }
 }
 
@@ -760,7 +968,8 @@ static void test_memory(void **state)
 
     (void)state;
     write_file("memory.conf", "include(\"good.conf\")\nroute \"/b\" { sql = \"$1\" }\n");
-    load_good(ctx, "redis { prefix = a }\nroute \"/{a}\" { param \"a\" { } " SQL "}\n");
+    load_good(ctx, "redis { prefix = a password = \"${LEEWAY_TEST_EMPTY:-x}\" }\nroute \"/{a}\" { "
+                   "param \"a\" { } " SQL "}\n");
     talloc_free_children(ctx);
     assert_int_equal(config_load(ctx, path_of(ctx, "memory.conf"), &config, &error), -1);
     assert_int_equal(error.line, 2);
@@ -921,11 +1130,15 @@ int main(void)
         cmocka_unit_test(test_broken_files),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_password_files),
+        cmocka_unit_test(test_broken_password_files),
+        cmocka_unit_test(test_errors_do_not_quote_passwords),
         cmocka_unit_test(test_contexts),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_params),
         cmocka_unit_test(test_includes),
         cmocka_unit_test(test_sql),
+        cmocka_unit_test(test_only_queries),
         cmocka_unit_test(test_which_params_the_sql_uses),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_sample_has_every_setting),

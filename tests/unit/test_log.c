@@ -55,6 +55,12 @@ void __wrap___syslog_chk(int priority, int flag, const char *format, ...)
     va_end(values);
 }
 
+int64_t __wrap_clock_monotonic_us(void);
+int64_t __wrap_clock_monotonic_us(void)
+{
+    return 1000000;
+}
+
 /* While it stands in for standard error. */
 struct capture {
     FILE *file;
@@ -155,6 +161,40 @@ static void test_syslog_gets_priorities(void **state)
     closelog();
 }
 
+/* The limit's own cases are in test_log_limit.c. */
+static void test_lines_that_clients_cause_are_limited(void **state)
+{
+    char text[4096], wanted[256];
+    size_t len = 0;
+    struct capture capture = begin_capture();
+
+    (void)state;
+    unsetenv("JOURNAL_STREAM");
+    log_open("test", LOG_TO_STDERR);
+    for (int i = 0; i < 14; i++)
+        log_event_limited(LOG_LEVEL_WARN, "it is", log_text("route", "/a b"), log_number("n", i));
+    log_event_limited(LOG_LEVEL_WARN, "it is", log_text("route", "/c"), log_number("n", 14));
+    log_tell_suppressed(true);
+    log_tell_suppressed(true);
+    end_capture(&capture, text, sizeof text);
+    for (int i = 0; i < 16; i++) {
+        bool other = i == 14, telling = i == 15;
+        if (i >= 10 && i < 14)
+            continue;
+        if (telling)
+            snprintf(wanted, sizeof wanted,
+                     "warn pid=%ld msg=\"log lines were left out\" of=\"it is\" route=\"/a b\" "
+                     "suppressed=4\n",
+                     (long)getpid());
+        else
+            snprintf(wanted, sizeof wanted, "warn pid=%ld msg=\"it is\" route=%s n=%d\n",
+                     (long)getpid(), other ? "/c" : "\"/a b\"", i);
+        check(strncmp(text + len, wanted, strlen(wanted)) == 0, "line %d of:\n%s", i, text);
+        len += strlen(wanted);
+    }
+    assert_int_equal(len, strlen(text));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +202,7 @@ int main(void)
         cmocka_unit_test(test_another_standard_error_does_not),
         cmocka_unit_test(test_a_long_line_is_cut),
         cmocka_unit_test(test_syslog_gets_priorities),
+        cmocka_unit_test(test_lines_that_clients_cause_are_limited),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,11 +63,37 @@ static void test_problems(void **state)
     }
 }
 
+static void test_errors(void **state)
+{
+    static const struct {
+        const char *reply, *said;
+    } cases[] = {
+        {"WRONGPASS invalid username-password pair or user is disabled.",
+         "WRONGPASS invalid username-password pair or user is disabled."},
+        {"ERR unknown command 'AUTH', with args beginning with: 'user' 'horse' ",
+         "ERR unknown command 'AUTH'"},
+        {"ERR unknown command `GET`, with args beginning with: `k`, `horse`, ",
+         "ERR unknown command `GET`"},
+        {", with args", ""},
+        {"", ""},
+    };
+    char out[80], small[5];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        redis_info_error(cases[i].reply, out, sizeof out);
+        check(strcmp(out, cases[i].said) == 0, "%s: %s", cases[i].reply, out);
+    }
+    redis_info_error("OOM command", small, sizeof small);
+    assert_string_equal(small, "OOM ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_problems),
+        cmocka_unit_test(test_errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,12 +53,20 @@ class Postgres:
             os.chown(self.data, self.account.pw_uid, self.account.pw_gid)
         self.run(find_program("initdb"), "-D", self.data, "-U", "leeway", "-A", "trust", "-N",
                  "-E", "UTF8", "--locale=C.UTF-8", "--wal-segsize=1")
+        self.demand_passwords_of("guarded")
         self.start()
 
     def run(self, *argv):
         user = {"user": self.account.pw_uid, "group": self.account.pw_gid,
                 "extra_groups": []} if self.account else {}
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **user)
+
+    def demand_passwords_of(self, role):
+        """The first line that fits counts."""
+        with open(os.path.join(self.data, "pg_hba.conf"), "r+", encoding="utf-8") as rules:
+            text = rules.read()
+            rules.seek(0)
+            rules.write(f"local all {role} scram-sha-256\n{text}")
 
     @property
     def log(self):
