@@ -17,6 +17,7 @@
 #include "source/packet.h"
 #include "source/rows.h"
 #include "source/session_step.h"
+#include "source/sqlstate.h"
 
 enum {
     /* The server's own statement_timeout gets this long to say so first. */
@@ -159,24 +160,21 @@ static void log_if_slow(const struct session *session, const struct query *query
     bool slow = limit_ms > 0 && took_ms >= limit_ms;
 
     if (result->outcome == QUERY_TIMED_OUT)
-        log_event(LOG_LEVEL_WARN, "query timed out",
-                  log_text("route", query->request.route->pattern), log_number("ms", took_ms));
+        log_event_limited(LOG_LEVEL_WARN, "query timed out",
+                          log_text("route", query->request.route->pattern),
+                          log_number("ms", took_ms));
     else if (slow)
-        log_event(LOG_LEVEL_WARN, "slow query", log_text("route", query->request.route->pattern),
-                  log_number("ms", took_ms));
-}
-
-static void log_broken(struct session *session, const char *error)
-{
-    log_event(LOG_LEVEL_ERROR, "query failed",
-              log_text("route", session->query->request.route->pattern),
-              log_text("sqlstate", session->now.sqlstate), log_text("error", error));
+        log_event_limited(LOG_LEVEL_WARN, "slow query",
+                          log_text("route", query->request.route->pattern),
+                          log_number("ms", took_ms));
 }
 
 static void fail(struct session *session, const char *error)
 {
     session->result.outcome = QUERY_BROKEN;
-    log_broken(session, error);
+    log_event_limited(LOG_LEVEL_ERROR, "query failed",
+                      log_text("route", session->query->request.route->pattern),
+                      log_text("sqlstate", session->now.sqlstate), log_text("error", error));
 }
 
 static bool in_class(const char *sqlstate, const char *class)
@@ -198,12 +196,20 @@ static enum query_outcome outcome_of(const char *sqlstate)
     return QUERY_BROKEN;
 }
 
-/* Messages of these classes may quote values: only their code is logged. */
-static const char *message_to_log(const PGresult *res, const char *sqlstate)
+/* What the server says while no value has been sent is about the route's own SQL; later it may
+   quote one, and then the condition and the server's own function have to do. */
+static void log_refusal(const struct session *session, const PGresult *res)
 {
-    if (in_class(sqlstate, "22") || in_class(sqlstate, "23") || in_class(sqlstate, "P0"))
-        return "";
-    return PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    const char *sqlstate = session->now.sqlstate;
+    const char *file = PQresultErrorField(res, PG_DIAG_SOURCE_FILE);
+    bool safe = session->step == STEP_DESCRIBE || session->step == STEP_PREPARE ||
+                sqlstate_message_is_safe(sqlstate, file);
+
+    log_event_limited(
+        LOG_LEVEL_ERROR, "query failed", log_text("route", session->query->request.route->pattern),
+        log_text("sqlstate", sqlstate), log_text("condition", sqlstate_condition(sqlstate)),
+        log_text("error", safe ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : ""),
+        log_text("source", PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION)));
 }
 
 /* Whether a statement that was prepared for an earlier query may be what is wrong. */
@@ -238,10 +244,12 @@ static void take_query_error(struct session *session, const PGresult *res)
         statement_pause(query->statement, sqlstate, clock_monotonic_us());
     session->result.outcome = outcome_of(sqlstate);
     if (session->result.outcome == QUERY_BAD_VALUE)
-        log_event(LOG_LEVEL_INFO, "a value was refused by postgres",
-                  log_text("route", query->request.route->pattern), log_text("sqlstate", sqlstate));
+        log_event_limited(LOG_LEVEL_INFO, "a value was refused by postgres",
+                          log_text("route", query->request.route->pattern),
+                          log_text("sqlstate", sqlstate),
+                          log_text("condition", sqlstate_condition(sqlstate)));
     else if (session->result.outcome != QUERY_TIMED_OUT)
-        log_broken(session, message_to_log(res, sqlstate));
+        log_refusal(session, res);
 }
 
 /* The first error of a step is the one that tells; what follows from it is passed over. */

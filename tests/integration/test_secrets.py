@@ -221,7 +221,6 @@ create function complain(value text, state text) returns text language plpgsql a
 """
 
 
-@pytest.mark.xfail(strict=True, reason="messages are logged but for classes 22, 23 and P0")
 @pytest.mark.parametrize("prepared", ("true", "false"))
 def test_messages_that_quote_a_value_are_not_logged(stack, prepared):
     stack.sql(FUNCTIONS)
@@ -236,7 +235,6 @@ def test_messages_that_quote_a_value_are_not_logged(stack, prepared):
     assert SECRET not in worker.log_text()
 
 
-@pytest.mark.xfail(strict=True, reason="lines of queries are not limited yet")
 def test_lines_of_failing_queries_are_limited(stack):
     requests = 200
     stack.sql(FUNCTIONS)
