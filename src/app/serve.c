@@ -285,6 +285,10 @@ void serve_request(struct server *server, struct request *request)
         respond_allowed_methods(request, 405);
         return;
     }
+    if (request->body_too_large) {
+        respond_problem(request, 413, "No request body over 64 KiB is read.");
+        return;
+    }
     if (target != NULL && strlen(target) > MAX_TARGET_BYTES) {
         respond_problem(request, 414, "The URL is longer than 8192 bytes.");
         return;

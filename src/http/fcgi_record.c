@@ -115,6 +115,7 @@ struct scan {
     size_t len;
     size_t at;
     enum phase phase;
+    size_t phase_at; /* where it began */
     struct pairs pairs;
     uint64_t stream_bytes;
     const struct fcgi_limits *limits;
@@ -133,9 +134,9 @@ static bool is_management(int type)
     return type == 0 || type > TYPE_DATA;
 }
 
-static bool is_expected_type(const struct scan *scan, int type)
+static bool is_expected_type(enum phase phase, int type)
 {
-    switch (scan->phase) {
+    switch (phase) {
     case PHASE_START:
         return type == TYPE_BEGIN_REQUEST || type == TYPE_ABORT_REQUEST || is_management(type);
     case PHASE_PARAMS:
@@ -145,10 +146,11 @@ static bool is_expected_type(const struct scan *scan, int type)
     }
 }
 
-static bool is_expected_id(const struct scan *scan, int type, uint16_t id)
+/* `begun` is the request's, behind PHASE_START. */
+static bool is_expected_id(enum phase phase, uint16_t begun, int type, uint16_t id)
 {
-    if (scan->phase != PHASE_START)
-        return id == scan->verdict->id;
+    if (phase != PHASE_START)
+        return id == begun;
     return is_management(type) == (id == 0);
 }
 
@@ -159,18 +161,23 @@ static bool is_expected_length(int type, size_t content_len)
     return type != TYPE_ABORT_REQUEST || content_len == 0;
 }
 
+/* As far as it is known. */
+static bool is_expected_header(enum phase phase, uint16_t begun, const unsigned char *header,
+                               size_t len)
+{
+    return (len < 1 || header[0] == PROTOCOL_VERSION) &&
+           (len < 2 || is_expected_type(phase, header[1])) &&
+           (len < 4 || is_expected_id(phase, begun, header[1], read_u16(header + 2))) &&
+           (len < 6 || is_expected_length(header[1], read_u16(header + 4)));
+}
+
 /* MORE stands for nothing against it, even when the header is whole. */
 static enum fcgi_state judge_header(const struct scan *scan)
 {
-    const unsigned char *header = scan->bytes + scan->at;
-    size_t len = scan->len - scan->at;
-
-    if ((len >= 1 && header[0] != PROTOCOL_VERSION) ||
-        (len >= 2 && !is_expected_type(scan, header[1])) ||
-        (len >= 4 && !is_expected_id(scan, header[1], read_u16(header + 2))) ||
-        (len >= 6 && !is_expected_length(header[1], read_u16(header + 4))))
-        return FCGI_CHECK_BAD;
-    return FCGI_CHECK_MORE;
+    return is_expected_header(scan->phase, scan->verdict->id, scan->bytes + scan->at,
+                              scan->len - scan->at)
+               ? FCGI_CHECK_MORE
+               : FCGI_CHECK_BAD;
 }
 
 static struct record read_header(const unsigned char *header)
@@ -249,8 +256,11 @@ static bool take_record(struct scan *scan)
     verdict->state = judge_size(scan, &record);
     if (verdict->state != FCGI_CHECK_MORE || left < record.length)
         return false;
+    enum phase before = scan->phase;
     verdict->state = take_content(scan, &record);
     scan->at += record.length;
+    if (scan->phase != before)
+        scan->phase_at = scan->at;
     return verdict->state == FCGI_CHECK_MORE;
 }
 
@@ -265,6 +275,9 @@ void fcgi_check(const unsigned char *bytes, size_t len, const struct fcgi_limits
     if (verdict->state == FCGI_CHECK_WHOLE || verdict->state == FCGI_CHECK_MANAGEMENT ||
         verdict->state == FCGI_CHECK_ABORT)
         verdict->length = scan.at;
+    else if (verdict->state == FCGI_CHECK_PARAMS_TOO_LARGE ||
+             verdict->state == FCGI_CHECK_STDIN_TOO_LARGE)
+        verdict->length = scan.phase_at;
 }
 
 const char *fcgi_state_name(enum fcgi_state state)
@@ -282,6 +295,52 @@ const char *fcgi_state_name(enum fcgi_state state)
     return names[state];
 }
 
+void fcgi_rest_begin(struct fcgi_rest *rest, const struct fcgi_verdict *verdict)
+{
+    assert(verdict->state == FCGI_CHECK_PARAMS_TOO_LARGE ||
+           verdict->state == FCGI_CHECK_STDIN_TOO_LARGE);
+    *rest = (struct fcgi_rest){
+        .id = verdict->id,
+        .in_stdin = verdict->state == FCGI_CHECK_STDIN_TOO_LARGE,
+    };
+}
+
+/* Its header has been completed. Empty records end a stream. */
+static void rest_begin_record(struct fcgi_rest *rest)
+{
+    const struct record record = read_header(rest->header);
+
+    rest->header_len = 0;
+    rest->record_left = record.length - HEADER_BYTES;
+    if (record.type == TYPE_ABORT_REQUEST)
+        rest->behind = FCGI_REST_ABORT;
+    else if (record.content_len == 0 && rest->in_stdin)
+        rest->behind = FCGI_REST_END;
+    else if (record.content_len == 0)
+        rest->in_stdin = true;
+}
+
+enum fcgi_rest_state fcgi_rest_pass(struct fcgi_rest *rest, const unsigned char *bytes, size_t len,
+                                    size_t *passed)
+{
+    for (*passed = 0;;) {
+        size_t left = len - *passed;
+        size_t step = rest->record_left < left ? rest->record_left : left;
+        *passed += step;
+        rest->record_left -= step;
+        if (rest->record_left == 0 && rest->behind != FCGI_REST_MORE)
+            return rest->behind;
+        if (*passed == len)
+            return FCGI_REST_MORE;
+        rest->header[rest->header_len++] = bytes[(*passed)++];
+        if (!is_expected_header(rest->in_stdin ? PHASE_STDIN : PHASE_PARAMS, rest->id, rest->header,
+                                rest->header_len))
+            return FCGI_REST_BAD;
+        if (rest->header_len == HEADER_BYTES)
+            rest_begin_record(rest);
+    }
+}
+
 static void write_header(unsigned char *out, int type, uint16_t id, size_t content_len,
                          size_t padding)
 {
@@ -297,6 +356,11 @@ static void write_header(unsigned char *out, int type, uint16_t id, size_t conte
     };
 
     memcpy(out, header, HEADER_BYTES);
+}
+
+void fcgi_stdin_end(uint16_t id, unsigned char out[FCGI_STDIN_END_BYTES])
+{
+    write_header(out, TYPE_STDIN, id, 0, 0);
 }
 
 static size_t padding_of(uint64_t content_len)

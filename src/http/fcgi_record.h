@@ -28,9 +28,12 @@ enum fcgi_state {
 
 struct fcgi_verdict {
     enum fcgi_state state;
-    size_t length; /* WHOLE, MANAGEMENT, ABORT: bytes it takes up, padding included; else 0 */
-    uint16_t id;   /* 0 until a request begins, or is aborted */
-    bool keep;     /* the web server wants to keep the connection (FCGI_KEEP_CONN) */
+    /* WHOLE, MANAGEMENT, ABORT: bytes it takes up, padding included. PARAMS_TOO_LARGE: of
+       BEGIN_REQUEST alone; STDIN_TOO_LARGE: of BEGIN_REQUEST and the PARAMS, which are whole and
+       well-formed. Else 0. */
+    size_t length;
+    uint16_t id; /* 0 until a request begins, or is aborted */
+    bool keep;   /* the web server wants to keep the connection (FCGI_KEEP_CONN) */
 };
 
 const char *fcgi_state_name(enum fcgi_state state);
@@ -42,6 +45,37 @@ const char *fcgi_state_name(enum fcgi_state state);
    of are judged again from their start; the cost is that of reading the PARAMS twice. */
 void fcgi_check(const unsigned char *bytes, size_t len, const struct fcgi_limits *limits,
                 struct fcgi_verdict *verdict);
+
+/* The rest of a request that is too large, to be passed over without being kept: what comes behind
+   the `length` bytes of its verdict, up to the end of its STDIN. Bytes may come in pieces that end
+   anywhere. Plain: it needs no freeing. */
+enum fcgi_rest_state {
+    FCGI_REST_MORE,  /* all bytes were passed over, and it has not ended */
+    FCGI_REST_END,   /* the next request may follow */
+    FCGI_REST_ABORT, /* it has ended by ABORT_REQUEST */
+    FCGI_REST_BAD,   /* nothing that follows can mend it */
+};
+
+struct fcgi_rest {
+    uint16_t id;
+    bool in_stdin;               /* the PARAMS have ended */
+    enum fcgi_rest_state behind; /* what is to be said behind the present record */
+    size_t record_left;          /* its content and padding that are still to come */
+    unsigned char header[8];     /* of the next record, */
+    size_t header_len;           /* as far as it has come */
+};
+
+/* `verdict` is PARAMS_TOO_LARGE or STDIN_TOO_LARGE. */
+void fcgi_rest_begin(struct fcgi_rest *rest, const struct fcgi_verdict *verdict);
+
+/* *passed: how many of the bytes belong to the request; all of them for MORE. Not to be called
+   again once it has not been MORE. */
+enum fcgi_rest_state fcgi_rest_pass(struct fcgi_rest *rest, const unsigned char *bytes, size_t len,
+                                    size_t *passed);
+
+/* The empty STDIN record by which a request without a body ends. */
+enum { FCGI_STDIN_END_BYTES = 8 };
+void fcgi_stdin_end(uint16_t id, unsigned char out[FCGI_STDIN_END_BYTES]);
 
 enum { FCGI_MANAGEMENT_REPLY_BYTES = 128 };
 

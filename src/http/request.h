@@ -21,6 +21,7 @@ struct request {
     const char *if_none_match; /* NULL: absent */
     const char *remote_addr;
     const char **variables;        /* in the order of transport_options.variables; NULL: absent */
+    bool body_too_large;           /* over the transport's cap: only to be refused */
     int64_t received_us;           /* monotonic, when the last byte had come */
     struct connection *connection; /* the transport's own */
     void *owner;                   /* for whoever answers it; NULL at first */

@@ -44,10 +44,11 @@ enum {
 
 enum connection_state {
     CONNECTION_READING, /* no request is under way; some of one may have come */
+    CONNECTION_PASSING, /* the rest of a request that is too large is passed over */
     CONNECTION_WAITING, /* for the answer */
     CONNECTION_WRITING, /* the client is slow to take the answer */
-    CONNECTION_CLOSING, /* the rest of a refused request is thrown away, so that its sender
-                           reads the answer */
+    CONNECTION_CLOSING, /* answered before its request was whole: the rest is thrown away, so that
+                           its sender reads the answer */
 };
 
 struct connection {
@@ -62,8 +63,12 @@ struct connection {
     bool in_turn;         /* its request came in this turn and has not been answered yet */
     uint16_t id;          /* of the current request */
     struct request *request;
-    TALLOC_CTX *pool;        /* where `request` is; NULL: there is none */
-    struct buf input;        /* collected, not yet handled */
+    TALLOC_CTX *pool;              /* where `request` is; NULL: there is none */
+    struct buf input;              /* collected, not yet handled */
+    struct fcgi_verdict too_large; /* CONNECTION_PASSING: on the request, */
+    struct fcgi_rest rest;         /* what has not come of it, */
+    struct buf begun;              /* and what was before it */
+    bool cut_off;                  /* the rest has not come in time, and is not waited for */
     struct fcgi_frame frame; /* CONNECTION_WRITING: points into what `pending` holds or refers to */
     uint64_t written;
     TALLOC_CTX *pending;
@@ -236,12 +241,27 @@ static bool has_more(struct connection *connection)
     return connection->input.len > 0 || (collect(connection) && connection->input.len > 0);
 }
 
+/* To close while something comes that is not read would reset a TCP connection, and who has sent it
+   might lose the answer. */
+static void close_in_time(struct connection *connection)
+{
+    shutdown(connection->fd, SHUT_WR);
+    connection->state = CONNECTION_CLOSING;
+    buf_clear(&connection->input);
+    start_timer(connection);
+    watch(connection, EV_READ);
+}
+
 static void answer_taken(struct connection *connection)
 {
     struct transport *transport = connection->transport;
 
     TALLOC_FREE(connection->pending);
     stop_timer(connection);
+    if (connection->cut_off) {
+        close_in_time(connection);
+        return;
+    }
     if (!connection->keep || (transport->stopping && !has_more(connection))) {
         close_connection(connection);
         return;
@@ -327,36 +347,25 @@ static void write_more(struct connection *connection)
         answer_taken(connection);
 }
 
-/* A request too large to be parsed is answered all the same, and the rest of it ignored. */
+/* For a request that cannot be parsed. */
 static void refuse(struct connection *connection, const struct fcgi_verdict *verdict, int status,
                    const char *detail)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(connection->transport));
-    size_t body_len;
-    const char *body = problem_body(ctx, status, detail, &body_len);
-    const char *head = mem_check(talloc_asprintf(
+    struct answer_bytes bytes = {0};
+
+    bytes.body = problem_body(ctx, status, detail, &bytes.body_len);
+    bytes.head = mem_check(talloc_asprintf(
         ctx,
         "Status: %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
         "Cache-Control: no-store\r\n\r\n",
-        status, http_reason(status), body_len));
-
-    connection->frame = (struct fcgi_frame){.id = verdict->id,
-                                            .head = head,
-                                            .head_len = strlen(head),
-                                            .body = body,
-                                            .body_len = body_len};
-    connection->written = 0;
-    int sent = send_frame(connection);
+        status, http_reason(status), bytes.body_len));
+    bytes.head_len = strlen(bytes.head);
+    connection->id = verdict->id;
+    connection->keep = verdict->keep;
+    stop_timer(connection);
+    send_answer(connection, &bytes);
     talloc_free(ctx);
-    /* so short an answer to a client that has read nothing yet always fits */
-    if (sent != 1) {
-        close_connection(connection);
-        return;
-    }
-    connection->state = CONNECTION_CLOSING;
-    buf_clear(&connection->input);
-    start_timer(connection);
-    watch(connection, EV_READ);
 }
 
 static void hand_over(struct connection *connection, struct request *request,
@@ -412,7 +421,9 @@ static void read_from_socket(struct connection *connection, const struct fcgi_ve
     hand_over(connection, request, verdict);
 }
 
-static void read_from_memory(struct connection *connection, const struct fcgi_verdict *verdict)
+/* NULL: libfcgi has refused. */
+static struct request *parse_in_memory(struct connection *connection, const struct buf *bytes,
+                                       size_t len)
 {
     const struct transport *transport = connection->transport;
     struct request *request = NULL;
@@ -420,18 +431,49 @@ static void read_from_memory(struct connection *connection, const struct fcgi_ve
     int fd = memfd_create("leeway-request", MFD_CLOEXEC);
 
     connection->pool = pools_take(transport->pools);
-    if (fd != -1 &&
-        write(fd, connection->input.data, verdict->length) == (ssize_t)verdict->length &&
-        lseek(fd, 0, SEEK_SET) == 0)
+    if (fd != -1 && write(fd, bytes->data, len) == (ssize_t)len && lseek(fd, 0, SEEK_SET) == 0)
         request = parser_read(transport->parser, connection->pool, fd, &closed);
     if (fd != -1 && !closed)
         close(fd);
+    return request;
+}
+
+static void read_from_memory(struct connection *connection, const struct fcgi_verdict *verdict)
+{
+    struct request *request = parse_in_memory(connection, &connection->input, verdict->length);
+
     if (request == NULL) {
         close_connection(connection);
         return;
     }
     buf_consume(&connection->input, verdict->length);
     hand_over(connection, request, verdict);
+}
+
+/* A request whose body alone is too large is handed over without it: what it deserves depends on
+   its method. */
+static void read_without_body(struct connection *connection)
+{
+    unsigned char end[FCGI_STDIN_END_BYTES];
+
+    fcgi_stdin_end(connection->too_large.id, end);
+    buf_append(&connection->begun, end, sizeof end);
+    struct request *request =
+        parse_in_memory(connection, &connection->begun, connection->begun.len);
+    if (request == NULL) {
+        close_connection(connection);
+        return;
+    }
+    request->body_too_large = true;
+    hand_over(connection, request, &connection->too_large);
+}
+
+static void answer_too_large(struct connection *connection)
+{
+    if (connection->too_large.state == FCGI_CHECK_STDIN_TOO_LARGE)
+        read_without_body(connection);
+    else
+        refuse(connection, &connection->too_large, 431, "The request's header is over 64 KiB.");
 }
 
 /* FCGI_GET_VALUES and its like are answered at once; the reply is a few bytes. */
@@ -452,6 +494,41 @@ static void await_more(struct connection *connection)
 {
     watch(connection, EV_READ);
     start_timer(connection);
+}
+
+/* It is answered behind its end, like any other, so that no web server has to hear of an answer
+   while it sends, and the next request begins where this one has ended. */
+static void pass_rest(struct connection *connection)
+{
+    size_t passed;
+    enum fcgi_rest_state state =
+        fcgi_rest_pass(&connection->rest, (const unsigned char *)connection->input.data,
+                       connection->input.len, &passed);
+
+    buf_consume(&connection->input, passed);
+    switch (state) {
+    case FCGI_REST_MORE:
+        await_more(connection);
+        break;
+    case FCGI_REST_END:
+        answer_too_large(connection);
+        break;
+    case FCGI_REST_ABORT:
+    case FCGI_REST_BAD:
+        close_connection(connection);
+        break;
+    }
+}
+
+static void begin_passing(struct connection *connection, const struct fcgi_verdict *verdict)
+{
+    connection->state = CONNECTION_PASSING;
+    connection->too_large = *verdict;
+    fcgi_rest_begin(&connection->rest, verdict);
+    buf_clear(&connection->begun);
+    buf_append(&connection->begun, connection->input.data, verdict->length);
+    buf_consume(&connection->input, verdict->length);
+    pass_rest(connection);
 }
 
 static void handle_input(struct connection *connection)
@@ -478,10 +555,8 @@ static void handle_input(struct connection *connection)
         answer_management(connection, &verdict);
         break;
     case FCGI_CHECK_PARAMS_TOO_LARGE:
-        refuse(connection, &verdict, 431, "The request's header is over 64 KiB.");
-        break;
     case FCGI_CHECK_STDIN_TOO_LARGE:
-        refuse(connection, &verdict, 413, "No request body over 64 KiB is read.");
+        begin_passing(connection, &verdict);
         break;
     case FCGI_CHECK_ABORT:
     case FCGI_CHECK_BAD:
@@ -559,6 +634,12 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
         else
             close_connection(connection);
         break;
+    case CONNECTION_PASSING:
+        if (collect(connection))
+            pass_rest(connection);
+        else
+            close_connection(connection);
+        break;
     case CONNECTION_WAITING:
         listen_while_waiting(connection);
         break;
@@ -571,11 +652,24 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
     }
 }
 
+/* Who is still sending what will be refused hears of it now. */
+static void cut_off_rest(struct connection *connection)
+{
+    connection->cut_off = true;
+    connection->too_large.keep = false;
+    answer_too_large(connection);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
+    struct connection *connection = timer->data;
+
     (void)loop;
     (void)events;
-    close_connection(timer->data);
+    if (connection->state == CONNECTION_PASSING)
+        cut_off_rest(connection);
+    else
+        close_connection(connection);
 }
 
 static struct connection *new_connection(struct transport *transport, int fd)
@@ -585,6 +679,7 @@ static struct connection *new_connection(struct transport *transport, int fd)
     connection->transport = transport;
     connection->fd = fd;
     buf_init(&connection->input, connection, 0);
+    buf_init(&connection->begun, connection, 0);
     ev_init(&connection->io, on_io);
     ev_init(&connection->timer, on_timer);
     connection->io.data = connection->timer.data = connection;

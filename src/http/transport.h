@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* FastCGI (specification 1.0) on an event loop: accepts by itself, waits until a request is
    wholly there and well-formed, has libfcgi parse it, and writes the answer in one
-   gathered write. No client, silent, slow or hostile, holds up another. */
+   gathered write. No client, silent, slow or hostile, holds up another.
+
+   What is too large of a request is passed over, not kept, and then the request is answered; a
+   kept connection goes on behind it. A connection whose request has not wholly come within
+   client_timeout is closed; if the request is known to be too large it is answered first, and what
+   still comes is thrown away for as long again at most, so that the answer is read. */
 #ifndef LEEWAY_HTTP_TRANSPORT_H
 #define LEEWAY_HTTP_TRANSPORT_H
 
@@ -14,8 +19,8 @@
 #include "http/request.h"
 
 enum {
-    TRANSPORT_MAX_PARAMS_BYTES = 64 * 1024,
-    TRANSPORT_MAX_STDIN_BYTES = 64 * 1024, /* drained and ignored */
+    TRANSPORT_MAX_PARAMS_BYTES = 64 * 1024, /* above: 431 */
+    TRANSPORT_MAX_STDIN_BYTES = 64 * 1024,  /* drained and ignored; above: body_too_large */
 };
 
 struct transport_options {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A connection's bytes, one request behind the other: a verdict must be that on any longer run
-   of them, and MORE before; a whole request must be one to a simpler reader too; the reply to
+   of them, and MORE before; a whole request must be one to a simpler reader too; the rest of one
+   that is too large must end where it would without limits, in pieces of any size; the reply to
    a management record must be well formed. An input that begins with anything but the
    protocol's version chooses a response instead: it must come out the same in pieces of any
    size, and be the content again. */
@@ -100,6 +101,48 @@ static void check_unlimited(const uint8_t *data, size_t size, const struct fcgi_
          verdict->state == FCGI_CHECK_STDIN_TOO_LARGE || same_verdict(verdict, &unlimited));
 }
 
+/* Returns where the rest has ended, or the next record stops making sense. */
+static size_t pass_rest(const uint8_t *data, size_t size, size_t step,
+                        const struct fcgi_verdict *verdict, enum fcgi_rest_state *state)
+{
+    struct fcgi_rest rest;
+    size_t at = verdict->length, passed;
+
+    fcgi_rest_begin(&rest, verdict);
+    do {
+        size_t len = size - at < step ? size - at : step;
+        *state = fcgi_rest_pass(&rest, data + at, len, &passed);
+        must(passed <= len && (*state != FCGI_REST_MORE || passed == len));
+        at += passed;
+    } while (*state == FCGI_REST_MORE && at < size);
+    return at;
+}
+
+/* Returns where the next request can begin; 0: none can. */
+static size_t check_rest(const uint8_t *data, size_t size, const struct fcgi_verdict *verdict)
+{
+    static const struct fcgi_limits none = {UINT64_MAX, UINT64_MAX};
+    static const enum fcgi_state same[] = {
+        [FCGI_REST_MORE] = FCGI_CHECK_MORE,
+        [FCGI_REST_END] = FCGI_CHECK_WHOLE,
+        [FCGI_REST_ABORT] = FCGI_CHECK_ABORT,
+        [FCGI_REST_BAD] = FCGI_CHECK_BAD,
+    };
+    enum fcgi_rest_state state, piecewise;
+    struct fcgi_verdict unlimited;
+    size_t at = pass_rest(data, size, size, verdict, &state);
+
+    must(pass_rest(data, size, data[size - 1] % 16 + 1, verdict, &piecewise) == at);
+    must(piecewise == state);
+    fcgi_check(data, size, &none, &unlimited);
+    /* the pairs of what is passed over are not looked at */
+    if (unlimited.state == FCGI_CHECK_BAD && verdict->state == FCGI_CHECK_PARAMS_TOO_LARGE)
+        return 0;
+    must(unlimited.state == same[state]);
+    must(unlimited.length == (state == FCGI_REST_END || state == FCGI_REST_ABORT ? at : 0));
+    return state == FCGI_REST_END ? at : 0;
+}
+
 /* Bytes that arrive one by one, and faster behind a verdict. Returns how many of them are behind a
    verdict that another request or record can follow; 0: none can. */
 static size_t check_arrival(const uint8_t *data, size_t size)
@@ -115,6 +158,8 @@ static size_t check_arrival(const uint8_t *data, size_t size)
         step = last.state == FCGI_CHECK_MORE && len < size ? 1 : (size - len + 3) / 4;
     }
     check_unlimited(data, size, &last);
+    if (last.state == FCGI_CHECK_PARAMS_TOO_LARGE || last.state == FCGI_CHECK_STDIN_TOO_LARGE)
+        return check_rest(data, size, &last);
     if (last.state == FCGI_CHECK_WHOLE)
         check_whole(data, &last);
     else if (last.state == FCGI_CHECK_MANAGEMENT)

@@ -313,9 +313,120 @@ static void test_limits(void **state)
             check(verdict.state == cases[i].state, "case %zu: %s after %zu", i,
                   fcgi_state_name(verdict.state), len);
             check(verdict.id == 1 && verdict.keep, "case %zu", i);
+            if (verdict.state != FCGI_CHECK_WHOLE)
+                check(verdict.length == (verdict.state == FCGI_CHECK_PARAMS_TOO_LARGE
+                                             ? 16
+                                             : 16 + 16 + 19 + 8 + 255),
+                      "case %zu: %zu", i, verdict.length);
         }
     }
     talloc_free(ctx);
+}
+
+struct rest_case {
+    const char *what;
+    enum fcgi_rest_state state;
+    size_t known_at; /* how many bytes it takes to tell; 0: all of them */
+    bool in_stdin;   /* where it begins */
+    struct record records[MAX_RECORDS];
+};
+
+static const struct rest_case rests[] = {
+    {"a body", FCGI_REST_END, 0, true, {STDIN("body"), STDIN("more"), NO_MORE_STDIN}},
+    {"nothing but the end", FCGI_REST_END, 0, true, {NO_MORE_STDIN}},
+    {"parameters",
+     FCGI_REST_END,
+     0,
+     false,
+     {PARAMS("whatever"), PARAMS("\xff"), NO_MORE_PARAMS, NO_MORE_STDIN}},
+    {"parameters and a body",
+     FCGI_REST_END,
+     0,
+     false,
+     {PARAMS("whatever"), NO_MORE_PARAMS, STDIN("body"), NO_MORE_STDIN}},
+    {"padding everywhere",
+     FCGI_REST_END,
+     0,
+     false,
+     {{4, 1, BYTES("p"), 255, 0},
+      {4, 1, BYTES(""), 8, 0},
+      {5, 1, BYTES("b"), 1, 0},
+      {5, 1, BYTES(""), 3, 0}}},
+    {"records within a body",
+     FCGI_REST_END,
+     0,
+     true,
+     {STDIN("\x01\x05\0\x01\0\0\0\0\x01\x01\0\x01\0\x08\0\0"), NO_MORE_STDIN}},
+    {"aborted in its parameters", FCGI_REST_ABORT, 0, false, {PARAMS("x"), ABORT}},
+    {"aborted in its body", FCGI_REST_ABORT, 0, true, {STDIN("x"), {2, 1, BYTES(""), 7, 0}}},
+    {"the next request too early", FCGI_REST_BAD, 10 + 2, true, {STDIN("xy"), BEGIN}},
+    {"a body too early", FCGI_REST_BAD, 9 + 2, false, {PARAMS("x"), STDIN("x")}},
+    {"parameters too late", FCGI_REST_BAD, 2, true, {PARAMS("x")}},
+    {"another request's", FCGI_REST_BAD, 9 + 4, true, {STDIN("x"), {5, 2, BYTES("x"), 0, 0}}},
+    {"management", FCGI_REST_BAD, 2, true, {{9, 0, BYTES(""), 0, 0}}},
+    {"another version", FCGI_REST_BAD, 1, true, {{5, 1, BYTES(""), 0, 2}}},
+    {"an abort with content", FCGI_REST_BAD, 6, true, {{2, 1, BYTES("x"), 0, 0}}},
+};
+
+/* In pieces of `size` bytes. *passed: of all of them together. */
+static enum fcgi_rest_state pass_in_pieces(bool in_stdin, const char *bytes, size_t len,
+                                           size_t size, size_t *passed)
+{
+    const struct fcgi_verdict verdict = {
+        .state = in_stdin ? FCGI_CHECK_STDIN_TOO_LARGE : FCGI_CHECK_PARAMS_TOO_LARGE,
+        .id = 1,
+    };
+    enum fcgi_rest_state state = FCGI_REST_MORE;
+    struct fcgi_rest rest;
+
+    fcgi_rest_begin(&rest, &verdict);
+    for (*passed = 0; state == FCGI_REST_MORE && *passed < len;) {
+        size_t piece = len - *passed < size ? len - *passed : size, some;
+        unsigned char *copy = mem_check(talloc_memdup(NULL, bytes + *passed, piece));
+        state = fcgi_rest_pass(&rest, copy, piece, &some);
+        check(some <= piece && (state != FCGI_REST_MORE || some == piece), "%zu of %zu", some,
+              piece);
+        *passed += some;
+        talloc_free(copy);
+    }
+    return state;
+}
+
+/* Up to the byte that tells, MORE; and what follows is left for the next request. */
+static void test_rests_at_every_length(void **state)
+{
+    static const char behind[] = "\x01\x01\0\1\0\x08\0\0\0\1\0\0\0\0\0\0garbage";
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rests); i++) {
+        const struct rest_case *c = &rests[i];
+        TALLOC_CTX *ctx = talloc_new(NULL);
+        struct buf bytes;
+        size_t passed;
+        buf_init(&bytes, ctx, 0);
+        put_records(&bytes, c->records);
+        size_t known_at = c->known_at > 0 ? c->known_at : bytes.len;
+        buf_append(&bytes, behind, sizeof behind);
+        for (size_t len = 0; len <= bytes.len; len++) {
+            for (size_t size = 1; size <= len; size++) {
+                enum fcgi_rest_state seen =
+                    pass_in_pieces(c->in_stdin, bytes.data, len, size, &passed);
+                check(seen == (len < known_at ? FCGI_REST_MORE : c->state),
+                      "%s: %d after %zu bytes by %zu", c->what, seen, len, size);
+                check(passed == (len < known_at ? len : known_at), "%s: %zu", c->what, passed);
+            }
+        }
+        talloc_free(ctx);
+    }
+}
+
+static void test_the_end_of_a_body_that_is_left_out(void **state)
+{
+    unsigned char end[FCGI_STDIN_END_BYTES];
+
+    (void)state;
+    fcgi_stdin_end(258, end);
+    assert_memory_equal(end, "\x01\x05\x01\x02\0\0\0\0", sizeof end);
 }
 
 /* Three thousand parameters over many records, and one of 64 KiB. */
@@ -603,6 +714,8 @@ int main(void)
         cmocka_unit_test(test_requests_at_every_length),
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_rests_at_every_length),
+        cmocka_unit_test(test_the_end_of_a_body_that_is_left_out),
         cmocka_unit_test(test_large_requests),
         cmocka_unit_test(test_management_replies),
         cmocka_unit_test(test_frames),
