@@ -4,6 +4,7 @@
 
 #include "app/program.h"
 #include "app/refresh.h"
+#include "base/descriptors.h"
 
 static int64_t configured_refreshers(const struct settings *settings)
 {
@@ -26,6 +27,7 @@ int main(int argc, char **argv)
         .run = run,
     };
 
+    descriptors_fill();
     program_parse_options(&program, argc, argv);
     program_load_or_exit(&program);
     int status = program_supervise(&program);

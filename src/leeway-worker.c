@@ -10,6 +10,7 @@
 
 #include "app/program.h"
 #include "app/worker.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "prefork/listener.h"
@@ -85,6 +86,7 @@ int main(int argc, char **argv)
     char error[256];
     int status;
 
+    descriptors_fill();
     program_parse_options(&program, argc, argv);
     if (getenv(ANEW) != NULL)
         program_load_or_wait(&program);

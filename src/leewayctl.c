@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/descriptors.h"
 #include "base/mem.h"
 #include "ctl/ctl.h"
 
@@ -78,6 +79,8 @@ static bool load(TALLOC_CTX *ctx, struct ctl *ctl)
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
+
+    descriptors_fill();
     int at = read_options(&ctl, argc, argv);
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     const struct ctl_command *command = at < argc ? find_command(argv[at]) : NULL;

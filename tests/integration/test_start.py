@@ -174,6 +174,56 @@ def test_without_a_socket(stack):
     assert run.returncode == 1 and "-s unix:PATH" in run.stderr
 
 
+def without(closed, argv):
+    """A command line that runs `argv` without these descriptors."""
+    gone = " ".join(f"{fd}>&-" for fd in closed)
+    return ["/bin/sh", "-c", f'exec "$@" {gone}', "sh", *argv]
+
+
+def leads_to(pid, fd):
+    return os.readlink(f"/proc/{pid}/fd/{fd}")
+
+
+CLOSED = [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_missing_descriptors_lead_nowhere(stack, closed):
+    """Redis, which is not there, would be complained of into whatever had become descriptor 2."""
+    stack.configure(ROUTES, workers=1)
+    stack.redis.stop()
+    worker = stack.start_process("worker", without(closed, stack.worker_command()))
+    refresher = stack.start_process(
+        "refresher", without(closed, [program("leeway-refresher"), "-c", stack.config]))
+    for process in (worker, refresher):
+        wait_until(lambda: process.has_children(1), "the child is there")
+        for pid in [process.pid, *process.children()]:
+            assert {leads_to(pid, fd) for fd in closed} == {"/dev/null"}
+    assert stack.ask("/hello")[::2] == (200, b'"hello"')
+    for name in os.listdir(stack.path("run")):
+        with open(stack.path("run/" + name), "rb") as file:
+            assert b"msg=" not in file.read(), name
+
+
+def test_no_descriptor_0_to_listen_on(stack):
+    stack.configure(ROUTES)
+    run = subprocess.run(without([0], [program("leeway-worker"), "-c", stack.config]), text=True,
+                         timeout=30, capture_output=True, check=False)
+    assert run.returncode == 1 and "-s unix:PATH" in run.stderr
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_leewayctl_without_descriptors(stack, closed):
+    """Without its standard output it says so, if it can."""
+    stack.configure(ROUTES)
+    os.mkdir(stack.path("run"))
+    run = subprocess.run(without(closed, [program("leewayctl"), "-c", stack.config, "metrics"]),
+                         text=True, timeout=30, capture_output=True, check=False)
+    assert run.returncode == (3 if 1 in closed else 0)
+    assert ("standard output" in run.stderr) == (1 in closed and 2 not in closed)
+    assert ("leeway_build_info{" in run.stdout) == (1 not in closed)
+
+
 def test_the_socket_file_s_mode_and_end(stack):
     stack.configure(ROUTES, settings="socket_mode = 0600")
     worker = stack.start_worker()
