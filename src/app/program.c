@@ -205,6 +205,9 @@ void program_log_start(const struct program *program, int64_t children)
               log_text("version", PACKAGE_VERSION), log_text("file", program->file),
               log_number("routes", (int64_t)program->app->config->n_routes),
               log_number("children", children));
+    if (geteuid() == 0)
+        log_event(LOG_LEVEL_WARN, "running as root, which nothing here needs",
+                  log_text("advice", "run it as a user of its own"));
 }
 
 int program_supervise(struct program *program)

@@ -45,7 +45,8 @@ void program_load_or_exit(struct program *program);
    status 0; they are blocked afterwards. */
 void program_load_or_wait(struct program *program);
 
-/* Says in the log that the program has started, with so many children. */
+/* Says in the log that the program has started, with so many children, and warns if it runs as
+   root. */
 void program_log_start(const struct program *program, int64_t children);
 
 /* Runs children under a supervisor until told to stop; the exit status. */

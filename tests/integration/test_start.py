@@ -272,3 +272,20 @@ def test_a_log_line_is_level_and_pairs(stack):
     worker = stack.start_worker()
     first = worker.log_text().splitlines()[0]
     assert first.startswith("info ") and " msg=started " in first
+
+
+def test_running_as_root_is_warned_of_once(stack):
+    """And only then."""
+    wanted = 1 if os.geteuid() == 0 else 0
+    stack.configure(ROUTES, workers=2)
+    worker, refresher = stack.start_worker(), stack.start_refresher()
+    for process in (worker, refresher):
+        lines = [line for line in process.log_text().splitlines() if "root" in line]
+        assert len(lines) == wanted and all(line.startswith("warn ") for line in lines)
+    alone = stack.start_process("alone", [program("leeway-worker"), "-c", stack.config, "-n", "0",
+                                          "-s", "unix:" + stack.path("alone.sock")])
+    wait_until(lambda: alone.log_text().count("root") == wanted, "it is said without a parent too")
+    for name, *options in (("leeway-worker", "-t"), ("leeway-refresher", "-t"),
+                           ("leewayctl", "metrics")):
+        run = stack.run(name, "-c", stack.config, *options)
+        assert run.returncode == 0 and "root" not in run.stderr
