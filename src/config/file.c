@@ -48,6 +48,17 @@ static char *read_bytes(TALLOC_CTX *ctx, int fd, size_t size, size_t *len, const
     return bytes;
 }
 
+/* Editors on Windows begin a file with it, and no parser of ours knows it. */
+static void drop_byte_order_mark(char *bytes, size_t *len)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+
+    if (strncmp(bytes, mark, sizeof mark - 1) != 0)
+        return;
+    *len -= sizeof mark - 1;
+    memmove(bytes, bytes + sizeof mark - 1, *len + 1);
+}
+
 static char *read_file(TALLOC_CTX *ctx, const char *path, size_t max, size_t *len,
                        struct stat *status, const char **problem)
 {
@@ -61,6 +72,8 @@ static char *read_file(TALLOC_CTX *ctx, const char *path, size_t max, size_t *le
     *problem = refuse_kind(ctx, fd, max, status);
     if (*problem == NULL)
         bytes = read_bytes(ctx, fd, (size_t)status->st_size, len, problem);
+    if (bytes != NULL)
+        drop_byte_order_mark(bytes, len);
     close(fd);
     return bytes;
 }

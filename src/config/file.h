@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <talloc.h>
 
-/* The file's bytes and a NUL, a child of `ctx`. NULL: *problem is the end of a
-   sentence that begins with the file's name; a child of `ctx` too. Only regular
-   files of at most `max` bytes are read. */
+/* The file's bytes, without a byte-order mark of UTF-8 in front, and a NUL; a child of `ctx`. NULL:
+   *problem is the end of a sentence that begins with the file's name; a child of `ctx` too. Only
+   regular files of at most `max` bytes are read. */
 char *config_file_read(TALLOC_CTX *ctx, const char *path, size_t max, size_t *len,
                        const char **problem) __attribute__((warn_unused_result));
 

@@ -289,3 +289,23 @@ def test_running_as_root_is_warned_of_once(stack):
                            ("leewayctl", "metrics")):
         run = stack.run(name, "-c", stack.config, *options)
         assert run.returncode == 0 and "root" not in run.stderr
+
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def test_a_byte_order_mark_is_skipped(stack):
+    """In the file itself, an included one and one of SQL; elsewhere it is text like any other."""
+    stack.configure('route "/sql" { sql_file = "query.sql"  shape = value }\n'
+                    'include("included.conf")\n')
+    for name, text in ((stack.config, None), ("included.conf", ROUTES),
+                       ("query.sql", "select '\ufeffx' as t")):
+        path = stack.path(name)
+        if text is None:
+            with open(path, encoding="utf-8") as file:
+                text = file.read().lstrip()
+        with open(path, "wb") as file:
+            file.write(BYTE_ORDER_MARK + text.encode())
+    stack.start_worker()
+    assert stack.ask("/hello")[::2] == (200, b'"hello"')
+    assert stack.ask("/sql")[::2] == (200, b'"%sx"' % BYTE_ORDER_MARK)
