@@ -64,6 +64,18 @@ static int serve_alone(struct program *program, int argc, char **argv)
     return end == WORKER_STOPPED ? 0 : 1;
 }
 
+static int open_listener(const struct program *program, char *error, size_t error_size)
+{
+    const struct settings *settings = &program->app->config->settings;
+    const struct listener_options options = {
+        .address = program->address,
+        .mode = (mode_t)settings->socket_mode,
+        .group = -1,
+    };
+
+    return listener_open(&options, error, error_size);
+}
+
 /* Nobody comes any more, so that the children can serve all who have; and a successor's socket
    of the same name is left alone. */
 static void unlink_socket(struct program *program)
@@ -93,8 +105,7 @@ int main(int argc, char **argv)
     else
         program_load_or_exit(&program);
     unsetenv(ANEW);
-    program.listen_fd = listener_open(
-        program.address, (mode_t)program.app->config->settings.socket_mode, error, sizeof error);
+    program.listen_fd = open_listener(&program, error, sizeof error);
     if (program.listen_fd == -1) {
         fprintf(stderr, "%s%s: %s\n", log_mark(LOG_LEVEL_ERROR), program.name, error);
         return 1;

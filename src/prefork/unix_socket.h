@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A listening Unix socket and its file. */
+#ifndef LEEWAY_PREFORK_UNIX_SOCKET_H
+#define LEEWAY_PREFORK_UNIX_SOCKET_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Listens at `path`, with that mode and, unless it is -1, that group, both before anybody can
+   connect. A socket that nobody listens on any more is replaced; one that somebody does, or of
+   which that cannot be told, is left alone, and so is what is no socket. Of several processes that
+   start at once one gets it. The descriptor is non-blocking and close-on-exec; or -1 and a
+   sentence in `error`. */
+int unix_socket_listen(const char *path, mode_t mode, int64_t group, char *error, size_t error_size)
+    __attribute__((warn_unused_result));
+
+/* Removes the file that this process made with unix_socket_listen; another one of the same name is
+   left alone. */
+void unix_socket_unlink(const char *path);
+
+#endif
