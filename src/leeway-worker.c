@@ -70,7 +70,7 @@ static int open_listener(const struct program *program, char *error, size_t erro
     const struct listener_options options = {
         .address = program->address,
         .mode = (mode_t)settings->socket_mode,
-        .group = -1,
+        .group = settings->socket_group,
     };
 
     return listener_open(&options, error, error_size);

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/un.h>
@@ -135,6 +136,24 @@ static int read_size(struct reading *r)
 static int read_mode(struct reading *r)
 {
     return read_number(r, parse_octal, "is not an octal mode like 0660");
+}
+
+/* A number need not belong to a group that has a name. */
+static int read_group(struct reading *r)
+{
+    int64_t *field = r->field;
+    const struct group *group;
+
+    *field = -1;
+    if (r->text[0] == '\0')
+        return 0;
+    if (parse_count(r->text, field))
+        return *field >= 0 && *field < UINT32_MAX ? 0 : refuse(r, "is not the number of a group");
+    group = getgrnam(r->text);
+    if (group == NULL)
+        return refuse(r, "is not the name of a group of this machine");
+    *field = group->gr_gid;
+    return 0;
 }
 
 static int read_share(struct reading *r)
@@ -392,6 +411,7 @@ static int read_value(struct reading *r)
         [KEY_ADDRESS] = read_address,     [KEY_MOUNT] = read_mount,
         [KEY_URL_PATH] = read_url_path,   [KEY_LIST] = read_list,
         [KEY_ADDRESSES] = read_addresses, [KEY_POOLER] = read_pooler,
+        [KEY_GROUP] = read_group,
     };
 
     return readers[r->key->type](r);

@@ -51,7 +51,8 @@ struct settings {
     int64_t max_waiting;
     int64_t client_timeout_ms;
     int64_t drain_timeout_ms;
-    int64_t socket_mode; /* permission bits */
+    int64_t socket_mode;  /* permission bits */
+    int64_t socket_group; /* a gid; -1: unchanged */
     enum log_target log;
     int64_t slow_query_ms;            /* 0: never logged */
     const char *metrics_path;         /* "": off */

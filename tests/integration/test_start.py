@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Command lines, configuration checks, and the ways in which a listening socket arrives."""
+import grp
 import os
 import signal
 import socket
@@ -230,6 +231,19 @@ def test_the_socket_file_s_mode_and_end(stack):
     assert stat.S_IMODE(os.stat(stack.socket).st_mode) == 0o600
     worker.stop()
     assert not os.path.exists(stack.socket)
+
+
+def test_the_socket_file_s_group(stack):
+    """By its name; what there is no group of is a mistake in the file."""
+    group = grp.getgrnam("daemon") if os.geteuid() == 0 else grp.getgrgid(os.getegid())
+    stack.configure(ROUTES, settings=f'socket_group = "{group.gr_name}"')
+    stack.start_worker()
+    assert os.stat(stack.socket).st_gid == group.gr_gid
+    assert stat.S_IMODE(os.stat(stack.socket).st_mode) == 0o660
+    stack.configure(ROUTES, settings='socket_group = "no-such-group"')
+    run = stack.run("leeway-worker", "-t", "-c", stack.config)
+    assert run.returncode == 1
+    assert "socket_group: \"no-such-group\" is not the name of a group" in run.stderr
 
 
 def test_a_stale_socket_file_is_replaced(stack):

@@ -219,6 +219,9 @@ static void test_broken_settings(void **state)
         {"postgres {\n statement_timeout = 9s\n}\ndrain_timeout = 8s\n", 4, "at least"},
         {"socket_mode = 0668\n", 1, "octal"},
         {"socket_mode = 1777\n", 1, "out of range"},
+        {"\nsocket_group = no-such-group\n", 2, "not the name of a group"},
+        {"socket_group = -1\n", 1, "not the number of a group"},
+        {"socket_group = 4294967295\n", 1, "not the number of a group"},
         {"log = file\n", 1, "syslog"},
         {"slow_query = often\n", 1, "duration"},
         {"metrics_path = metrics\n", 1, "begin with '/'"},
@@ -448,6 +451,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->client_timeout_ms, 10000);
     assert_int_equal(s->drain_timeout_ms, 10000);
     assert_int_equal(s->socket_mode, 0660);
+    assert_int_equal(s->socket_group, -1);
     assert_int_equal(s->log, LOG_TO_STDERR);
     assert_int_equal(s->slow_query_ms, 1000);
     assert_string_equal(s->metrics_path, "/metrics");
@@ -482,19 +486,19 @@ static void test_defaults(void **state)
 static void test_settings(void **state)
 {
     TALLOC_CTX *ctx = talloc_new(NULL);
-    const struct config *config = load_good(
-        ctx,
-        "# ${LEEWAY_TEST_ABSENT}\n"
-        "workers = 10 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
-        "runtime_dir = /run/x // no comment inside: \n"
-        "socket_mode = 666 log = syslog slow_query = 0s metrics_path = \"${LEEWAY_TEST_EMPTY}\"\n"
-        "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
-        "drain_timeout = 1h\r\n"
-        "redis { address = \"tcp:[::1]:6379\" }\n"
-        "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
-        "${LEEWAY_TEST_VALUE} }\n"
-        "postgres { statement_timeout = 1h prepared = ${LEEWAY_TEST_ABSENT:-no}\n"
-        "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
+    const struct config *config =
+        load_good(ctx, "# ${LEEWAY_TEST_ABSENT}\n"
+                       "workers = 10 refreshers = 3 mount = '/api/v1/' max_object=64kb\n"
+                       "runtime_dir = /run/x // no comment inside: \n"
+                       "socket_mode = 666 socket_group = 4294967294 log = syslog slow_query = 0s "
+                       "metrics_path = \"${LEEWAY_TEST_EMPTY}\"\n"
+                       "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
+                       "drain_timeout = 1h\r\n"
+                       "redis { address = \"tcp:[::1]:6379\" }\n"
+                       "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
+                       "${LEEWAY_TEST_VALUE} }\n"
+                       "postgres { statement_timeout = 1h prepared = ${LEEWAY_TEST_ABSENT:-no}\n"
+                       "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
     const struct settings *s = &config->settings;
 
     (void)state;
@@ -504,6 +508,7 @@ static void test_settings(void **state)
     assert_int_equal(s->max_object_bytes, 65536);
     assert_string_equal(s->runtime_dir, "/run/x");
     assert_int_equal(s->socket_mode, 0666);
+    assert_int_equal(s->socket_group, 4294967294);
     assert_int_equal(s->log, LOG_TO_SYSLOG);
     assert_int_equal(s->slow_query_ms, 0);
     assert_string_equal(s->metrics_path, "");
@@ -991,7 +996,7 @@ static char *read_source(TALLOC_CTX *ctx, const char *name)
 /* A default as the sample file writes it. */
 static char *sample_line(TALLOC_CTX *ctx, const struct config_key *key)
 {
-    bool quoted = key->type == KEY_LOG || key->type >= KEY_TEXT;
+    bool quoted = key->type == KEY_LOG || key->type == KEY_GROUP || key->type >= KEY_TEXT;
 
     if (config_key_is_list(key)) {
         char *list = talloc_asprintf(ctx, "#%s = {\"", key->name);
