@@ -34,6 +34,13 @@ static void look_at_redis(void *data, bool up)
         freeReplyObject(info);
 }
 
+void backend_tend(struct backend *backend)
+{
+    metrics_tend(backend->metrics);
+    if (backend->slots != NULL)
+        slots_tend(backend->slots);
+}
+
 /* A large response is there up to three times while it is read and taken apart. */
 enum { KEPT_OBJECTS = 4 };
 
@@ -42,7 +49,6 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
 {
     const struct settings *settings = &app->config->settings;
     struct backend *backend = mem_check(talloc_zero(ctx, struct backend));
-    struct slots *slots = NULL;
     char error[256] = "";
 
     backend->loop = loop;
@@ -50,9 +56,9 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     backend->metrics =
         metrics_open(backend, settings->runtime_dir, role, app->config, error, sizeof error);
     if (backend->metrics != NULL && role == METRICS_WORKER)
-        slots = slots_open(backend, settings->runtime_dir, (size_t)settings->postgres.slots, error,
-                           sizeof error);
-    if (backend->metrics == NULL || (role == METRICS_WORKER && slots == NULL)) {
+        backend->slots = slots_open(backend, settings->runtime_dir,
+                                    (size_t)settings->postgres.slots, error, sizeof error);
+    if (backend->metrics == NULL || (role == METRICS_WORKER && backend->slots == NULL)) {
         log_event(LOG_LEVEL_ERROR, "runtime_dir cannot be used", log_text("error", error));
         talloc_free(backend);
         return NULL;
@@ -66,6 +72,6 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     };
     backend->redis = redis_new(backend, loop, &options);
     redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);
-    backend->postgres = postgres_new(backend, loop, app->config, slots, NULL);
+    backend->postgres = postgres_new(backend, loop, app->config, backend->slots, NULL);
     return backend;
 }

@@ -16,6 +16,7 @@ struct backend {
     struct redis *redis; /* awaited in place */
     struct postgres *postgres;
     struct metrics *metrics;
+    struct slots *slots; /* NULL: a refresher, which needs none */
 };
 
 /* For deciding on a response: it is judged as of this much later, so that it keeps its budget
@@ -26,6 +27,10 @@ enum { BACKEND_WRITE_ALLOWANCE_US = 10 * 1000 };
 /* The latest that Redis's clock can show when a response decided on now is written, as far as
    something from `snapshot_us` is concerned. */
 int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us);
+
+/* To be called about once a second: what others have done to the files of runtime_dir is noticed
+   and mended. */
+void backend_tend(struct backend *backend);
 
 /* Opens metrics, slots (workers only) and the connections; Redis is waited for up to its
    connect_timeout, and may be away. `speaks` says whether this process is the one of its kind

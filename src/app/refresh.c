@@ -173,10 +173,11 @@ static void do_job(struct refresher *refresher, const char *bytes, size_t len)
 static void on_beat(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct refresher *refresher = timer->data;
-    const struct backend *backend = refresher->backend;
+    struct backend *backend = refresher->backend;
 
     (void)loop;
     (void)events;
+    backend_tend(backend);
     metrics_set_up(backend->metrics, redis_is_up(backend->redis),
                    postgres_is_up(backend->postgres));
     log_tell_suppressed(false);

@@ -4,17 +4,19 @@
 
 #include "metrics/metrics.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/runtime_dir.h"
 #include "metrics/buckets.h"
 #include "metrics/slot.h"
 
 struct metrics {
+    const char *directory;
     struct slot slot;
+    bool complained; /* that the slot is gone and there is no other */
+    size_t n_routes;
     struct series **by_route; /* by route index; NULL until first used */
 };
 
@@ -24,42 +26,49 @@ static int metrics_destroy(struct metrics *metrics)
     return 0;
 }
 
-static int make_directory(TALLOC_CTX *ctx, const char *path)
-{
-    char *parents = mem_check(talloc_strdup(ctx, path));
-
-    for (char *slash = strchr(parents + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        /* whether a parent that cannot be made was needed shows in the last step */
-        mkdir(parents, 0755);
-        *slash = '/';
-    }
-    talloc_free(parents);
-    return mkdir(path, 0750) == -1 && errno != EEXIST ? -1 : 0;
-}
-
 struct metrics *metrics_open(TALLOC_CTX *ctx, const char *runtime_dir, enum metrics_role role,
                              const struct config *config, char *error, size_t error_size)
 {
     struct metrics *metrics = mem_check(talloc_zero(ctx, struct metrics));
 
-    metrics->slot.fd = -1;
-    if (make_directory(metrics, runtime_dir) == -1) {
-        snprintf(error, error_size, "cannot make %s: %s", runtime_dir, strerror(errno));
-        talloc_free(metrics);
-        return NULL;
-    }
-    if (slot_claim(&metrics->slot, runtime_dir, error, error_size) == -1) {
+    metrics->directory = mem_check(talloc_strdup(metrics, runtime_dir));
+    if (runtime_dir_make(runtime_dir, error, error_size) == -1 ||
+        slot_claim(&metrics->slot, runtime_dir, error, error_size) == -1) {
         talloc_free(metrics);
         return NULL;
     }
     talloc_set_destructor(metrics, metrics_destroy);
+    metrics->n_routes = config->n_routes;
     metrics->by_route =
         mem_check(talloc_zero_array(metrics, struct series *, (unsigned)config->n_routes + 1));
     metrics->slot.memory->role = role;
     metrics->slot.memory->state = METRICS_STARTING;
     metrics_set_up(metrics, true, true);
     return metrics;
+}
+
+void metrics_tend(struct metrics *metrics)
+{
+    struct slot fresh;
+    char error[256];
+
+    if (!slot_is_gone(&metrics->slot, metrics->directory))
+        return;
+    if (runtime_dir_make(metrics->directory, error, sizeof error) == -1 ||
+        slot_claim(&fresh, metrics->directory, error, sizeof error) == -1) {
+        if (!metrics->complained)
+            log_event(LOG_LEVEL_ERROR, "the metrics are gone and cannot be made anew",
+                      log_text("error", error));
+        metrics->complained = true;
+        return;
+    }
+    slot_add(&fresh, &metrics->slot);
+    slot_close(&metrics->slot);
+    metrics->slot = fresh;
+    metrics->complained = false;
+    memset(metrics->by_route, 0, metrics->n_routes * sizeof *metrics->by_route);
+    log_event(LOG_LEVEL_WARN, "the metrics were removed and have been made anew",
+              log_text("directory", metrics->directory), log_number("slot", fresh.number));
 }
 
 void metrics_set_state(struct metrics *metrics, enum metrics_state state)

@@ -22,12 +22,16 @@ enum query_origin { QUERY_MISS, QUERY_REFRESH, QUERY_BYPASS }; /* origin= */
 enum refresh_result { REFRESH_STORED, REFRESH_FAILED, REFRESH_DROPPED };     /* result= */
 enum collapse_result { COLLAPSE_SERVED, COLLAPSE_FAILED, COLLAPSE_TIMEOUT }; /* result= */
 
-/* Claims a free slot in `runtime_dir` (made if it is missing) by a lock that the kernel
-   frees when the process ends, and counts on from what its last holder left. To be called in the
-   process that will count. NULL and a sentence in `error` on failure. */
+/* Claims a free slot in `runtime_dir` (made if it is missing, see base/runtime_dir.h) by a lock
+   that the kernel frees when the process ends, and counts on from what its last holder left. To be
+   called in the process that will count. NULL and a sentence in `error` on failure. */
 struct metrics *metrics_open(TALLOC_CTX *ctx, const char *runtime_dir, enum metrics_role role,
                              const struct config *config, char *error, size_t error_size)
     __attribute__((warn_unused_result));
+
+/* To be called about once a second: if the slot's file was removed or replaced, claims another one
+   and goes on there with all that this process has counted. */
+void metrics_tend(struct metrics *metrics);
 
 void metrics_set_state(struct metrics *metrics, enum metrics_state state);
 void metrics_set_up(struct metrics *metrics, bool redis_up, bool postgres_up);

@@ -4,9 +4,9 @@
 
 #include "metrics/slot.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +15,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/num.h"
+#include "base/runtime_dir.h"
+
+#define NAME_PREFIX "metrics."
+
+enum { NAME_BYTES = sizeof NAME_PREFIX + 11 };
 
 /* The size tells layouts apart that differ by a counter. */
 static void make_magic(char magic[16])
@@ -31,16 +37,17 @@ static bool is_ours(const struct slot_memory *memory)
     return memcmp(memory->magic, magic, sizeof magic) == 0 && memory->n_series <= SLOT_OTHER;
 }
 
-static int open_slot(const char *directory, int number, int flags)
+static void write_name(char name[NAME_BYTES], int number)
 {
-    char path[PATH_MAX];
-    int len = snprintf(path, sizeof path, "%s/metrics.%d", directory, number);
+    snprintf(name, NAME_BYTES, NAME_PREFIX "%d", number);
+}
 
-    if (len < 0 || (size_t)len >= sizeof path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    return open(path, flags | O_CLOEXEC, 0640);
+static int open_slot(const char *directory, int number, int flags, char *error, size_t error_size)
+{
+    char name[NAME_BYTES];
+
+    write_name(name, number);
+    return runtime_file_open(directory, name, flags, 0640, error, error_size);
 }
 
 static bool lock(int fd)
@@ -98,36 +105,114 @@ static int map_ours(struct slot *slot)
     return 0;
 }
 
+/* 1: it is ours, 0: it is another's, -1. */
+static int claim(struct slot *slot, const char *directory, int number, char *error,
+                 size_t error_size)
+{
+    *slot = (struct slot){
+        .fd = open_slot(directory, number, O_RDWR | O_CREAT, error, error_size),
+        .number = number,
+    };
+    /* a process of another user, with which the directory is shared, has made it for itself */
+    if (slot->fd == -1)
+        return errno == EACCES ? 0 : -1;
+    bool locked = lock(slot->fd);
+    if (locked && map_ours(slot) == 0)
+        return 1;
+    snprintf(error, error_size, "no slot for metrics in %s: %s", directory,
+             strerror(locked ? errno : EBUSY));
+    slot_close(slot);
+    return locked ? -1 : 0;
+}
+
 int slot_claim(struct slot *slot, const char *directory, char *error, size_t error_size)
 {
-    *slot = (struct slot){.fd = -1};
-    for (int i = 0; i < SLOT_MAX; i++) {
-        slot->fd = open_slot(directory, i, O_RDWR | O_CREAT);
-        if (slot->fd == -1)
-            break;
-        if (lock(slot->fd)) {
-            if (map_ours(slot) == 0)
-                return 0;
-            break;
-        }
-        close(slot->fd);
-        slot->fd = -1;
-        errno = EBUSY;
-    }
-    snprintf(error, error_size, "no slot for metrics in %s: %s", directory, strerror(errno));
-    if (slot->fd != -1)
-        close(slot->fd);
-    slot->fd = -1;
-    return -1;
+    int claimed = 0;
+
+    for (int i = 0; i < SLOT_MAX && claimed == 0; i++)
+        claimed = claim(slot, directory, i, error, error_size);
+    return claimed == 1 ? 0 : -1;
+}
+
+bool slot_is_gone(const struct slot *slot, const char *directory)
+{
+    char name[NAME_BYTES];
+
+    write_name(name, slot->number);
+    return runtime_file_is_gone(slot->fd, directory, name);
+}
+
+static struct series *slot_other(struct slot *slot)
+{
+    struct series *other = &slot->memory->series[SLOT_OTHER];
+
+    snprintf(other->pattern, sizeof other->pattern, "(other)");
+    return other;
+}
+
+/* Of one series: its counters and buckets, which are all that is behind its pattern. */
+static void add_cells(struct series *to, const struct series *from)
+{
+    enum { CELLS = (sizeof *to - offsetof(struct series, counters)) / sizeof(slot_cell) };
+    slot_cell *sums = (slot_cell *)((char *)to + offsetof(struct series, counters));
+    const slot_cell *more =
+        (const slot_cell *)((const char *)from + offsetof(struct series, counters));
+
+    for (size_t i = 0; i < CELLS; i++)
+        atomic_fetch_add_explicit(&sums[i], more[i], memory_order_relaxed);
+}
+
+void slot_add(struct slot *slot, const struct slot *other)
+{
+    const struct slot_memory *memory = other->memory;
+
+    slot->memory->role = memory->role;
+    slot->memory->state = memory->state;
+    slot->memory->redis_up = memory->redis_up;
+    slot->memory->postgres_up = memory->postgres_up;
+    for (uint32_t i = 0; i < memory->n_series; i++)
+        add_cells(slot_series(slot, memory->series[i].pattern), &memory->series[i]);
+    if (memory->series[SLOT_OTHER].pattern[0] != '\0')
+        add_cells(slot_other(slot), &memory->series[SLOT_OTHER]);
+}
+
+/* -1: it is not the name of a slot. */
+static int64_t number_of(const char *name)
+{
+    const size_t prefix = strlen(NAME_PREFIX);
+    int64_t number;
+
+    if (strncmp(name, NAME_PREFIX, prefix) != 0 ||
+        !num_parse_i64(name + prefix, strlen(name + prefix), &number))
+        return -1;
+    return number < SLOT_MAX ? number : -1;
+}
+
+int slot_end(const char *directory)
+{
+    DIR *entries = opendir(directory);
+    const struct dirent *entry;
+    int end = 0;
+
+    while (entries != NULL && (entry = readdir(entries)) != NULL)
+        if (number_of(entry->d_name) >= end)
+            end = (int)number_of(entry->d_name) + 1;
+    if (entries != NULL)
+        closedir(entries);
+    return end;
 }
 
 int slot_read(struct slot *slot, const char *directory, int number)
 {
     struct stat found;
+    char ignored[256];
 
-    *slot = (struct slot){.fd = open_slot(directory, number, O_RDONLY)};
+    *slot = (struct slot){
+        .fd = open_slot(directory, number, O_RDONLY, ignored, sizeof ignored),
+        .number = number,
+    };
     if (slot->fd == -1)
-        return errno == ENOENT ? -1 : 0;
+        return 0;
     if (fstat(slot->fd, &found) == 0 && found.st_size >= (off_t)sizeof *slot->memory) {
         void *memory = mmap(NULL, sizeof *slot->memory, PROT_READ, MAP_SHARED, slot->fd, 0);
         slot->memory = memory != MAP_FAILED ? memory : NULL;
@@ -157,11 +242,8 @@ struct series *slot_series(struct slot *slot, const char *pattern)
     for (uint32_t i = 0; i < count; i++)
         if (strncmp(memory->series[i].pattern, pattern, SLOT_PATTERN_BYTES - 1) == 0)
             return &memory->series[i];
-    if (count >= SLOT_OTHER || reserve(slot->fd, place_of(count), sizeof(struct series)) == -1) {
-        struct series *other = &memory->series[SLOT_OTHER];
-        snprintf(other->pattern, sizeof other->pattern, "(other)");
-        return other;
-    }
+    if (count >= SLOT_OTHER || reserve(slot->fd, place_of(count), sizeof(struct series)) == -1)
+        return slot_other(slot);
     struct series *series = &memory->series[count];
     memset(series, 0, sizeof *series);
     snprintf(series->pattern, sizeof series->pattern, "%s", pattern);

@@ -58,6 +58,7 @@ struct slot_memory {
 struct slot {
     struct slot_memory *memory;
     int fd;
+    int number; /* of the file */
     bool alive; /* slot_read: somebody holds it */
 };
 
@@ -65,8 +66,16 @@ struct slot {
 int slot_claim(struct slot *slot, const char *directory, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
-/* Maps slot `number` to be read. 1, 0: there is none (or it is not of this version), -1: there
-   is no slot from this number on. */
+/* Whether its file was removed or replaced, so that nobody can read it. */
+bool slot_is_gone(const struct slot *slot, const char *directory);
+
+/* Adds all that another slot of ours has counted, and takes over what else it says. */
+void slot_add(struct slot *slot, const struct slot *other);
+
+/* One more than the highest number of a slot in the directory. */
+int slot_end(const char *directory) __attribute__((warn_unused_result));
+
+/* Maps slot `number` to be read. 1, or 0: there is none (or it is not of this version). */
 int slot_read(struct slot *slot, const char *directory, int number)
     __attribute__((warn_unused_result));
 

@@ -96,13 +96,12 @@ static void forget(void *total)
 struct totals *totals_read(TALLOC_CTX *ctx, const char *runtime_dir)
 {
     struct reading reading = {.totals = mem_check(talloc_zero(ctx, struct totals))};
+    int end = slot_end(runtime_dir);
     struct slot slot;
-    int found = 0;
 
     reading.totals->redis_up = reading.totals->postgres_up = true;
-    for (int i = 0; i < SLOT_MAX && found != -1; i++) {
-        found = slot_read(&slot, runtime_dir, i);
-        if (found != 1)
+    for (int i = 0; i < end; i++) {
+        if (slot_read(&slot, runtime_dir, i) == 0)
             continue;
         add_slot(&reading, &slot);
         slot_close(&slot);

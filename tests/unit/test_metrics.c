@@ -246,6 +246,85 @@ static void test_garbage(void **state)
     talloc_free(metrics);
 }
 
+static void remove_slot(const struct fixture *fixture, int number)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/metrics.%d", fixture->directory, number);
+    assert_int_equal(unlink(path), 0);
+}
+
+#define MISSES "leeway_database_queries_total{route=\"/b\",origin=\"miss\"} "
+
+/* Its holder goes on where it was, and others are seen behind the hole. */
+static void test_a_removed_slot(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = open_metrics(fixture);
+
+    for (int i = 0; i < 5; i++)
+        metrics_query(metrics, &routes[1], QUERY_MISS);
+    metrics_response(metrics, &routes[0], true, true, 99999999);
+    metrics_set_state(metrics, METRICS_SERVING);
+    count_and_die(fixture, 10);
+    remove_slot(fixture, 0);
+    assert_true(says(fixture, MISSES "10\n"));
+    metrics_tend(metrics);
+    assert_true(says(fixture, MISSES "15\n"));
+    assert_true(says(fixture, "stale=\"true\",le=\"+Inf\"} 1\n"));
+    assert_true(says(fixture, "leeway_workers{state=\"serving\"} 1\n"));
+    metrics_query(metrics, &routes[1], QUERY_MISS);
+    assert_true(says(fixture, MISSES "16\n"));
+    metrics_tend(metrics);
+    assert_true(says(fixture, MISSES "16\n"));
+}
+
+/* What its holder had counted comes on top of what the free slot it finds has. */
+static void test_a_removed_slot_when_another_is_free(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *first = open_metrics(fixture), *second = open_metrics(fixture);
+
+    metrics_query(first, &routes[1], QUERY_MISS);
+    metrics_query(second, &routes[1], QUERY_MISS);
+    talloc_free(first);
+    remove_slot(fixture, 1);
+    metrics_tend(second);
+    assert_true(says(fixture, MISSES "2\n"));
+    metrics_query(second, &routes[1], QUERY_MISS);
+    assert_true(says(fixture, MISSES "3\n"));
+}
+
+static void test_a_removed_directory(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *metrics = open_metrics(fixture);
+
+    metrics_query(metrics, &routes[1], QUERY_MISS);
+    remove_slot(fixture, 0);
+    assert_int_equal(rmdir(fixture->directory), 0);
+    assert_false(says(fixture, MISSES "1\n"));
+    metrics_tend(metrics);
+    assert_true(says(fixture, MISSES "1\n"));
+}
+
+static void test_a_link_in_a_slot_s_place(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[128], victim[128], error[256] = "";
+    struct stat found;
+
+    snprintf(path, sizeof path, "%s/metrics.0", fixture->directory);
+    snprintf(victim, sizeof victim, "%s/metrics.3", fixture->directory);
+    close(open(victim, O_CREAT | O_WRONLY, 0600));
+    assert_int_equal(symlink(victim, path), 0);
+    assert_null(
+        metrics_open(fixture, fixture->directory, METRICS_WORKER, &config, error, sizeof error));
+    check(strstr(error, path) != NULL && strstr(error, "link") != NULL, "%s", error);
+    assert_int_equal(stat(victim, &found), 0);
+    assert_int_equal(found.st_size, 0);
+}
+
 static void test_unusable_directory(void **state)
 {
     char error[256] = "";
@@ -265,6 +344,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_memory_is_taken_on_first_use, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_more_routes_than_there_is_room_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_removed_slot, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_removed_slot_when_another_is_free, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_removed_directory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_link_in_a_slot_s_place, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),
     };
 

@@ -90,6 +90,84 @@ static void test_freed_by_the_kernel(void **state)
     assert_int_not_equal(slots_take(fixture->slots), -1);
 }
 
+static void remove_file(const struct fixture *fixture)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/slots", fixture->directory);
+    assert_int_equal(unlink(path), 0);
+}
+
+static struct slots *open_another(struct fixture *fixture)
+{
+    char error[256];
+    struct slots *another = slots_open(fixture, fixture->directory, 2, error, sizeof error);
+
+    check(another != NULL, "%s", error);
+    return another;
+}
+
+/* What is held stays held, by whoever holds it, also for those who come later. */
+static void test_a_removed_file(void **state)
+{
+    struct fixture *fixture = *state;
+    struct slots *other = open_another(fixture);
+    int first = slots_take(fixture->slots);
+
+    assert_int_not_equal(slots_take(other), -1);
+    remove_file(fixture);
+    slots_tend(fixture->slots);
+    slots_tend(other);
+    struct slots *late = open_another(fixture);
+    assert_int_equal(slots_take(fixture->slots), -1);
+    assert_int_equal(slots_take(other), -1);
+    assert_int_equal(slots_take(late), -1);
+    slots_give_back(fixture->slots, first);
+    assert_int_equal(slots_take(late), first);
+    assert_int_equal(slots_take(fixture->slots), -1);
+}
+
+/* Whoever wants a slot sees it without being told to look. */
+static void test_a_removed_file_is_seen_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+
+    remove_file(fixture);
+    assert_int_not_equal(slots_take(fixture->slots), -1);
+    assert_int_not_equal(slots_take(fixture->slots), -1);
+    assert_int_equal(slots_take(open_another(fixture)), -1);
+}
+
+static void test_a_removed_directory(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_not_equal(slots_take(fixture->slots), -1);
+    remove_file(fixture);
+    assert_int_equal(rmdir(fixture->directory), 0);
+    slots_tend(fixture->slots);
+    struct slots *late = open_another(fixture);
+    assert_int_not_equal(slots_take(late), -1);
+    assert_int_equal(slots_take(late), -1);
+}
+
+/* A slot that somebody else has taken before it was noticed here is lost to neither. */
+static void test_a_slot_that_is_held_twice(void **state)
+{
+    struct fixture *fixture = *state;
+    int mine = slots_take(fixture->slots);
+
+    remove_file(fixture);
+    struct slots *late = open_another(fixture);
+    assert_int_equal(slots_take(late), mine);
+    slots_tend(fixture->slots);
+    slots_give_back(fixture->slots, mine);
+    int other = slots_take(fixture->slots);
+    assert_int_not_equal(other, -1);
+    assert_int_not_equal(other, mine);
+    assert_int_equal(slots_take(fixture->slots), -1);
+}
+
 static void test_unusable_directory(void **state)
 {
     char error[256] = "";
@@ -104,6 +182,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_within_a_process, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_freed_by_the_kernel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_removed_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_removed_file_is_seen_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_removed_directory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_slot_that_is_held_twice, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),
     };
 
