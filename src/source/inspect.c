@@ -18,6 +18,7 @@
 struct inspect {
     PGconn *conn;
     const struct postgres_settings *settings;
+    bool prepared; /* "leeway_check" is a statement */
 };
 
 static int inspect_destroy(struct inspect *inspect)
@@ -68,9 +69,13 @@ static int begin(struct inspect *inspect, char *error, size_t error_size)
     return res != NULL ? 0 : -1;
 }
 
+/* A prepared statement outlives a transaction that fails. */
 static void end(struct inspect *inspect)
 {
     PQclear(PQexec(inspect->conn, "ROLLBACK"));
+    if (inspect->prepared)
+        PQclear(PQexec(inspect->conn, "DEALLOCATE leeway_check"));
+    inspect->prepared = false;
 }
 
 struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings *settings,
@@ -110,7 +115,11 @@ int inspect_server(TALLOC_CTX *ctx, struct inspect *inspect, struct inspect_serv
 
     if (begin(inspect, error, error_size) == -1)
         return -1;
-    PGresult *res = ask(inspect, sql, NULL, error, error_size);
+    PGresult *res = ask(inspect, "SET LOCAL search_path TO pg_catalog", NULL, error, error_size);
+    if (res != NULL) {
+        PQclear(res);
+        res = ask(inspect, sql, NULL, error, error_size);
+    }
     end(inspect);
     if (res == NULL)
         return -1;
@@ -129,7 +138,8 @@ static const char *type_name(TALLOC_CTX *ctx, struct inspect *inspect, Oid type)
     char number[24], error[8];
 
     snprintf(number, sizeof number, "%u", type);
-    PGresult *res = ask(inspect, "SELECT format_type($1::oid, NULL)", number, error, sizeof error);
+    PGresult *res = ask(inspect, "SELECT pg_catalog.format_type($1::pg_catalog.oid, NULL)", number,
+                        error, sizeof error);
     const char *name = mem_check(talloc_strdup(ctx, res != NULL ? PQgetvalue(res, 0, 0) : number));
     PQclear(res);
     return name;
@@ -153,13 +163,13 @@ static void take_description(TALLOC_CTX *ctx, struct inspect *inspect, const PGr
         };
 }
 
-static int prepare(struct inspect *inspect, const struct route *route, const char *sql, char *error,
-                   size_t error_size)
+static int prepare(struct inspect *inspect, const struct route *route, const char *name,
+                   const char *sql, char *error, size_t error_size)
 {
     Oid types[CONFIG_MAX_PARAMS];
 
     plan_param_types(route, types);
-    PGresult *res = PQprepare(inspect->conn, "", sql, (int)route->n_params, types);
+    PGresult *res = PQprepare(inspect->conn, name, sql, (int)route->n_params, types);
     bool prepared = PQresultStatus(res) == PGRES_COMMAND_OK;
 
     if (!prepared)
@@ -192,17 +202,17 @@ static const char *forbidden_node(const char *plan)
 static int explain(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
                    const char *sql, char *error, size_t error_size)
 {
-    Oid types[CONFIG_MAX_PARAMS];
     char *execute = mem_check(talloc_strdup(ctx, "EXPLAIN (FORMAT JSON) EXECUTE leeway_check"));
 
     for (size_t i = 0; i < route->n_params; i++)
         execute = mem_check(talloc_strdup_append(execute, i == 0 ? "(NULL" : ", NULL"));
     if (route->n_params > 0)
         execute = mem_check(talloc_strdup_append(execute, ")"));
-    plan_param_types(route, types);
-    PGresult *res = PQprepare(inspect->conn, "leeway_check", sql, (int)route->n_params, types);
-    PQclear(res);
-    res = ask(inspect, "SET LOCAL plan_cache_mode = force_generic_plan", NULL, error, error_size);
+    if (prepare(inspect, route, "leeway_check", sql, error, error_size) == -1)
+        return -1;
+    inspect->prepared = true;
+    PGresult *res =
+        ask(inspect, "SET LOCAL plan_cache_mode = force_generic_plan", NULL, error, error_size);
     if (res != NULL) {
         PQclear(res);
         res = ask(inspect, execute, NULL, error, error_size);
@@ -213,7 +223,6 @@ static int explain(TALLOC_CTX *ctx, struct inspect *inspect, const struct route 
     if (problem != NULL)
         snprintf(error, error_size, "%s", problem);
     PQclear(res);
-    PQclear(PQexec(inspect->conn, "DEALLOCATE leeway_check"));
     return problem != NULL ? -1 : 0;
 }
 
@@ -223,13 +232,13 @@ static int inspect_within(TALLOC_CTX *ctx, struct inspect *inspect, const struct
     struct plan *plan = NULL;
     int result = -1;
 
-    if (prepare(inspect, route, route->sql, error, error_size) == -1)
+    if (prepare(inspect, route, "", route->sql, error, error_size) == -1)
         return -1;
     PGresult *described = PQdescribePrepared(inspect->conn, "");
     if (PQresultStatus(described) != PGRES_COMMAND_OK)
         complain(error, error_size, PQerrorMessage(inspect->conn));
     else if ((plan = plan_make(route, described, error, error_size)) != NULL)
-        result = prepare(inspect, route, plan->sql, error, error_size);
+        result = prepare(inspect, route, "", plan->sql, error, error_size);
     if (result == 0)
         result = explain(ctx, inspect, route, plan->sql, error, error_size);
     plan_release(plan);

@@ -25,24 +25,35 @@
 
 /* To set this one, the server reads a file, which is only done where it has another value. */
 #define PIN_ABBREVIATIONS(local)                                                                   \
-    ", CASE WHEN pg_catalog.current_setting('timezone_abbreviations') <> 'Default' THEN "          \
+    ", CASE WHEN pg_catalog.current_setting('timezone_abbreviations') OPERATOR(pg_catalog.<>) "    \
+    "'Default' THEN "                                                                              \
     "pg_catalog.set_config('timezone_abbreviations', 'Default', " local ") END"
 
 #define SET_IN_SESSION(name, value)     ", pg_catalog.set_config('" name "', '" value "', false)"
 #define SET_IN_TRANSACTION(name, value) ", pg_catalog.set_config('" name "', '" value "', true)"
 
 /* What tells one server from another at little cost. Of search_path, the setting alone does not say
-   which of its schemas there are. */
+   which of its schemas there are. No operator or function is looked for along it. */
 #define RECURRING_PLACE                                                                            \
     "pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), "                                \
-    "(pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) * 1e6)::bigint, "       \
-    "current_user, "                                                                               \
-    "pg_catalog.current_setting('search_path') || ' = ' || "                                       \
-    "pg_catalog.array_to_string(pg_catalog.current_schemas(true), ',')"
+    "pg_catalog.encode(pg_catalog.timestamptz_send(pg_catalog.pg_postmaster_start_time()), "       \
+    "'hex'), current_user, "                                                                       \
+    "pg_catalog.concat(pg_catalog.current_setting('search_path'), ' = ', "                         \
+    "pg_catalog.array_to_string(pg_catalog.current_schemas(false), ','))"
 #define WHOLE_PLACE                                                                                \
     RECURRING_PLACE                                                                                \
-    ", (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()), "   \
+    ", (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) "              \
+    "pg_catalog.current_database()), "                                                             \
     "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
+
+/* A neighbour may have left others; these are what the connection's own role has. */
+#define OWN_ROLE "SET LOCAL ROLE TO DEFAULT"
+#define OWN_PATH "SET LOCAL search_path TO DEFAULT"
+
+/* Tables of a neighbour's session must not be found in front of the route's. */
+#define HIDE_TEMPORARY                                                                             \
+    ", pg_catalog.set_config('search_path', "                                                      \
+    "pg_catalog.concat(pg_catalog.current_setting('search_path'), ', pg_temp'), true)"
 
 /* The same for every query: prepared by name where the session is ours alone. */
 struct fixed {
@@ -98,6 +109,8 @@ void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_setti
     char sql[2048];
 
     *packet = (struct packet){.n_parts = 0};
+    /* a pooler may hand on a connection on which another process of ours has prepared its own */
+    send_sql(packet, conn, PART_DEALLOCATE, "DEALLOCATE ALL");
     snprintf(sql, sizeof sql,
              "SELECT pg_catalog.set_config('statement_timeout', '%" PRId64
              "', false)" PINNED_SETTINGS(SET_IN_SESSION) PIN_ABBREVIATIONS("false"),
@@ -120,16 +133,35 @@ static void send_parse(struct packet *packet, PGconn *conn, const char *name, co
     PQsendPrepare(conn, name, sql, (int)route->n_params, types);
 }
 
-void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,
-                    const char *before)
+/* The statement whose columns are described; the plan's own is of the name itself. */
+static void name_inner(const char *name, char inner[PACKET_NAME_BYTES + 2])
+{
+    snprintf(inner, PACKET_NAME_BYTES + 2, "%s_c", name);
+}
+
+static void send_deallocate(struct packet *packet, PGconn *conn, const char *name)
 {
     char sql[128];
 
+    snprintf(sql, sizeof sql, "DEALLOCATE %s", name);
+    send_sql(packet, conn, PART_DEALLOCATE, sql);
+    send_sync(packet, conn); /* it may be gone already */
+}
+
+void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,
+                    const char *before)
+{
+    char inner[PACKET_NAME_BYTES + 2];
+
     *packet = (struct packet){.n_parts = 0};
     if (before != NULL) {
-        snprintf(sql, sizeof sql, "DEALLOCATE %s", before);
-        send_sql(packet, conn, PART_DEALLOCATE, sql);
-        send_sync(packet, conn);
+        name_inner(before, inner);
+        send_deallocate(packet, conn, before);
+        send_deallocate(packet, conn, inner);
+    }
+    if (plan->kind == PLAN_RENDERED) {
+        name_inner(name, inner);
+        send_parse(packet, conn, inner, plan->route->sql, plan->route);
     }
     send_parse(packet, conn, name, plan->sql, plan->route);
     send_sync(packet, conn);
@@ -141,9 +173,12 @@ static void send_local_pins(struct packet *packet, PGconn *conn,
 {
     char sql[4096];
 
+    send_sql(packet, conn, PART_BEGIN, OWN_ROLE);
+    send_sql(packet, conn, PART_BEGIN, OWN_PATH);
     snprintf(sql, sizeof sql,
              "SELECT " RECURRING_PLACE ", pg_catalog.set_config('statement_timeout', '%" PRId64
-             "', true)" PINNED_SETTINGS(SET_IN_TRANSACTION) PIN_ABBREVIATIONS("true"),
+             "', true)" PINNED_SETTINGS(SET_IN_TRANSACTION) PIN_ABBREVIATIONS("true")
+                 HIDE_TEMPORARY,
              settings->statement_timeout_ms);
     send_sql(packet, conn, PART_PLACE, sql);
 }
@@ -175,6 +210,21 @@ void packet_describe(struct packet *packet, PGconn *conn, const struct postgres_
     send_sync(packet, conn);
 }
 
+/* In the query's transaction the tables are locked by then, and stay as they are described. */
+static void send_columns(struct packet *packet, PGconn *conn, const struct packet_query *query)
+{
+    char inner[PACKET_NAME_BYTES + 2] = "";
+
+    if (query->plan->kind != PLAN_RENDERED)
+        return;
+    if (query->name != NULL)
+        name_inner(query->name, inner);
+    else
+        send_parse(packet, conn, inner, query->plan->route->sql, query->plan->route);
+    add(packet, PART_COLUMNS);
+    PQsendDescribePrepared(conn, inner);
+}
+
 static void send_query(struct packet *packet, PGconn *conn, const struct packet_query *query)
 {
     int n_values = (int)query->values->count;
@@ -198,6 +248,7 @@ void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_s
     if (query->pooled)
         send_local_pins(packet, conn, settings);
     send_fixed(packet, conn, PART_BEGIN, &mark, !query->pooled);
+    send_columns(packet, conn, query);
     send_query(packet, conn, query);
     send_fixed(packet, conn, PART_TIDY, &undo, !query->pooled);
     send_fixed(packet, conn, PART_TIDY, &commit, !query->pooled);

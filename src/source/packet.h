@@ -30,14 +30,18 @@ enum packet_part {
     PART_IDENTIFY, /* backend and system identifier */
     PART_PINS,
     PART_BEGIN,
-    PART_QUERY, /* the route's */
-    PART_TIDY,  /* undoes what the query left behind */
+    PART_COLUMNS, /* of the SQL that a rendered plan wraps, as they are in this transaction */
+    PART_QUERY,   /* the route's */
+    PART_TIDY,    /* undoes what the query left behind */
     PART_DEALLOCATE,
     PART_PARSE,
     PART_DESCRIBE,
 };
 
-enum { PACKET_PARTS = 8 };
+enum {
+    PACKET_PARTS = 14,
+    PACKET_NAME_BYTES = 48, /* of a prepared statement */
+};
 
 struct packet {
     enum packet_part parts[PACKET_PARTS];
@@ -45,7 +49,8 @@ struct packet {
     size_t syncs; /* an error in a part skips those up to the next sync */
 };
 
-/* Each fills in *packet; what could not be sent shows as a lost connection when it is flushed. */
+/* Each fills in *packet. What cannot be sent shows as a lost connection when it is flushed, or else
+   by a deadline: no result comes. */
 void packet_place(struct packet *packet, PGconn *conn);
 
 /* `may_identify`: the role may read the system identifier. */
@@ -60,7 +65,8 @@ void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_setti
 void packet_describe(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
                      const struct route *route, bool pooled);
 
-/* `before`: the statement that takes up the name no longer used; NULL: none. */
+/* The names of a plan's statements are made of `name`. `before`: those of an earlier plan of the
+   same route, to deallocate first; NULL: there are none. */
 void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,
                     const char *before);
 

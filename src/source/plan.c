@@ -104,6 +104,21 @@ static void take_columns(struct plan *plan, const PGresult *described)
     plan->types = types;
 }
 
+static void note_description(struct plan *plan, const PGresult *described)
+{
+    size_t count = (size_t)PQnfields(described);
+    const char **names = mem_check(talloc_zero_array(plan, const char *, (unsigned)count));
+    Oid *types = mem_check(talloc_zero_array(plan, Oid, (unsigned)count));
+
+    for (size_t i = 0; i < count; i++) {
+        names[i] = mem_check(talloc_strdup(names, PQfname(described, (int)i)));
+        types[i] = PQftype(described, (int)i);
+    }
+    plan->n_described = count;
+    plan->described_names = names;
+    plan->described_types = types;
+}
+
 struct plan *plan_make(const struct route *route, const PGresult *described, char *error,
                        size_t error_size)
 {
@@ -125,6 +140,7 @@ struct plan *plan_make(const struct route *route, const PGresult *described, cha
         plan->n_columns = 1;
     }
     take_columns(plan, described);
+    note_description(plan, described);
     return plan;
 }
 
@@ -151,6 +167,17 @@ bool plan_fits(const struct plan *plan, const PGresult *result)
         if (plan->kind == PLAN_PLAIN && strcmp(PQfname(result, (int)i), plan->columns[i].name) != 0)
             return false;
     }
+    return true;
+}
+
+bool plan_is_of(const struct plan *plan, const PGresult *described)
+{
+    if ((size_t)PQnfields(described) != plan->n_described)
+        return false;
+    for (size_t i = 0; i < plan->n_described; i++)
+        if (PQftype(described, (int)i) != plan->described_types[i] ||
+            strcmp(PQfname(described, (int)i), plan->described_names[i]) != 0)
+            return false;
     return true;
 }
 

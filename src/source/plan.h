@@ -12,8 +12,6 @@
 #include "config/model.h"
 #include "source/json.h"
 
-enum { PLAN_MAX_COLUMNS = 1664 }; /* Postgres's own limit for a target list */
-
 enum plan_kind {
     PLAN_PLAIN,
     PLAN_RENDERED, /* each row is one column of JSON */
@@ -27,6 +25,9 @@ struct plan {
     size_t n_columns; /* of what arrives */
     const struct json_column *columns;
     const Oid *types;
+    size_t n_described; /* of the SQL as the route has it, which PLAN_RENDERED wraps */
+    const char *const *described_names;
+    const Oid *described_types;
     unsigned holders;
 };
 
@@ -41,6 +42,11 @@ void plan_release(struct plan *plan);
 
 /* Whether rows with the columns of `result` are those that the plan was made for. */
 bool plan_fits(const struct plan *plan, const PGresult *result) __attribute__((warn_unused_result));
+
+/* Whether the route's own SQL still has the columns that the plan was made from. Of a rendered plan
+   the rows cannot tell. */
+bool plan_is_of(const struct plan *plan, const PGresult *described)
+    __attribute__((warn_unused_result));
 
 /* The types that go with the SQL when it is parsed, one a parameter: 0 where Postgres finds out,
    and text for one that the SQL does not use, which it would not take a value for otherwise. */

@@ -46,7 +46,7 @@ struct postgres {
     struct query_list waiting; /* for a slot */
     int64_t breaker_until_us;
     bool down;
-    bool trying; /* a session is being opened to see whether Postgres is back */
+    const struct session *trying; /* opened to see whether Postgres is back; NULL: none is */
     bool told_pooler;
     uint64_t generation; /* that sessions have to be of; 0: any */
     ev_timer pump;
@@ -72,13 +72,13 @@ bool postgres_is_up(const struct postgres *postgres)
 static bool is_breaker_open(const struct postgres *postgres)
 {
     return postgres->down &&
-           (postgres->trying || clock_monotonic_us() < postgres->breaker_until_us);
+           (postgres->trying != NULL || clock_monotonic_us() < postgres->breaker_until_us);
 }
 
 static void open_breaker(struct postgres *postgres)
 {
     postgres->down = true;
-    postgres->trying = false;
+    postgres->trying = NULL;
     postgres->breaker_until_us = clock_monotonic_us() + BREAKER_US;
 }
 
@@ -120,9 +120,8 @@ static void on_session_up(void *data, const struct session *session)
                                      "keeps a server for each session, or transaction ends this"));
         postgres->told_pooler = true;
     }
-
     postgres->down = false;
-    postgres->trying = false;
+    postgres->trying = NULL;
 }
 
 /* Every session that reports is one of ours. */
@@ -139,6 +138,8 @@ static void close_session(struct postgres *postgres, struct pooled *pooled)
 {
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     postgres->n_sessions--;
+    if (postgres->trying == pooled->session)
+        postgres->trying = NULL;
     talloc_free(pooled);
 }
 
@@ -155,10 +156,11 @@ static void on_session_ended(void *data, struct session *session, struct query *
     struct postgres *postgres = data;
     struct pooled *pooled = find_pooled(postgres, session);
 
+    /* not in the list meanwhile: what the answer leads to may close idle sessions */
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
-    TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
     answer(postgres, query, result);
-    if (session_is_closed(session) || is_outdated(postgres, session))
+    TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
+    if (session_is_closed(session) || (session_is_idle(session) && is_outdated(postgres, session)))
         close_session(postgres, pooled);
 }
 
@@ -208,7 +210,7 @@ static struct session *idle_session(const struct postgres *postgres)
     const struct pooled *pooled;
 
     TAILQ_FOREACH (pooled, &postgres->sessions, link)
-        if (session_is_idle(pooled->session))
+        if (session_is_idle(pooled->session) && !is_outdated(postgres, pooled->session))
             return pooled->session;
     return NULL;
 }
@@ -217,8 +219,9 @@ static struct session *open_session(struct postgres *postgres)
 {
     struct pooled *pooled = mem_check(talloc_zero(postgres, struct pooled));
 
-    postgres->trying = postgres->down;
     pooled->session = session_new(pooled, &postgres->session_options);
+    if (postgres->down)
+        postgres->trying = pooled->session;
     TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
     postgres->n_sessions++;
     return pooled->session;

@@ -25,7 +25,7 @@ struct postgres_place {
 
 enum place_verdict {
     PLACE_RIGHT,   /* the database that this configuration means */
-    PLACE_WRONG,   /* another: the session is closed, and no query is run on it */
+    PLACE_WRONG,   /* another: the session is closed, and no answer comes from it */
     PLACE_UNKNOWN, /* this cannot be told at the moment: likewise */
 };
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -24,7 +25,6 @@ enum {
     SERVER_FIRST_MS = 250,
     /* Plans that are tried for one query whose tables keep changing. */
     MAX_TRIALS = 3,
-    NAME_BYTES = 48,
 };
 
 /* What the results of one step have been so far. */
@@ -35,7 +35,8 @@ struct step_state {
     bool started;                  /* something of the part has come */
     char sqlstate[SQLSTATE_BYTES]; /* of the first error; "": none */
     bool terminated;               /* by the server; the query is to be sent elsewhere */
-    bool refused;                  /* the place is not the one that is meant, or can't be told */
+    bool unexpected; /* a result that no part of ours has: the connection's state is not known */
+    bool refused;    /* the place is not the one that is meant, or can't be told */
 };
 
 struct session {
@@ -50,6 +51,7 @@ struct session {
     char *place[PLACE_COLUMNS]; /* as the server said last */
     char *system_identifier;    /* "": it is not told */
     uint64_t generation;
+    uint32_t nonce;
     unsigned *prepared;  /* by statement index: the plan that has a name here, 0: none */
     struct query *query; /* NULL: none */
     bool just_prepared;  /* for this query */
@@ -58,6 +60,7 @@ struct session {
     struct rows *rows;
     int64_t idle_since_us;
     int64_t started_us; /* when the query's first step was sent */
+    int64_t step_us;    /* when this step's packet was */
     ev_io io;
     ev_timer deadline;
     bool late; /* the deadline has been put off once */
@@ -252,6 +255,20 @@ static void take_query_error(struct session *session, const PGresult *res)
         log_refusal(session, res);
 }
 
+/* The questions of setting up are our own, and hold nobody's values. */
+static void log_setup_error(const struct session *session, const PGresult *res)
+{
+    log_event(LOG_LEVEL_WARN, "postgres refused the session's first questions",
+              log_text("sqlstate", session->now.sqlstate),
+              log_text("error", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)));
+}
+
+/* What goes around a query failed, and not the query. */
+static bool is_around_query(enum packet_part part)
+{
+    return part == PART_PLACE || part == PART_BEGIN || part == PART_TIDY;
+}
+
 /* The first error of a step is the one that tells; what follows from it is passed over. */
 static void take_error(struct session *session, enum packet_part part, const PGresult *res)
 {
@@ -259,31 +276,42 @@ static void take_error(struct session *session, enum packet_part part, const PGr
 
     if (part == PART_DEALLOCATE)
         return; /* then it was gone already */
-    if (part == PART_BEGIN || part == PART_TIDY)
-        session->spent = true;
+    session->spent = session->spent || is_around_query(part);
     if (session->now.sqlstate[0] != '\0' || session->result.outcome != QUERY_DONE)
         return;
     snprintf(session->now.sqlstate, sizeof session->now.sqlstate, "%s",
              sqlstate != NULL ? sqlstate : "XX000");
-    /* without what goes around a query it is not the query that has failed */
-    session->now.terminated = (is_termination(session->now.sqlstate) || part == PART_BEGIN) &&
-                              (session->query == NULL || query_may_be_resent(session->query));
+    session->now.terminated =
+        (is_termination(session->now.sqlstate) || (session->worked && is_around_query(part))) &&
+        (session->query == NULL || query_may_be_resent(session->query));
     if (session->now.terminated)
         return;
-    if (!session->worked) /* these questions are our own and hold nobody's values */
-        log_event(LOG_LEVEL_WARN, "postgres refused the session's first questions",
-                  log_text("sqlstate", session->now.sqlstate),
-                  log_text("error", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)));
+    if (!session->worked)
+        log_setup_error(session, res);
     else if (session->query != NULL)
         take_query_error(session, res);
+}
+
+/* Whether what still comes of this step is of no use. */
+static bool is_discarded(const struct session *session)
+{
+    return session->now.refused || session->now.terminated || session->outdated ||
+           session->result.outcome != QUERY_DONE;
+}
+
+/* The tables are not those any more that the plan was made for. */
+static void take_change(struct session *session)
+{
+    session->outdated = session->query->trials < MAX_TRIALS;
+    if (!session->outdated)
+        fail(session, "the result's columns keep changing");
 }
 
 static void take_rows(struct session *session, const PGresult *res)
 {
     struct query *query = session->query;
 
-    if (session->now.refused || session->now.terminated || session->outdated ||
-        session->result.outcome != QUERY_DONE)
+    if (is_discarded(session))
         return;
     if (session->rows == NULL)
         session->rows = rows_new(session, query->plan);
@@ -292,9 +320,7 @@ static void take_rows(struct session *session, const PGresult *res)
     case ROWS_NONE:
         break;
     case ROWS_OUTDATED:
-        session->outdated = query->trials < MAX_TRIALS;
-        if (!session->outdated)
-            fail(session, "the result's columns keep changing");
+        take_change(session);
         break;
     case ROWS_BROKEN:
         fail(session, rows_problem(session->rows));
@@ -326,6 +352,8 @@ static void take_description(struct session *session, const PGresult *res)
     struct query *query = session->query;
     char error[256];
 
+    if (is_discarded(session))
+        return;
     query->plan = plan_make(query->statement->route, res, error, sizeof error);
     if (query->plan == NULL)
         fail(session, error);
@@ -364,6 +392,12 @@ static bool is_same(const struct session *session, const PGresult *res, enum pla
     return strcmp(session->place[column], PQgetvalue(res, 0, column)) == 0;
 }
 
+static void log_recovery(void)
+{
+    log_event_limited(LOG_LEVEL_WARN, "postgres is in recovery",
+                      log_text("action", "it is not asked, for its lag cannot be bounded"));
+}
+
 /* What a transaction through a pooler says of the server that it has come to. */
 static void compare_place(struct session *session, const PGresult *res)
 {
@@ -371,12 +405,15 @@ static void compare_place(struct session *session, const PGresult *res)
     bool changed = !is_same(session, res, PLACE_USER) || !is_same(session, res, PLACE_SEARCH_PATH);
 
     note_place(session, res);
-    if (session->in_recovery)
+    if (session->in_recovery) {
         session->result.outcome = QUERY_AWAY;
-    else if (moved) /* another server: a new session asks which one */
+        log_recovery();
+    } else if (moved) /* another server: a new session asks which one */
+    {
         session->now.terminated = true;
-    else if (changed)
+    } else if (changed) {
         session->now.refused = !is_right_place(session);
+    }
 }
 
 static void take_place(struct session *session, const PGresult *res)
@@ -429,15 +466,17 @@ static void take_tuples(struct session *session, enum packet_part part, const PG
     case PART_DEALLOCATE:
     case PART_PARSE:
     case PART_DESCRIBE:
+    case PART_COLUMNS:
         break;
     }
 }
 
-/* As of COPY: this connection's state is no longer known. */
+/* As of COPY: libpq would go on giving it for ever. */
 static void take_unexpected(struct session *session)
 {
+    session->now.unexpected = true;
     session->spent = true;
-    if (session->query != NULL && session->result.outcome == QUERY_DONE)
+    if (session->query != NULL && session->worked && session->result.outcome == QUERY_DONE)
         fail(session, "the statement has a result that is not rows");
 }
 
@@ -460,6 +499,9 @@ static void take_result(struct session *session, const PGresult *res)
     case PGRES_COMMAND_OK:
         if (part == PART_DESCRIBE)
             take_description(session, res);
+        else if (part == PART_COLUMNS && !is_discarded(session) &&
+                 !plan_is_of(session->query->plan, res))
+            take_change(session);
         break;
     case PGRES_FATAL_ERROR:
         take_error(session, part, res);
@@ -469,16 +511,19 @@ static void take_result(struct session *session, const PGresult *res)
     }
 }
 
-static void name_plan(const struct session *session, unsigned number, char name[NAME_BYTES])
+/* No two sessions' names are alike: should a pooler mix their connections up, there is an error and
+   not somebody else's statement. */
+static void name_plan(const struct session *session, unsigned number, char name[PACKET_NAME_BYTES])
 {
-    snprintf(name, NAME_BYTES, "leeway_%zu_%u", session->query->statement->route->index, number);
+    snprintf(name, PACKET_NAME_BYTES, "leeway_%08x_%zu_%u", session->nonce,
+             session->query->statement->route->index, number);
 }
 
 static void send_prepare(struct session *session)
 {
     const struct query *query = session->query;
     unsigned before = session->prepared[query->statement->route->index];
-    char name[NAME_BYTES], name_before[NAME_BYTES];
+    char name[PACKET_NAME_BYTES], name_before[PACKET_NAME_BYTES];
 
     name_plan(session, query->plan->number, name);
     name_plan(session, before, name_before);
@@ -491,7 +536,7 @@ static void send_execute(struct session *session)
 {
     const struct query *query = session->query;
     bool named = !session->pooled && !query->is_trial;
-    char name[NAME_BYTES];
+    char name[PACKET_NAME_BYTES];
 
     name_plan(session, query->plan->number, name);
     const struct packet_query sent = {
@@ -545,6 +590,7 @@ static void start_step(struct session *session, enum session_step step)
 {
     session->step = step;
     session->now = (struct step_state){.part = 0};
+    session->step_us = clock_monotonic_us();
     send_step(session);
     int unsent = PQflush(session->conn);
     watch(session, unsent == 1 ? EV_READ | EV_WRITE : EV_READ);
@@ -662,8 +708,7 @@ static enum session_event end_of_setup(struct session *session)
     if (session->now.sqlstate[0] != '\0' || session->place[PLACE_BACKEND] == NULL)
         return EVENT_FAILED;
     if (session->in_recovery) {
-        log_message(LOG_LEVEL_WARN,
-                    "postgres is in recovery: its lag cannot be bounded, so it is not asked");
+        log_recovery();
         return EVENT_FAILED;
     }
     session->now.refused = session->step == STEP_IDENTIFY && !is_right_place(session);
@@ -764,9 +809,21 @@ static bool take_next(struct session *session)
     return true;
 }
 
+static void give_up(struct session *session)
+{
+    if (session->query != NULL && session->worked)
+        end_query(session);
+    else
+        lose(session);
+}
+
 static void take_results(struct session *session)
 {
     while (session->step != STEP_IDLE && !PQisBusy(session->conn) && take_next(session)) {
+        if (session->now.unexpected) {
+            give_up(session);
+            return;
+        }
         if (session->now.syncs == session->now.packet.syncs) {
             step_done(session);
             return;
@@ -774,6 +831,15 @@ static void take_results(struct session *session)
     }
     if (PQstatus(session->conn) == CONNECTION_BAD)
         lose(session);
+}
+
+/* Behind a pooler a neighbour may have listened; libpq keeps them until they are asked for. */
+static void drop_notifications(struct session *session)
+{
+    PGnotify *notification;
+
+    while ((notification = PQnotifies(session->conn)) != NULL)
+        PQfreemem(notification);
 }
 
 static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
@@ -787,10 +853,12 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
     }
     if ((events & EV_WRITE) != 0 && PQflush(session->conn) == 0)
         watch(session, EV_READ);
-    if (PQconsumeInput(session->conn) == 0 || PQstatus(session->conn) == CONNECTION_BAD)
+    if (PQconsumeInput(session->conn) == 0 || PQstatus(session->conn) == CONNECTION_BAD) {
         lose(session);
-    else
-        take_results(session);
+        return;
+    }
+    drop_notifications(session);
+    take_results(session);
 }
 
 /* Whether the server has done its part and it is us who are late, as after the process was stopped
@@ -816,6 +884,31 @@ static void fail_to_connect(struct session *session)
     lose(session);
 }
 
+/* Had the limit been the server's own, it would have said so by now. What waits in front of it, for
+   a lock while it is prepared or for a pooler's connection, tells nothing of the server. */
+static bool is_server_hung(const struct session *session)
+{
+    int64_t timeout_ms = session->options.settings->statement_timeout_ms;
+
+    return !session->pooled && session->query->request.limit_ms >= timeout_ms &&
+           clock_monotonic_us() - session->step_us >= timeout_ms * 1000;
+}
+
+static void end_late(struct session *session)
+{
+    struct query *query = session->query;
+    const struct query_result result = {.outcome = QUERY_TIMED_OUT,
+                                        .sent_us = session->result.sent_us,
+                                        .generation = session->generation};
+    bool hung = is_server_hung(session);
+
+    cancel_in_background(session->conn);
+    log_if_slow(session, query, &result);
+    session->query = NULL;
+    session->options.events->ended(session->options.pool, session, query, &result);
+    lose_as(session, hung ? SESSION_HUNG : SESSION_LOST);
+}
+
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct session *session = timer->data;
@@ -836,17 +929,12 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         lose(session);
         return;
     }
-    struct query *query = session->query;
-    const struct query_result result = {.outcome = QUERY_TIMED_OUT,
-                                        .sent_us = session->result.sent_us,
-                                        .generation = session->generation};
-    /* had the limit been the server's own, it would have said so by now */
-    bool hung = query->request.limit_ms >= session->options.settings->statement_timeout_ms;
-    cancel_in_background(session->conn);
-    log_if_slow(session, query, &result);
-    session->query = NULL;
-    session->options.events->ended(session->options.pool, session, query, &result);
-    lose_as(session, hung ? SESSION_HUNG : SESSION_LOST);
+    if (session->step == STEP_TIDY) { /* what the query has come to is known */
+        session->spent = true;
+        end_query(session);
+        return;
+    }
+    end_late(session);
 }
 
 static void ignore_notice(void *data, const PGresult *notice)
@@ -872,6 +960,8 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
     struct session *session = mem_check(talloc_zero(ctx, struct session));
 
     session->options = *options;
+    if (getrandom(&session->nonce, sizeof session->nonce, GRND_NONBLOCK) == -1)
+        session->nonce = (uint32_t)clock_monotonic_us();
     session->prepared = mem_check(talloc_zero_array(session, unsigned, options->n_statements + 1));
     ev_init(&session->io, on_io);
     ev_init(&session->deadline, on_deadline);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One connection to Postgres as a state machine on the event loop: connect, make
-   the session read-only with known formats, prepare on first use, execute. */
+/* One connection to Postgres as a state machine on the event loop: connect, find
+   out where it has come, pin what decides how values print, prepare on first use, execute. */
 #ifndef LEEWAY_SOURCE_SESSION_H
 #define LEEWAY_SOURCE_SESSION_H
 

@@ -9,7 +9,8 @@ const char *session_step_name(enum session_step step)
     static const char *const names[] = {
         [STEP_CONNECT] = "connect", [STEP_PLACE] = "place",     [STEP_IDENTIFY] = "identify",
         [STEP_PIN] = "pin",         [STEP_IDLE] = "idle",       [STEP_DESCRIBE] = "describe",
-        [STEP_PREPARE] = "prepare", [STEP_EXECUTE] = "execute", [STEP_CLOSED] = "closed",
+        [STEP_PREPARE] = "prepare", [STEP_EXECUTE] = "execute", [STEP_TIDY] = "tidy",
+        [STEP_CLOSED] = "closed",
     };
 
     return names[step];

@@ -33,19 +33,36 @@ static bool is_beyond_doubt(const char *sqlstate)
     return sqlstate[0] == '\0';
 }
 
+static bool is_paused(const struct statement *statement, const char *sqlstate, int64_t now_us)
+{
+    size_t under_way = 0;
+
+    for (size_t i = 0; i < STATEMENT_PAUSES; i++) {
+        const struct statement_pause *pause = &statement->pauses[i];
+        if (now_us >= pause->until_us)
+            continue;
+        if (strcmp(pause->sqlstate, sqlstate) == 0)
+            return true;
+        under_way++;
+    }
+    return under_way == STATEMENT_PAUSES;
+}
+
 bool statement_may_be_outdated(const struct statement *statement, const char *sqlstate,
                                const char *function, int64_t now_us)
 {
     if (function != NULL && strcmp(function, "RevalidateCachedQuery") == 0)
         return true;
-    if (is_beyond_doubt(sqlstate))
-        return false;
-    return now_us >= statement->paused_until_us ||
-           strcmp(sqlstate, statement->paused_sqlstate) != 0;
+    return !is_beyond_doubt(sqlstate) && !is_paused(statement, sqlstate, now_us);
 }
 
 void statement_pause(struct statement *statement, const char *sqlstate, int64_t now_us)
 {
-    snprintf(statement->paused_sqlstate, sizeof statement->paused_sqlstate, "%s", sqlstate);
-    statement->paused_until_us = now_us + STATEMENT_PAUSE_US;
+    struct statement_pause *pause = &statement->pauses[0];
+
+    for (size_t i = 1; i < STATEMENT_PAUSES; i++)
+        if (statement->pauses[i].until_us < pause->until_us)
+            pause = &statement->pauses[i];
+    snprintf(pause->sqlstate, sizeof pause->sqlstate, "%s", sqlstate);
+    pause->until_us = now_us + STATEMENT_PAUSE_US;
 }

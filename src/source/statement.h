@@ -13,13 +13,19 @@ enum {
     /* A fresh preparation that failed as the old one did is not tried again before. */
     STATEMENT_PAUSE_US = 60 * 1000 * 1000,
     SQLSTATE_BYTES = 6,
+    STATEMENT_PAUSES = 4, /* with more errors than this none is doubted */
+};
+
+/* With `sqlstate` a fresh preparation failed too. */
+struct statement_pause {
+    char sqlstate[SQLSTATE_BYTES];
+    int64_t until_us; /* monotonic */
 };
 
 struct statement {
     const struct route *route;
-    struct plan *plan;                    /* the last that was found to work; NULL: none yet */
-    char paused_sqlstate[SQLSTATE_BYTES]; /* with it a fresh preparation failed too */
-    int64_t paused_until_us;              /* monotonic */
+    struct plan *plan; /* the first, or the last that was found to work; NULL: none yet */
+    struct statement_pause pauses[STATEMENT_PAUSES];
 };
 
 /* `plan` is the one for queries to come. */

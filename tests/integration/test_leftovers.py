@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A route's query leaves nothing behind in its session, nor in anybody else's."""
 import os
+import re
 import shutil
 
 import psycopg2
@@ -133,7 +134,7 @@ def test_cursors_and_channels_do_not_stay(stack, options):
     start(stack, options)
     assert stack.get("/cursor").status == 200
     assert stack.get("/cursors").json() == 0
-    stack.get("/listen")
+    assert stack.get("/listen").status == 200
     assert stack.get("/channels").json() == 0
 
 
@@ -220,9 +221,75 @@ def test_a_neighbour_behind_a_pooler_is_left_alone(stack, size):
     assert "pooler" in checked.stdout
 
 
+def named_executions(stack):
+    """How often a route's statement was executed by name."""
+    with open(stack.postgres.log, encoding="utf-8", errors="replace") as log:
+        return sum(1 for line in log if line.startswith(stack.database + " ") and
+                   re.search(r"execute leeway_[0-9a-f]{8}_", line))
+
+
 def test_a_pooler_in_session_mode(stack):
     start_pgbouncer(stack, "session", 10)
     start(stack, "pooler = session")
     for _ in range(5):
         assert stack.get("/time").json() == TIME
         assert stack.get("/write").status == 500
+    assert named_executions(stack) >= 10
+    # another process of ours on the same server connections, which nobody has reset
+    stack.worker.stop()
+    stack.worker = stack.start_worker(name="again")
+    assert stack.get("/time").json() == TIME
+
+
+def test_statements_have_names_unless_there_is_a_pooler(stack):
+    start(stack)
+    assert stack.get("/time").json() == TIME
+    assert named_executions(stack) == 1
+    assert "pooler" not in stack.worker.log_text()
+
+
+def test_a_neighbour_chooses_nothing_for_us(stack):
+    """What it leaves in a server connection that both use: objects, path, role."""
+    start_pgbouncer(stack, "transaction", 1)
+    make_functions(stack)
+    stack.sql("create schema other")
+    stack.sql("create table other.t (n int)")
+    stack.sql("drop role if exists lesser")
+    stack.sql("create role lesser")
+    stack.start(ROUTES, refresher=False, workers=1)
+    assert stack.get("/count").json() == 1
+    neighbour = psycopg2.connect(stack.postgres_conninfo)
+    neighbour.autocommit = True
+    with neighbour.cursor() as cursor:
+        for sql in ("create temp table t (n int)", "set search_path = other", "set role lesser"):
+            cursor.execute(sql)
+            assert stack.get("/count").json() == 1
+        cursor.execute("show search_path")
+        assert cursor.fetchone() == ("other",)
+        cursor.execute("reset role")
+    neighbour.close()
+    stack.sql("drop role lesser")
+
+
+def test_no_operator_or_function_is_looked_for_along_the_path(stack):
+    make_functions(stack)
+    for name, body in {
+            "pg_backend_pid()": "select 1", "pg_is_in_recovery()": "select true",
+            "set_config(text, text, boolean)": "select 'x'::text",
+            "current_setting(text)": "select 'x'::text",
+            "pg_advisory_unlock_all()": "select true"}.items():
+        kind = {"1": "int", "true": "boolean"}.get(body.split()[-1], "text")
+        stack.sql(f"create function public.{name} returns {kind} language sql as $$ {body} $$")
+    stack.sql("""create function public.never(anyelement, anyelement) returns boolean
+                 language plpgsql as $$ begin raise 'ours'; end $$""")
+    for kind in ("name", "text"):
+        stack.sql(f"""create function public.never({kind}, {kind}) returns boolean
+                     language plpgsql as $$ begin raise 'ours'; end $$""")
+        for operator in ("=", "<>"):
+            stack.sql(f"create operator public.{operator} (leftarg = {kind}, rightarg = {kind},"
+                      " function = public.never)")
+    stack.sql(f"alter database {stack.database} set search_path = public, pg_catalog")
+    stack.start(ROUTES, refresher=False, workers=1)
+    assert stack.get("/time").json() == TIME
+    assert stack.get("/lock").status == 200
+    assert stack.run("leewayctl", "-c", stack.config, "check").returncode in (0, 1)

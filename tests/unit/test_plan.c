@@ -125,6 +125,29 @@ static void test_what_fits_a_plan(void **state)
     }
 }
 
+static void test_what_a_plan_was_made_from(void **state)
+{
+    const struct route route = {.shape = SHAPE_OBJECT, .sql = "select x"};
+    PGresult *described = describe((const char *[]){"a", "b"}, (Oid[]){INT4, DATE}, 2);
+    PGresult *further = describe((const char *[]){"a", "b", "a"}, (Oid[]){INT4, DATE, INT4}, 3);
+    PGresult *renamed = describe((const char *[]){"a", "c"}, (Oid[]){INT4, DATE}, 2);
+    PGresult *retyped = describe((const char *[]){"a", "b"}, (Oid[]){TEXT, DATE}, 2);
+    char error[64];
+    struct plan *plan = plan_make(&route, described, error, sizeof error);
+
+    (void)state;
+    assert_int_equal(plan->kind, PLAN_RENDERED);
+    assert_true(plan_is_of(plan, described));
+    assert_false(plan_is_of(plan, further));
+    assert_false(plan_is_of(plan, renamed));
+    assert_false(plan_is_of(plan, retyped));
+    plan_release(plan);
+    PQclear(described);
+    PQclear(further);
+    PQclear(renamed);
+    PQclear(retyped);
+}
+
 static void test_a_plan_is_kept_while_somebody_holds_it(void **state)
 {
     const struct route route = {.shape = SHAPE_OBJECT, .sql = "select x"};
@@ -163,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plans),
         cmocka_unit_test(test_what_fits_a_plan),
+        cmocka_unit_test(test_what_a_plan_was_made_from),
         cmocka_unit_test(test_a_plan_is_kept_while_somebody_holds_it),
         cmocka_unit_test(test_types_of_what_is_not_used),
     };

@@ -57,11 +57,30 @@ static void test_one_that_failed_alike_is_left_alone_for_a_while(void **state)
     assert_true(statement_may_be_outdated(&statement, "0A000", "RevalidateCachedQuery", now_us));
 }
 
+static void test_many_errors_in_turn_are_no_way_around_the_pause(void **state)
+{
+    static const char *const sqlstates[] = {"XX001", "XX002", "P0001", "42883"};
+    struct statement statement = {.route = NULL};
+    int64_t now_us = SECOND_US;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(sqlstates); i++) {
+        assert_true(statement_may_be_outdated(&statement, sqlstates[i], NULL, now_us));
+        statement_pause(&statement, sqlstates[i], now_us + (int64_t)i);
+    }
+    for (size_t i = 0; i < COUNT_OF(sqlstates); i++)
+        assert_false(statement_may_be_outdated(&statement, sqlstates[i], NULL, now_us));
+    assert_false(statement_may_be_outdated(&statement, "XX003", NULL, now_us));
+    assert_true(statement_may_be_outdated(&statement, "XX003", NULL, now_us + STATEMENT_PAUSE_US));
+    assert_true(statement_may_be_outdated(&statement, "0A000", "RevalidateCachedQuery", now_us));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_errors_that_may_come_from_a_preparation),
         cmocka_unit_test(test_one_that_failed_alike_is_left_alone_for_a_while),
+        cmocka_unit_test(test_many_errors_in_turn_are_no_way_around_the_pause),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Results of libpq to JSON, or to the reason why not. */
+#include "config.h"
+
+#include "unit.h"
+
+#include <string.h>
+
+#include "source/rows.h"
+
+enum { INT4 = 23, TEXT = 25, JSON = 114, MAX_ROWS = 2 };
+
+/* One column "a" of `type`; `texts` ends with NULL. */
+static PGresult *make_result(Oid type, const char *const *texts)
+{
+    PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+    char name[] = "a";
+    PGresAttDesc column = {.name = name, .typid = type, .typlen = -1};
+
+    assert_int_equal(PQsetResultAttrs(result, 1, &column), 1);
+    for (int i = 0; texts[i] != NULL; i++) {
+        char text[64];
+        strcpy(text, texts[i]);
+        assert_int_equal(PQsetvalue(result, i, 0, text, (int)strlen(text)), 1);
+    }
+    return result;
+}
+
+static void test_rows(void **state)
+{
+    static const struct {
+        enum route_shape shape;
+        Oid described, arrived;
+        const char *texts[MAX_ROWS + 1];
+        enum rows_status taken;
+        enum rows_status finished;
+        const char *json;
+    } cases[] = {
+        {SHAPE_ARRAY, INT4, INT4, {"1", "2"}, ROWS_OK, ROWS_OK, "[{\"a\":1},{\"a\":2}]"},
+        {SHAPE_ARRAY, INT4, INT4, {NULL}, ROWS_OK, ROWS_OK, "[]"},
+        {SHAPE_OBJECT, TEXT, TEXT, {"x"}, ROWS_OK, ROWS_OK, "{\"a\":\"x\"}"},
+        {SHAPE_OBJECT, TEXT, TEXT, {NULL}, ROWS_OK, ROWS_NONE, NULL},
+        {SHAPE_OBJECT, TEXT, TEXT, {"x", "y"}, ROWS_BROKEN, ROWS_BROKEN, NULL},
+        {SHAPE_VALUE, JSON, JSON, {"[1]"}, ROWS_OK, ROWS_OK, "[1]"},
+        {SHAPE_VALUE, JSON, JSON, {"word"}, ROWS_OK, ROWS_BROKEN, NULL},
+        /* another type than described: nothing of it is read */
+        {SHAPE_VALUE, JSON, TEXT, {"[1]"}, ROWS_OUTDATED, ROWS_OUTDATED, NULL},
+        {SHAPE_OBJECT, INT4, TEXT, {"x", "y"}, ROWS_OUTDATED, ROWS_OUTDATED, NULL},
+        {SHAPE_ARRAY, INT4, TEXT, {NULL}, ROWS_OUTDATED, ROWS_OUTDATED, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        TALLOC_CTX *ctx = talloc_new(NULL);
+        const struct route route = {.shape = cases[i].shape, .sql = "select x"};
+        PGresult *described = make_result(cases[i].described, (const char *[]){NULL});
+        PGresult *result = make_result(cases[i].arrived, cases[i].texts);
+        char error[64];
+        struct plan *plan = plan_make(&route, described, error, sizeof error);
+        struct rows *rows = rows_new(ctx, plan);
+        const struct buf *json = NULL;
+
+        check(rows_take(rows, result) == cases[i].taken, "case %zu", i);
+        check(rows_finish(rows, &json) == cases[i].finished, "case %zu", i);
+        if (cases[i].json != NULL)
+            assert_string_equal(json->data, cases[i].json);
+        check((rows_problem(rows) != NULL) == (cases[i].finished == ROWS_BROKEN), "case %zu", i);
+        plan_release(plan);
+        PQclear(described);
+        PQclear(result);
+        talloc_free(ctx);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
