@@ -273,10 +273,23 @@ void serve_turn_end(struct server *server)
     }
 }
 
+/* Two sources, of which one may be the client. */
+static void refuse_ambiguous(struct request *request)
+{
+    char *detail = talloc_asprintf(request, "The web server sent %s twice, with different values.",
+                                   request->ambiguous);
+
+    respond_problem(request, 400, mem_check(detail));
+}
+
 void serve_request(struct server *server, struct request *request)
 {
     const char *target = request->target;
 
+    if (request->ambiguous != NULL) {
+        refuse_ambiguous(request);
+        return;
+    }
     if (strcmp(request->method, "OPTIONS") == 0) {
         respond_allowed_methods(request, 204);
         return;

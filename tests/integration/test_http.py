@@ -77,6 +77,46 @@ def test_a_variable_that_the_server_vouches_for(stack):
     assert body(stack, "/me", REMOTE_USER="")[0] == 401
 
 
+def ask_twice(stack, name, first, second, **others):
+    """A request that says one variable twice, first and last of all; the others are as usual."""
+    variables = {**fastcgi.variables_for("/me", REMOTE_USER="ann", CONTENT_LENGTH="0"), **others}
+    variables.pop(name, None)
+    params = b"".join(fastcgi.pairs(part)
+                      for part in ({name: first}, variables, {name: second}))
+    with fastcgi.Connection(stack.socket) as connection:
+        connection.send(fastcgi.begin() + fastcgi.stream(fastcgi.PARAMS, params) +
+                        fastcgi.stream(fastcgi.STDIN, b""))
+        return connection.read_answer()
+
+
+def test_what_is_said_twice_is_said_alike(stack):
+    """Of a variable that is trusted, or that leeway decides by, there is one value."""
+    stack.configure(ROUTES)
+    stack.start_worker("-n", "1")
+    usual = {**fastcgi.variables_for("/me"), "REMOTE_USER": "ann", "CONTENT_LENGTH": "0"}
+    for name, value in (("REMOTE_USER", "eve"), ("REMOTE_USER", ""), ("REQUEST_METHOD", "HEAD"),
+                        ("REQUEST_URI", "/t/me"), ("SCRIPT_NAME", "/t"), ("PATH_INFO", "/t/me"),
+                        ("QUERY_STRING", "x"), ("REMOTE_ADDR", "::1"), ("CONTENT_LENGTH", "1")):
+        for pair in ((usual[name], value), (value, usual[name])):
+            if name == "REQUEST_METHOD" and pair[0] == "HEAD":
+                continue  # then the refusal has no body
+            status, headers, problem = ask_twice(stack, name, *pair)
+            assert (status, headers.get("content-type")) == (400, "application/problem+json"), name
+            assert name.encode() in problem
+        assert ask_twice(stack, name, usual[name], usual[name])[::2] == (200, b'"ann"'), name
+    assert ask_twice(stack, "REQUEST_METHOD", "HEAD", "GET")[0] == 400
+    assert ask_twice(stack, "REMOTE_USER", "ann", "bob", REQUEST_URI="/health")[0] == 400
+    assert ask_twice(stack, "HTTP_COOKIE", "a", "b")[0] == 200
+
+
+def test_if_none_match_on_two_lines_is_one_list(stack):
+    stack.configure(ROUTES)
+    stack.start_worker("-n", "1")
+    etag = stack.ask("/t/me")[1]["etag"]
+    for pair, status in ((('"a"', etag), 304), ((etag, '"a"'), 304), (('"a"', '"b"'), 200)):
+        assert ask_twice(stack, "HTTP_IF_NONE_MATCH", *pair, REQUEST_URI="/t/me")[0] == status
+
+
 def test_a_budget_of_nothing(stack):
     stack.start(ROUTES, refresher=False)
     with stack.redis.monitor() as seen:
