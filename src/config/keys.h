@@ -79,6 +79,7 @@ struct param_keys {
     const char *min;
     const char *max;
     int64_t max_length;
+    bool slashes;
     const char *const *values;
 };
 

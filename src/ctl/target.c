@@ -32,7 +32,11 @@ void target_resolve(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url, str
     const struct settings *settings = &ctl->app->config->settings;
     struct slice path, query, below;
 
-    uri_split(url, &path, &query);
+    if (!uri_split(url, &path, &query)) {
+        target->status = 400;
+        target->detail = "The URL has a fragment (\"#\"), which is not sent.";
+        return;
+    }
     if (!uri_below_mount(path, settings->mount, &below) ||
         route_table_find(ctl->app->routes, below, &target->match) == 0) {
         target->status = 404;
