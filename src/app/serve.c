@@ -77,12 +77,9 @@ static void serve_health(struct server *server, struct request *request)
 static void serve_metrics(struct server *server, struct request *request)
 {
     const struct settings *settings = &server->backend->app->config->settings;
-    const char *const *allowed = settings->metrics_allow;
     struct metrics_gauges gauges;
 
-    while (*allowed != NULL && strcmp(*allowed, request->remote_addr) != 0)
-        allowed++;
-    if (*allowed == NULL) {
+    if (!networks_contain(settings->metrics_allow, request->remote_addr)) {
         respond_problem(request, 403, "Metrics are not for this address.");
         return;
     }

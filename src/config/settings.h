@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "base/network.h"
 
 struct redis_settings {
     const char *address; /* "unix:PATH" or "tcp:HOST:PORT" */
@@ -57,7 +58,7 @@ struct settings {
     int64_t slow_query_ms;            /* 0: never logged */
     const char *metrics_path;         /* "": off */
     const char *health_path;          /* "": off */
-    const char *const *metrics_allow; /* NULL-terminated; addresses as REMOTE_ADDR has them */
+    const struct networks *metrics_allow;
     struct redis_settings redis;
     struct postgres_settings postgres;
 };

@@ -228,8 +228,12 @@ static void test_broken_settings(void **state)
         {"health_path = \"/a/../b\"\n", 1, "\"..\""},
         {"metrics_path = \"/x\"\nhealth_path = \"/x\"\n", 2, "the same"},
         {"metrics_path = \"/health\"\n", 1, "the same"},
-        {"workers = 1\nmetrics_allow = {\"::1\",\n \"10.0.0.0/8\"}\n", 2, "networks"},
+        {"workers = 1\nmetrics_allow = {\"::1\",\n \"10.0.0.0/33\"}\n", 2, "from 0 to 32"},
+        {"workers = 1\nmetrics_allow = {\"10.1.0.0/8\"}\n", 2, "behind its prefix"},
+        {"\n\nmetrics_allow = {\"2001:db8::/129\"}\n", 3, "from 0 to 128"},
+        {"metrics_allow = {\"localhost\"}\n", 1, "not an IPv4 or IPv6 address or network"},
         {"metrics_allow = {\"::1\", \"0::1\"}\n", 1, "twice"},
+        {"metrics_allow = {\"10.0.0.1\", \"::ffff:10.0.0.1\"}\n", 1, "twice"},
         {"redis {\n address = \"127.0.0.1:6379\" }\n", 2, "unix:PATH or tcp:"},
         {"redis { address = \"unix:run/x\" }\n", 1, "absolute"},
         {"redis { address = \"tcp:localhost\" }\n", 1, "PORT"},
@@ -460,9 +464,10 @@ static void test_defaults(void **state)
     assert_int_equal(s->slow_query_ms, 1000);
     assert_string_equal(s->metrics_path, "/metrics");
     assert_string_equal(s->health_path, "/health");
-    assert_string_equal(s->metrics_allow[0], "127.0.0.1");
-    assert_string_equal(s->metrics_allow[1], "::1");
-    assert_null(s->metrics_allow[2]);
+    assert_int_equal(s->metrics_allow->count, 2);
+    assert_true(networks_contain(s->metrics_allow, "127.0.0.1"));
+    assert_true(networks_contain(s->metrics_allow, "::1"));
+    assert_false(networks_contain(s->metrics_allow, "127.0.0.2"));
     assert_string_equal(s->redis.address, "unix:/run/redis/redis-server.sock");
     assert_int_equal(s->redis.database, 0);
     assert_string_equal(s->redis.username, "");
@@ -496,7 +501,7 @@ static void test_settings(void **state)
                        "runtime_dir = /run/x // no comment inside: \n"
                        "socket_mode = 666 socket_group = 4294967294 log = syslog slow_query = 0s "
                        "metrics_path = \"${LEEWAY_TEST_EMPTY}\"\n"
-                       "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
+                       "metrics_allow = {\"0:0::0001\", \"10.1.0.0/16\", \"unix:\",}\n"
                        "drain_timeout = 1h\r\n"
                        "redis { address = \"tcp:[::1]:6379\" }\n"
                        "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
@@ -516,10 +521,11 @@ static void test_settings(void **state)
     assert_int_equal(s->log, LOG_TO_SYSLOG);
     assert_int_equal(s->slow_query_ms, 0);
     assert_string_equal(s->metrics_path, "");
-    assert_string_equal(s->metrics_allow[0], "::1");
-    assert_string_equal(s->metrics_allow[1], "10.1.2.3");
-    assert_string_equal(s->metrics_allow[2], "unix:");
-    assert_null(s->metrics_allow[3]);
+    assert_int_equal(s->metrics_allow->count, 3);
+    assert_true(networks_contain(s->metrics_allow, "::1"));
+    assert_true(networks_contain(s->metrics_allow, "::ffff:10.1.2.3"));
+    assert_true(networks_contain(s->metrics_allow, "unix:"));
+    assert_false(networks_contain(s->metrics_allow, "10.2.0.0"));
     assert_string_equal(s->redis.address, "tcp:[::1]:6379");
     assert_string_equal(s->redis.password, "a\"A\n");
     assert_string_equal(s->redis.username, "from \"the\" environment");
