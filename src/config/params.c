@@ -50,6 +50,18 @@ static int check_source(const struct config_build *build, const struct config_bl
     return 0;
 }
 
+/* The server's own variables have names that no client can choose. */
+static void warn_of_header(const struct config_build *build, const struct config_block *block,
+                           const struct param_keys *keys)
+{
+    if (keys->from != NULL && strncmp(keys->from, "HTTP_", 5) == 0)
+        config_build_warn(build, config_block_place(block, "from"),
+                          "param \"%s\": %s is a request header, which a client can send too, with "
+                          "\"_\" for \"-\" as well; let the web server set a variable of its own, "
+                          "or clear both spellings",
+                          block->title, keys->from);
+}
+
 static int check_type(const struct config_build *build, const struct config_block *block,
                       const struct param_keys *keys)
 {
@@ -177,6 +189,7 @@ static int read_param(const struct config_build *build, const struct config_bloc
     if (check_source(build, block, &keys, source) == -1 || check_type(build, block, &keys) == -1 ||
         check_bounds(build, block, &keys) == -1)
         return -1;
+    warn_of_header(build, block, &keys);
     *param = (struct param_spec){
         .name = block->title,
         .place = block->place,

@@ -55,9 +55,9 @@ struct settings {
     int64_t socket_mode;  /* permission bits */
     int64_t socket_group; /* a gid; -1: unchanged */
     enum log_target log;
-    int64_t slow_query_ms;            /* 0: never logged */
-    const char *metrics_path;         /* "": off */
-    const char *health_path;          /* "": off */
+    int64_t slow_query_ms;    /* 0: never logged */
+    const char *metrics_path; /* "": off */
+    const char *health_path;  /* "": off */
     const struct networks *metrics_allow;
     struct redis_settings redis;
     struct postgres_settings postgres;

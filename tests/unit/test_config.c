@@ -738,6 +738,28 @@ static void test_routes(void **state)
     talloc_free(ctx);
 }
 
+/* A header has a second spelling, and the first is anybody's. */
+static void test_warnings(void **state)
+{
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    const struct config *config =
+        load_good(ctx, "route \"/a\" {\n param \"a\" { from = REMOTE_USER }\n"
+                       " param \"b\" {\n  from = \"HTTP_X_USER\" }\n sql = 'select $1, $2' }\n"
+                       "route \"/b\" { param \"c\" { from = HTTPS } sql = 'select $1' }\n"
+                       "route \"/c\" { param \"d\" { from = HTTP_X } sql = 'select $1' }\n");
+    const struct config_warning *warnings = config->warnings;
+
+    (void)state;
+    assert_int_equal(config->n_warnings, 2);
+    assert_string_equal(warnings[0].place.file, config->file);
+    assert_int_equal(warnings[0].place.line, 4);
+    assert_non_null(strstr(warnings[0].text, "param \"b\": HTTP_X_USER is a request header"));
+    assert_int_equal(warnings[1].place.line, 7);
+    assert_non_null(strstr(warnings[1].text, "param \"d\": HTTP_X "));
+    assert_int_equal(load_good(ctx, "workers = 1\n")->n_warnings, 0);
+    talloc_free(ctx);
+}
+
 static void test_params(void **state)
 {
     TALLOC_CTX *ctx = talloc_new(NULL);
@@ -1151,6 +1173,7 @@ int main(void)
         cmocka_unit_test(test_contexts),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_params),
+        cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_includes),
         cmocka_unit_test(test_sql),
         cmocka_unit_test(test_only_queries),
