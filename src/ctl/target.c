@@ -8,9 +8,20 @@
 
 #include "http/uri.h"
 
+static bool has_name(const struct target *target, const char *name, size_t len)
+{
+    for (size_t i = 0; i < target->n_variables; i++)
+        if (strncmp(target->variables[i], name, len) == 0 && target->variables[i][len] == '=')
+            return true;
+    return false;
+}
+
 bool target_add_variable(struct target *target, const char *variable)
 {
-    if (strchr(variable, '=') == NULL || target->n_variables == TARGET_MAX_VARIABLES)
+    size_t len = strcspn(variable, "=");
+
+    if (variable[len] == '\0' || target->n_variables == TARGET_MAX_VARIABLES ||
+        has_name(target, variable, len))
         return false;
     target->variables[target->n_variables++] = variable;
     return true;

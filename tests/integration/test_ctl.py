@@ -212,11 +212,14 @@ def test_explain_changes_nothing(stack, ctl):
 
 def test_explain_of_what_is_refused(stack, ctl):
     for arguments, status in ((("/items/x",), 400), (("/nothing",), 404), (("/mine",), 401),
+                              (("/items/1#x",), 400),
                               (("/items/1?id=%",), 0), (("-v", "REMOTE_USER=joe", "/mine"), 0)):
         run = ctl("--json", "explain", *arguments)
         assert json.loads(run.stdout)["status"] == status, arguments
         assert run.returncode == (BAD if status else OK)
         assert ctl("explain", *arguments).returncode == (BAD if status else OK)
+    twice = ctl("explain", "-v", "REMOTE_USER=ann", "-v", "REMOTE_USER=bob", "/mine")
+    assert twice.returncode == USAGE and "usage:" in twice.stderr
     stack.redis.stop()
     run = ctl("explain", "/items/3")
     assert run.returncode == UNREACHABLE

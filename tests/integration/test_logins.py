@@ -136,6 +136,20 @@ def test_a_path_that_means_another_place_to_the_server(served, table, name, moun
     table.setdefault((name, mount), {})["..%2f..%2fx"] = statuses(answers)
 
 
+@pytest.mark.parametrize("mount", ["/api", "/"])
+def test_nginx_that_is_told_the_user_twice(served, mount):
+    """fastcgi_params has the name that nobody checked, and the operator another one behind it. What
+    comes twice and alike does no harm."""
+    own = '    fastcgi_param REMOTE_USER "";\n'
+    twice = "    include /etc/nginx/fastcgi_params;\n"
+    client = served("nginx", mount, {own: twice + own.replace('""', '"bob"')})
+    for headers in ({}, NONSENSE, ALICE):
+        answer = client.ask("/rows", headers)
+        assert answer.status == 400 and b"REMOTE_USER" in answer.body
+    answer = client.ask("/rows", credentials("bob", "nonsense"))
+    assert answer.body == b'"rows of bob"', "the operator says so too"
+
+
 @EACH
 def test_a_header_of_the_client_s(served, table, name, mount):
     """The server sets X-User itself, behind its login and nowhere else; 20 of 20 in each spelling."""
