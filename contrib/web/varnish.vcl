@@ -29,6 +29,7 @@ acl inside {
 
 sub vcl_recv {
     # To the web server and leeway everybody is Varnish, 127.0.0.1: the metrics must be closed here.
+    # Varnish compares the path as it is written; so does leeway, which knows them by this one only.
     if (req.url ~ "^/api/metrics($|\?)" && client.ip !~ inside) {
         return (synth(403));
     }

@@ -77,12 +77,9 @@ static void serve_health(struct server *server, struct request *request)
 static void serve_metrics(struct server *server, struct request *request)
 {
     const struct settings *settings = &server->backend->app->config->settings;
-    const char *const *allowed = settings->metrics_allow;
     struct metrics_gauges gauges;
 
-    while (*allowed != NULL && strcmp(*allowed, request->remote_addr) != 0)
-        allowed++;
-    if (*allowed == NULL) {
+    if (!networks_contain(settings->metrics_allow, request->remote_addr)) {
         respond_problem(request, 403, "Metrics are not for this address.");
         return;
     }
@@ -111,17 +108,20 @@ static bool serve_built_in(struct server *server, struct request *request, struc
     return true;
 }
 
-/* The raw target, or, from a server that keeps it to itself, what it made of it. */
-static void find_path(const struct request *request, struct slice *path, struct slice *query)
+/* The raw target, or, from a server that keeps it to itself, what it made of it: that is decoded,
+   and encoded again so that nothing is decoded twice. false: the target has a fragment. */
+static bool find_path(struct request *request, struct slice *path, struct slice *query)
 {
-    if (request->target != NULL && request->target[0] != '\0') {
-        uri_split(request->target, path, query);
-        return;
-    }
-    const char *joined =
-        mem_check(talloc_asprintf(request, "%s%s", request->script_name, request->path_info));
-    *path = (struct slice){joined, strlen(joined)};
+    struct buf joined;
+
+    if (request->target != NULL && request->target[0] != '\0')
+        return uri_split(request->target, path, query);
+    buf_init(&joined, request, strlen(request->script_name) + strlen(request->path_info));
+    uri_encode_path(&joined, request->script_name);
+    uri_encode_path(&joined, request->path_info);
+    *path = (struct slice){joined.data, joined.len};
     *query = (struct slice){request->query_string, strlen(request->query_string)};
+    return true;
 }
 
 /* What param_bind needs to find a FastCGI variable. */
@@ -165,12 +165,17 @@ static struct visit *understand(struct server *server, struct request *request)
     struct route_match match;
     const char *detail;
 
-    find_path(request, &path, &query);
+    if (!find_path(request, &path, &query)) {
+        respond_problem(request, 400, "The URL has a fragment (\"#\"), which is not sent.");
+        return NULL;
+    }
     if (!uri_below_mount(path, settings->mount, &below)) {
         respond_problem(request, 404, "There is no such route.");
         return NULL;
     }
-    if (serve_built_in(server, request, below))
+    /* Whoever guards them in front may compare them as they are spelt: another spelling is not
+       theirs. */
+    if (uri_begins_with(path, settings->mount) && serve_built_in(server, request, below))
         return NULL;
     if (route_table_find(app->routes, below, &match) == 0) {
         respond_problem(request, 404, "There is no such route.");
@@ -273,10 +278,23 @@ void serve_turn_end(struct server *server)
     }
 }
 
+/* Two sources, of which one may be the client. */
+static void refuse_ambiguous(struct request *request)
+{
+    char *detail = talloc_asprintf(request, "The web server sent %s twice, with different values.",
+                                   request->ambiguous);
+
+    respond_problem(request, 400, mem_check(detail));
+}
+
 void serve_request(struct server *server, struct request *request)
 {
     const char *target = request->target;
 
+    if (request->ambiguous != NULL) {
+        refuse_ambiguous(request);
+        return;
+    }
     if (strcmp(request->method, "OPTIONS") == 0) {
         respond_allowed_methods(request, 204);
         return;

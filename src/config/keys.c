@@ -4,15 +4,14 @@
 
 #include "config/keys.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <grp.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/network.h"
 #include "base/num.h"
 #include "config/pattern.h"
 
@@ -378,23 +377,25 @@ static int read_list(struct reading *r)
     return 0;
 }
 
-/* As inet_ntop(3) writes it, which is what web servers put into REMOTE_ADDR. */
 static int read_addresses(struct reading *r)
 {
-    for (size_t i = 0; i < r->entry->n_texts; i++) {
-        char text[INET6_ADDRSTRLEN];
-        struct in6_addr address;
+    const struct networks **field = r->field;
+    size_t count = r->entry->n_texts;
+    struct networks *networks = mem_check(
+        talloc_zero_size(r->build->config, sizeof *networks + count * sizeof networks->items[0]));
 
+    for (size_t i = 0; i < count; i++) {
         r->text = r->entry->texts[i];
-        if (strcmp(r->text, "unix:") == 0)
-            continue;
-        int family = strchr(r->text, ':') != NULL ? AF_INET6 : AF_INET;
-        if (inet_pton(family, r->text, &address) != 1 ||
-            inet_ntop(family, &address, text, sizeof(text)) == NULL)
-            return refuse(r, "is not an IPv4 or IPv6 address (networks are not supported)");
-        r->entry->texts[i] = mem_check(talloc_strdup(r->build->config, text));
+        const char *problem = network_parse(r->text, &networks->items[i]);
+        if (problem != NULL)
+            return refuse(r, problem);
+        for (size_t j = 0; j < i; j++)
+            if (network_equals(&networks->items[i], &networks->items[j]))
+                return refuse(r, "is given twice");
+        networks->count++;
     }
-    return read_list(r);
+    *field = networks;
+    return 0;
 }
 
 static int read_value(struct reading *r)

@@ -33,7 +33,7 @@ enum key_type {
     KEY_MOUNT,     /* without a trailing slash */
     KEY_URL_PATH,  /* or empty */
     KEY_LIST,      /* const char *const *, NULL-terminated */
-    KEY_ADDRESSES, /* the same, of client addresses */
+    KEY_ADDRESSES, /* const struct networks * */
 };
 
 struct config_key {
@@ -79,6 +79,7 @@ struct param_keys {
     const char *min;
     const char *max;
     int64_t max_length;
+    bool slashes;
     const char *const *values;
 };
 

@@ -66,6 +66,7 @@ struct param_spec {
     const char *min; /* as written (int: an integer, number: a decimal); NULL: no bound */
     const char *max;
     int64_t max_length;        /* text: characters */
+    bool slashes;              /* from the path of a private route: may hold separators */
     const char *const *values; /* enum: NULL-terminated */
 };
 

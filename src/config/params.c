@@ -35,6 +35,9 @@ static int check_source(const struct config_build *build, const struct config_bl
     if (source == PARAM_FROM_PATH && !keys->required)
         return fail_at_key(build, block, "required",
                            "it comes from the path and is never absent; remove required");
+    if (source != PARAM_FROM_PATH && keys->slashes)
+        return fail_at_key(build, block, "slashes",
+                           "slashes is for a parameter from the path; remove slashes");
     if (source == PARAM_FROM_VARIABLE && keys->default_text != NULL)
         return fail_at_key(build, block, "default",
                            "a request without the variable of from is refused; remove default");
@@ -45,6 +48,18 @@ static int check_source(const struct config_build *build, const struct config_bl
         return fail_at_key(build, block, "required",
                            "default and required exclude each other; remove one");
     return 0;
+}
+
+/* The server's own variables have names that no client can choose. */
+static void warn_of_header(const struct config_build *build, const struct config_block *block,
+                           const struct param_keys *keys)
+{
+    if (keys->from != NULL && strncmp(keys->from, "HTTP_", 5) == 0)
+        config_build_warn(build, config_block_place(block, "from"),
+                          "param \"%s\": %s is a request header, which a client can send too, with "
+                          "\"_\" for \"-\" as well; let the web server set a variable of its own, "
+                          "or clear both spellings",
+                          block->title, keys->from);
 }
 
 static int check_type(const struct config_build *build, const struct config_block *block,
@@ -58,6 +73,8 @@ static int check_type(const struct config_build *build, const struct config_bloc
         return fail_at_key(build, block, "max", "max is for the types int and number only");
     if (given(block, "max_length") && keys->type != PARAM_TEXT)
         return fail_at_key(build, block, "max_length", "max_length is for the type text only");
+    if (keys->slashes && keys->type != PARAM_TEXT && keys->type != PARAM_ENUM)
+        return fail_at_key(build, block, "slashes", "slashes is for the types text and enum only");
     if (keys->values != NULL && keys->type != PARAM_ENUM)
         return fail_at_key(build, block, "values", "values is for the type enum only");
     if (keys->values == NULL && keys->type == PARAM_ENUM)
@@ -172,6 +189,7 @@ static int read_param(const struct config_build *build, const struct config_bloc
     if (check_source(build, block, &keys, source) == -1 || check_type(build, block, &keys) == -1 ||
         check_bounds(build, block, &keys) == -1)
         return -1;
+    warn_of_header(build, block, &keys);
     *param = (struct param_spec){
         .name = block->title,
         .place = block->place,
@@ -184,6 +202,7 @@ static int read_param(const struct config_build *build, const struct config_bloc
         .min = keys.min,
         .max = keys.max,
         .max_length = keys.max_length,
+        .slashes = keys.slashes,
         .values = keys.values,
     };
     return 0;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "base/network.h"
 
 struct redis_settings {
     const char *address; /* "unix:PATH" or "tcp:HOST:PORT" */
@@ -54,10 +55,10 @@ struct settings {
     int64_t socket_mode;  /* permission bits */
     int64_t socket_group; /* a gid; -1: unchanged */
     enum log_target log;
-    int64_t slow_query_ms;            /* 0: never logged */
-    const char *metrics_path;         /* "": off */
-    const char *health_path;          /* "": off */
-    const char *const *metrics_allow; /* NULL-terminated; addresses as REMOTE_ADDR has them */
+    int64_t slow_query_ms;    /* 0: never logged */
+    const char *metrics_path; /* "": off */
+    const char *health_path;  /* "": off */
+    const struct networks *metrics_allow;
     struct redis_settings redis;
     struct postgres_settings postgres;
 };

@@ -8,9 +8,20 @@
 
 #include "http/uri.h"
 
+static bool has_name(const struct target *target, const char *name, size_t len)
+{
+    for (size_t i = 0; i < target->n_variables; i++)
+        if (strncmp(target->variables[i], name, len) == 0 && target->variables[i][len] == '=')
+            return true;
+    return false;
+}
+
 bool target_add_variable(struct target *target, const char *variable)
 {
-    if (strchr(variable, '=') == NULL || target->n_variables == TARGET_MAX_VARIABLES)
+    size_t len = strcspn(variable, "=");
+
+    if (variable[len] == '\0' || target->n_variables == TARGET_MAX_VARIABLES ||
+        has_name(target, variable, len))
         return false;
     target->variables[target->n_variables++] = variable;
     return true;
@@ -32,7 +43,11 @@ void target_resolve(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url, str
     const struct settings *settings = &ctl->app->config->settings;
     struct slice path, query, below;
 
-    uri_split(url, &path, &query);
+    if (!uri_split(url, &path, &query)) {
+        target->status = 400;
+        target->detail = "The URL has a fragment (\"#\"), which is not sent.";
+        return;
+    }
     if (!uri_below_mount(path, settings->mount, &below) ||
         route_table_find(ctl->app->routes, below, &target->match) == 0) {
         target->status = 404;

@@ -19,7 +19,8 @@ struct target {
     const char *base; /* of the key; NULL: refused */
 };
 
-/* Takes the argument of -v. false: it is not NAME=VALUE, or there are too many. */
+/* Takes the argument of -v. false: it is not NAME=VALUE, is given
+   twice, or there are too many. */
 bool target_add_variable(struct target *target, const char *variable);
 
 /* Everything made is a child of `ctx`. */

@@ -13,8 +13,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/variables.h"
 
-/* What is always copied, in the order of `struct request`. */
+/* What is always wanted. */
 enum known {
     KNOWN_METHOD,
     KNOWN_TARGET,
@@ -23,6 +24,7 @@ enum known {
     KNOWN_QUERY_STRING,
     KNOWN_IF_NONE_MATCH,
     KNOWN_REMOTE_ADDR,
+    KNOWN_CONTENT_LENGTH, /* only to be told that there is one of it */
     KNOWN_COUNT,
 };
 
@@ -30,43 +32,23 @@ static const char *const known_names[] = {
     [KNOWN_METHOD] = "REQUEST_METHOD",     [KNOWN_TARGET] = "REQUEST_URI",
     [KNOWN_SCRIPT_NAME] = "SCRIPT_NAME",   [KNOWN_PATH_INFO] = "PATH_INFO",
     [KNOWN_QUERY_STRING] = "QUERY_STRING", [KNOWN_IF_NONE_MATCH] = "HTTP_IF_NONE_MATCH",
-    [KNOWN_REMOTE_ADDR] = "REMOTE_ADDR",
-};
-
-/* A variable that is wanted, and what one request has of it. */
-struct wanted {
-    const char *name;
-    size_t name_len;
-    const char *value; /* NULL: nothing */
-    size_t value_len;
+    [KNOWN_REMOTE_ADDR] = "REMOTE_ADDR",   [KNOWN_CONTENT_LENGTH] = "CONTENT_LENGTH",
 };
 
 struct parser {
-    FCGX_Request fcgi; /* its streams point back to it: it never moves */
-    size_t n_wanted;   /* the known ones, then those of transport_options */
-    uint64_t lengths;  /* of their names: bit N for N bytes, the last one for longer ones too */
-    struct wanted *wanted;
+    FCGX_Request fcgi;        /* its streams point back to it: it never moves */
+    struct variables *wanted; /* the known ones, then those of transport_options */
 };
-
-static uint64_t length_bit(size_t len)
-{
-    return UINT64_C(1) << (len < 63 ? len : 63);
-}
 
 struct parser *parser_new(TALLOC_CTX *ctx, const char *const *variables)
 {
     struct parser *parser = mem_check(talloc_zero(ctx, struct parser));
 
-    parser->n_wanted = KNOWN_COUNT;
-    while (variables[parser->n_wanted - KNOWN_COUNT] != NULL)
-        parser->n_wanted++;
-    parser->wanted =
-        mem_check(talloc_zero_array(parser, struct wanted, (unsigned)parser->n_wanted));
-    for (size_t i = 0; i < parser->n_wanted; i++) {
-        const char *name = i < KNOWN_COUNT ? known_names[i] : variables[i - KNOWN_COUNT];
-        parser->wanted[i] = (struct wanted){.name = name, .name_len = strlen(name)};
-        parser->lengths |= length_bit(parser->wanted[i].name_len);
-    }
+    parser->wanted = variables_new(parser);
+    for (int i = 0; i < KNOWN_COUNT; i++)
+        variables_add(parser->wanted, known_names[i], i == KNOWN_IF_NONE_MATCH);
+    for (; *variables != NULL; variables++)
+        variables_add(parser->wanted, *variables, false);
     if (FCGX_Init() != 0) {
         log_message(LOG_LEVEL_ERROR, "libfcgi cannot be initialised");
         abort();
@@ -75,72 +57,53 @@ struct parser *parser_new(TALLOC_CTX *ctx, const char *const *variables)
     return parser;
 }
 
-/* Of a name that is sent twice the first counts. */
-static void find_values(struct parser *parser)
-{
-    for (size_t i = 0; i < parser->n_wanted; i++)
-        parser->wanted[i].value = NULL;
-    for (char **entry = parser->fcgi.envp; *entry != NULL; entry++) {
-        const char *equals = strchr(*entry, '=');
-        size_t len = equals != NULL ? (size_t)(equals - *entry) : 0;
-        if ((parser->lengths & length_bit(len)) == 0)
-            continue;
-        for (size_t i = 0; i < parser->n_wanted; i++) {
-            struct wanted *wanted = &parser->wanted[i];
-            if (wanted->name_len == len && wanted->value == NULL &&
-                memcmp(*entry, wanted->name, len) == 0) {
-                wanted->value = equals + 1;
-                wanted->value_len = strlen(equals + 1);
-            }
-        }
-    }
-}
-
-/* All values that were found, behind each other; the parser's then point there. */
-static void copy_found(struct parser *parser, struct request *request)
+/* All values that were found, behind each other; those of `wanted` then point there. */
+static void copy_found(struct variables *wanted, struct request *request)
 {
     size_t size = 0;
 
-    for (size_t i = 0; i < parser->n_wanted; i++)
-        if (parser->wanted[i].value != NULL)
-            size += parser->wanted[i].value_len + 1;
+    for (size_t i = 0; i < wanted->count; i++)
+        if (wanted->items[i].value != NULL)
+            size += wanted->items[i].value_len + 1;
     char *to = mem_check(talloc_array(request, char, size));
-    for (size_t i = 0; i < parser->n_wanted; i++) {
-        struct wanted *wanted = &parser->wanted[i];
-        if (wanted->value == NULL)
+    for (size_t i = 0; i < wanted->count; i++) {
+        struct variable *variable = &wanted->items[i];
+        if (variable->value == NULL)
             continue;
-        wanted->value = memcpy(to, wanted->value, wanted->value_len + 1);
-        to += wanted->value_len + 1;
+        variable->value = memcpy(to, variable->value, variable->value_len + 1);
+        to += variable->value_len + 1;
     }
 }
 
-static const char *value_of(const struct parser *parser, enum known known, const char *missing)
+static const char *value_of(const struct variables *wanted, enum known known, const char *missing)
 {
-    const char *value = parser->wanted[known].value;
+    const char *value = wanted->items[known].value;
 
     return value != NULL ? value : missing;
 }
 
 static struct request *copy_request(struct parser *parser, TALLOC_CTX *ctx)
 {
-    size_t n_variables = parser->n_wanted - KNOWN_COUNT;
+    struct variables *wanted = parser->wanted;
+    size_t n_variables = wanted->count - KNOWN_COUNT;
     struct request *request = mem_check(talloc(ctx, struct request));
+    const char *ambiguous = variables_find(wanted, parser->fcgi.envp, request);
 
-    find_values(parser);
-    copy_found(parser, request);
+    copy_found(wanted, request);
     *request = (struct request){
-        .method = value_of(parser, KNOWN_METHOD, ""),
-        .target = value_of(parser, KNOWN_TARGET, NULL),
-        .script_name = value_of(parser, KNOWN_SCRIPT_NAME, ""),
-        .path_info = value_of(parser, KNOWN_PATH_INFO, ""),
-        .query_string = value_of(parser, KNOWN_QUERY_STRING, ""),
-        .if_none_match = value_of(parser, KNOWN_IF_NONE_MATCH, NULL),
-        .remote_addr = value_of(parser, KNOWN_REMOTE_ADDR, ""),
+        .method = value_of(wanted, KNOWN_METHOD, ""),
+        .target = value_of(wanted, KNOWN_TARGET, NULL),
+        .script_name = value_of(wanted, KNOWN_SCRIPT_NAME, ""),
+        .path_info = value_of(wanted, KNOWN_PATH_INFO, ""),
+        .query_string = value_of(wanted, KNOWN_QUERY_STRING, ""),
+        .if_none_match = value_of(wanted, KNOWN_IF_NONE_MATCH, NULL),
+        .remote_addr = value_of(wanted, KNOWN_REMOTE_ADDR, ""),
+        .ambiguous = ambiguous,
         .received_us = clock_monotonic_us(),
     };
     request->variables = mem_check(talloc_array(request, const char *, (unsigned)n_variables + 1));
     for (size_t i = 0; i < n_variables; i++)
-        request->variables[i] = parser->wanted[KNOWN_COUNT + i].value;
+        request->variables[i] = wanted->items[KNOWN_COUNT + i].value;
     return request;
 }
 

@@ -20,6 +20,9 @@ struct request {
     const char *query_string;
     const char *if_none_match; /* NULL: absent */
     const char *remote_addr;
+    /* A variable that came twice with different values: the request must be refused. NULL: none of
+       those above, CONTENT_LENGTH and those of transport_options. */
+    const char *ambiguous;
     const char **variables;        /* in the order of transport_options.variables; NULL: absent */
     bool body_too_large;           /* over the transport's cap: only to be refused */
     int64_t received_us;           /* monotonic, when the last byte had come */

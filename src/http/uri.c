@@ -95,6 +95,19 @@ void uri_encode(struct buf *out, const char *text, size_t len)
     buf_append(out, text + len - plain, plain);
 }
 
+void uri_encode_path(struct buf *out, const char *path)
+{
+    size_t plain = strcspn(path, "%");
+
+    buf_append(out, path, plain);
+    while (path[plain] != '\0') {
+        path += plain + 1;
+        plain = strcspn(path, "%");
+        buf_append_str(out, "%25");
+        buf_append(out, path, plain);
+    }
+}
+
 /* Where the path or query of an absolute-form target begins; NULL if it is none. */
 static const char *behind_authority(const char *target)
 {
@@ -106,7 +119,7 @@ static const char *behind_authority(const char *target)
     return target + strcspn(target, "/?");
 }
 
-void uri_split(const char *target, struct slice *path, struct slice *query)
+bool uri_split(const char *target, struct slice *path, struct slice *query)
 {
     const char *behind = behind_authority(target);
     const char *start = behind != NULL ? behind : target;
@@ -119,6 +132,7 @@ void uri_split(const char *target, struct slice *path, struct slice *query)
     /* RFC 9110, section 4.2.3: an empty path of an absolute form is "/" */
     if (behind != NULL && len == 0)
         *path = (struct slice){"/", 1};
+    return strchr(target, '#') == NULL;
 }
 
 /* The byte at raw.data[*at], decoded, and *at behind it. An encoded slash is
@@ -145,6 +159,18 @@ bool uri_below_mount(struct slice path, const char *mount, struct slice *below)
         return false;
     *below = at < path.len ? (struct slice){path.data + at, path.len - at} : (struct slice){"/", 1};
     return true;
+}
+
+bool uri_begins_with(struct slice path, const char *bytes)
+{
+    size_t len = strlen(bytes);
+
+    return path.len >= len && memcmp(path.data, bytes, len) == 0;
+}
+
+bool uri_is_dots(struct slice segment)
+{
+    return (segment.len == 1 || segment.len == 2) && memcmp(segment.data, "..", segment.len) == 0;
 }
 
 bool uri_next_pair(struct slice *rest, struct slice *name, struct slice *value)

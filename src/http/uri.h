@@ -29,14 +29,25 @@ char *uri_decode(TALLOC_CTX *ctx, struct slice raw, enum uri_decode how, size_t 
    upper-case hexadecimal. */
 void uri_encode(struct buf *out, const char *text, size_t len);
 
+/* Appends a path that somebody else has decoded, so that decoding it gives the same again. */
+void uri_encode_path(struct buf *out, const char *path);
+
 /* The path of an origin-form or absolute-form target, and its query without
-   '?' (data NULL: there is none). A fragment is not expected and stays. */
-void uri_split(const char *target, struct slice *path, struct slice *query);
+   '?' (data NULL: there is none). false: it has a '#', and a fragment is never part of a
+   target (RFC 9110, section 7.1). */
+bool uri_split(const char *target, struct slice *path, struct slice *query)
+    __attribute__((warn_unused_result));
 
 /* The path below `mount` ("" or "/api/v1"), beginning with '/'; false if the
    path is not `mount` followed by '/' (or by nothing, which is "/"). What is
    percent-encoded compares as what it stands for, but "%2F" is not '/'. */
 bool uri_below_mount(struct slice path, const char *mount, struct slice *below);
+
+/* Whether the path begins with exactly these bytes: what is percent-encoded does not count. */
+bool uri_begins_with(struct slice path, const char *bytes);
+
+/* Whether a decoded segment is "." or "..". */
+bool uri_is_dots(struct slice segment);
 
 /* Iterates over the pairs of a query string separated by '&'. Start with
    *rest = the query; false at the end. Empty pieces are skipped; a piece

@@ -15,7 +15,7 @@ enum { MAX_PAIRS = 256 };
 struct binding {
     TALLOC_CTX *ctx;
     const struct route_match *match;
-    const char **texts; /* by the parameters' index; first from the query only */
+    const char **texts; /* by the parameters' index; first from path and query only */
     const char **detail;
 };
 
@@ -86,6 +86,42 @@ static int take_query(const struct binding *binding, struct slice query)
     return 0;
 }
 
+/* A web server in front may have taken the path apart where there is a separator, dots or what
+   stands before a ';', and have let it through for another place than this route's. */
+static int check_separators(const struct binding *binding, const struct param_spec *spec,
+                            const char *text)
+{
+    const struct slice all = {text, strlen(text)}, name = {text, strcspn(text, ";")};
+
+    if (spec->slashes && uri_is_dots(all))
+        return refuse(binding, 404, "There is no such route."); /* as in a route for everybody */
+    if (spec->slashes || (strpbrk(text, "/\\") == NULL && !uri_is_dots(name)))
+        return 0;
+    return refuse(binding, 400, "Parameter \"%s\" must not hold \"/\", \"\\\" or be dots.",
+                  spec->name);
+}
+
+/* Before anything else is looked at. */
+static int take_path(const struct binding *binding)
+{
+    const struct route *route = binding->match->route;
+
+    for (size_t i = 0; i < route->n_params; i++) {
+        const struct param_spec *spec = &route->params[i];
+        if (spec->source != PARAM_FROM_PATH)
+            continue;
+        const char *text =
+            uri_decode(binding->ctx, binding->match->values[i], URI_DECODE_PATH, NULL);
+        if (text == NULL)
+            return refuse_encoding(binding, spec->name);
+        int status = route->private ? check_separators(binding, spec, text) : 0;
+        if (status != 0)
+            return status;
+        binding->texts[i] = text;
+    }
+    return 0;
+}
+
 /* Sets *text to what the request says, not yet checked, or to NULL for NULL. */
 static int take_text(const struct binding *binding, size_t index, param_variable_fn *variable,
                      void *data, const char **text)
@@ -94,8 +130,8 @@ static int take_text(const struct binding *binding, size_t index, param_variable
 
     switch (spec->source) {
     case PARAM_FROM_PATH:
-        *text = uri_decode(binding->ctx, binding->match->values[index], URI_DECODE_PATH, NULL);
-        return *text != NULL ? 0 : refuse_encoding(binding, spec->name);
+        *text = binding->texts[index];
+        return 0;
     case PARAM_FROM_VARIABLE:
         *text = variable(data, spec->variable);
         if (*text == NULL || **text == '\0')
@@ -140,8 +176,10 @@ int param_bind(TALLOC_CTX *ctx, const struct route_match *match, struct slice qu
         .texts = mem_check(talloc_zero_array(ctx, const char *, count)),
         .detail = detail,
     };
-    int status = take_query(&binding, query);
+    int status = take_path(&binding);
 
+    if (status == 0)
+        status = take_query(&binding, query);
     for (size_t i = 0; i < count && status == 0; i++)
         status = bind_one(&binding, i, variable, data);
     if (status == 0)

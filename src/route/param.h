@@ -33,7 +33,7 @@ int param_check_spec(TALLOC_CTX *ctx, const struct param_spec *spec, struct conf
 typedef const char *param_variable_fn(void *data, const char *name);
 
 /* 0 and *values (children of `ctx`, constants or borrowed from the route),
-   or the status to answer with, 400 or 401, and in *detail a sentence for the
+   or the status to answer with, 400, 401 or 404, and in *detail a sentence for the
    client that names the parameter and never its value. */
 int param_bind(TALLOC_CTX *ctx, const struct route_match *match, struct slice query,
                param_variable_fn *variable, void *data, struct param_values *values,

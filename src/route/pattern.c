@@ -7,12 +7,6 @@
 
 #include <string.h>
 
-static bool is_dots(struct slice text)
-{
-    return (text.len == 1 && text.data[0] == '.') ||
-           (text.len == 2 && text.data[0] == '.' && text.data[1] == '.');
-}
-
 static struct slice decoded(TALLOC_CTX *ctx, struct slice raw)
 {
     struct slice text = raw;
@@ -28,6 +22,7 @@ bool segments_of_path(TALLOC_CTX *ctx, struct slice path, struct segments *segme
     const char *at = path.data;
 
     segments->count = 0;
+    segments->dots = false;
     while (at < end && *at == '/' && segments->count < ROUTE_MAX_SEGMENTS) {
         const char *start = at + 1;
         const char *slash = memchr(start, '/', (size_t)(end - start));
@@ -35,8 +30,9 @@ bool segments_of_path(TALLOC_CTX *ctx, struct slice path, struct segments *segme
 
         struct slice raw = {start, (size_t)(at - start)};
         struct slice text = decoded(ctx, raw);
-        if ((raw.len == 0 && at < end) || (text.data != NULL && is_dots(text)))
+        if (raw.len == 0 && at < end)
             return false;
+        segments->dots = segments->dots || (text.data != NULL && uri_is_dots(text));
         segments->items[segments->count++] = (struct segment){.raw = raw, .text = text};
     }
     return segments->count > 0 && at == end;
@@ -99,7 +95,7 @@ int segments_of_pattern(TALLOC_CTX *ctx, const struct route *route, struct segme
     if (path.len == 0 || path.data[0] != '/')
         return config_fail(error_ctx, error, route->place, "pattern \"%s\" must begin with \"/\"",
                            route->pattern);
-    if (!segments_of_path(ctx, path, segments))
+    if (!segments_of_path(ctx, path, segments) || segments->dots)
         return config_fail(error_ctx, error, route->place,
                            "pattern \"%s\" has an empty segment, \".\", \"..\" or more than %d"
                            " segments and matches nothing",

@@ -20,10 +20,11 @@ struct segment {
 struct segments {
     struct segment items[ROUTE_MAX_SEGMENTS];
     size_t count;
+    bool dots; /* one of them is "." or "..", decoded */
 };
 
-/* false: it does not begin with '/', has too many segments, an empty one before
-   the last, or "." or "..". Decoded text is a child of `ctx` or borrowed from
+/* false: it does not begin with '/', has too many segments or an empty one before
+   the last. Decoded text is a child of `ctx` or borrowed from
    `path`. */
 bool segments_of_path(TALLOC_CTX *ctx, struct slice path, struct segments *segments)
     __attribute__((warn_unused_result));

@@ -143,7 +143,8 @@ static int check_built_in(const struct route_table *table, const char *setting, 
     size_t node = ROOT;
     int result = 0;
 
-    if (segments_of_path(scratch, (struct slice){path, strlen(path)}, &segments)) {
+    if (segments_of_path(scratch, (struct slice){path, strlen(path)}, &segments) &&
+        !segments.dots) {
         for (size_t i = 0; i < segments.count && (i == 0 || node != NONE); i++)
             node = literal_child(table, node, segments.items[i].text);
         const struct target *target = node != NONE ? table->nodes[node].target : NULL;
@@ -227,6 +228,8 @@ int route_table_find(const struct route_table *table, struct slice path, struct 
 
     if (segments_of_path(scratch, path, &segments))
         target = search(table, ROOT, &segments, 0);
+    if (target != NULL && segments.dots && !target->route->private)
+        target = NULL;
     if (target != NULL) {
         *match = (struct route_match){.route = target->route};
         for (size_t i = 0; i < target->n_captures; i++)

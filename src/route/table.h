@@ -28,7 +28,8 @@ struct route_table *route_table_new(TALLOC_CTX *ctx, const struct config *config
 
 /* 1 and *match, or 0: no route. `path` is raw and below mount. A literal
    segment wins over a {name}; literals are compared decoded. Empty segments,
-   "." and ".." (also encoded) match nothing; a trailing slash is another path. */
+   "." and ".." (also encoded) match nothing but a {name} of a private route, whose parameters
+   param_bind() then refuses; a trailing slash is another path. */
 int route_table_find(const struct route_table *table, struct slice path, struct route_match *match)
     __attribute__((warn_unused_result));
 

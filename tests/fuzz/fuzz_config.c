@@ -227,7 +227,7 @@ static void check_settings(const struct settings *settings)
     must(settings->metrics_path[0] == '\0' ||
              strcmp(settings->metrics_path, settings->health_path) != 0,
          "metrics_path is not health_path");
-    must(settings->metrics_allow != NULL && settings->metrics_allow[0] != NULL, "metrics_allow");
+    must(settings->metrics_allow != NULL && settings->metrics_allow->count > 0, "metrics_allow");
 }
 
 static void check_contexts(const struct config *config)

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "http/conditional.h"
+#include "http/variables.h"
 #include "route/key.h"
 #include "route/param.h"
 #include "route/table.h"
@@ -38,7 +39,7 @@ static const struct param_spec private_specs[] = {
     {                                                                                              \
         .name = (name_), .pattern = (pattern_), .place = {"fuzz", 1}, .params = (specs_),          \
         .n_params = sizeof(specs_) / sizeof(specs_)[0], .sql = "select 1",                         \
-        .reject_unknown_params = (reject)                                                          \
+        .reject_unknown_params = (reject), .private = (reject)                                     \
     }
 #define ROUTE(name_, pattern_) ROUTE_WITH(name_, pattern_, specs, false)
 
@@ -151,6 +152,12 @@ static void check_canonical(TALLOC_CTX *ctx, const struct route *route,
     must(status == 0 && strcmp(key_of(ctx, route, values), key_of(ctx, route, &again)) == 0);
 }
 
+/* What a private route must never get out of one segment. */
+static bool separates(const char *text)
+{
+    return strpbrk(text, "/\\") != NULL || strcmp(text, ".") == 0 || strcmp(text, "..") == 0;
+}
+
 /* The variable is what the query ends with. */
 static void check_request(TALLOC_CTX *ctx, struct slice path, struct slice query)
 {
@@ -169,6 +176,7 @@ static void check_request(TALLOC_CTX *ctx, struct slice path, struct slice query
         return;
     }
     must(param_values_fit(ctx, match.route, &values));
+    must(!match.route->private || !separates(values.texts[2]));
     check_canonical(ctx, match.route, &values);
 }
 
@@ -182,19 +190,46 @@ static void check_none_match(TALLOC_CTX *ctx, const char *field)
     must(conditional_none_match(mem_check(talloc_asprintf(ctx, "\"abc\" ,%s", field)), etag));
 }
 
+/* Found from the front, and looked for from the back: one value, or a contradiction. */
+static void check_variables(TALLOC_CTX *ctx, const char *text)
+{
+    enum { MAX_ENTRIES = 16 };
+    struct variables *variables = variables_new(ctx);
+    char *entries[MAX_ENTRIES + 1] = {NULL};
+    char *rest = mem_check(talloc_strdup(ctx, text));
+    const char *last = NULL;
+    bool differ = false;
+    int count = 0;
+
+    while (count < MAX_ENTRIES && (entries[count] = strsep(&rest, "&")) != NULL)
+        count++;
+    entries[count] = NULL;
+    variables_add(variables, "V", false);
+    for (int i = count - 1; i >= 0; i--) {
+        if (strncmp(entries[i], "V=", 2) != 0)
+            continue;
+        differ = differ || (last != NULL && strcmp(last, entries[i] + 2) != 0);
+        last = entries[i] + 2;
+    }
+    must((variables_find(variables, entries, ctx) != NULL) == differ);
+    must(differ || (variables->items[0].value == NULL) == (last == NULL));
+    must(differ || last == NULL || strcmp(variables->items[0].value, last) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     const char *target = mem_check(talloc_strndup(ctx, (const char *)data, size));
     struct slice path, query, below;
 
-    uri_split(target, &path, &query);
+    must(uri_split(target, &path, &query) == (strchr(target, '#') == NULL));
     check_round_trip(ctx, path, URI_DECODE_PATH);
     check_round_trip(ctx, query, URI_DECODE_QUERY);
     check_pairs(ctx, query);
     if (uri_below_mount(path, "/m%41", &below) || uri_below_mount(path, "", &below))
         check_request(ctx, below, query);
     check_none_match(ctx, target);
+    check_variables(ctx, target);
     talloc_free(ctx);
     return 0;
 }

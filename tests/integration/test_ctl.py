@@ -123,6 +123,15 @@ route "/wide" { sql = "select 1, 2"  shape = value }
     assert found[4][2] == "$2, slug, is declared and the query does not use it"
 
 
+def test_check_warns_of_a_header_that_is_trusted(stack, ctl):
+    stack.configure('route "/me" { param "u" { from = "HTTP_X_USER" } sql = "select $1"  shape = value }')
+    found = [finding for finding in ctl.json("check")["findings"] if finding["level"] != "ok"]
+    assert [(finding["level"], finding["subject"]) for finding in found] == \
+        [("warning", "configuration")]
+    assert re.match(r"\S+/leeway\.conf:\d+: param \"u\": HTTP_X_USER is a request header",
+                    found[0]["text"])
+
+
 def test_check_without_servers(stack, ctl):
     stack.redis.stop()
     stack.postgres_conninfo = f"host={stack.folder} dbname=none"
@@ -203,11 +212,14 @@ def test_explain_changes_nothing(stack, ctl):
 
 def test_explain_of_what_is_refused(stack, ctl):
     for arguments, status in ((("/items/x",), 400), (("/nothing",), 404), (("/mine",), 401),
+                              (("/items/1#x",), 400),
                               (("/items/1?id=%",), 0), (("-v", "REMOTE_USER=joe", "/mine"), 0)):
         run = ctl("--json", "explain", *arguments)
         assert json.loads(run.stdout)["status"] == status, arguments
         assert run.returncode == (BAD if status else OK)
         assert ctl("explain", *arguments).returncode == (BAD if status else OK)
+    twice = ctl("explain", "-v", "REMOTE_USER=ann", "-v", "REMOTE_USER=bob", "/mine")
+    assert twice.returncode == USAGE and "usage:" in twice.stderr
     stack.redis.stop()
     run = ctl("explain", "/items/3")
     assert run.returncode == UNREACHABLE

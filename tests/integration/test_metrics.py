@@ -161,6 +161,14 @@ metrics_allow = {"192.0.2.1"}""")
     assert stack.ask("/health")[0] == 404
 
 
+def test_networks_and_mapped_addresses(stack):
+    start(stack, refresher=False, settings='metrics_allow = {"127.0.0.1", "10.1.0.0/16", "2001:db8::/32"}')
+    for address, status in (("127.0.0.1", 200), ("::ffff:127.0.0.1", 200), ("127.0.0.2", 403),
+                            ("10.1.255.255", 200), ("::ffff:10.1.2.3", 200), ("10.2.0.0", 403),
+                            ("2001:db8:1::", 200), ("2001:db9::", 403), ("::1", 403)):
+        assert stack.ask("/metrics", REMOTE_ADDR=address)[0] == status, address
+
+
 def test_counters_survive_a_killed_worker_and_a_reload(stack):
     stack.expect_deaths = True
     start(stack, refresher=False)

@@ -51,6 +51,17 @@ def test_a_check_connects_to_nothing(stack):
     assert not os.path.exists(stack.path("run")), "nor does it make anything"
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_header_that_is_trusted_is_warned_of(stack, name):
+    with open(stack.config, "w", encoding="utf-8") as out:
+        out.write('route "/me" {\n  param "u" {\n    from = "HTTP_X_USER"\n  }\n'
+                  '  sql = "select $1"\n}\n')
+    run = stack.run(name, "-t", "-c", stack.config)
+    assert (run.returncode, run.stdout) == (0, f"{stack.config}: configuration ok\n")
+    assert run.stderr.startswith(f'{stack.config}:3: warning: param "u": HTTP_X_USER is a request header')
+    assert run.stderr.count("\n") == 1
+
+
 WRONG = {
     "an unknown key": ("workerz = 8\n", 1),
     "a duplicate scalar": ("mount = \"/\"\nmount = \"/\"\n", 2),

@@ -140,11 +140,16 @@ def check_metrics(client):
     assert client.ask("GET", "/health", source=OUTSIDE).status == 200
     host = f"http://127.0.0.1:{client.port}"
     for target in ("/metrics", "/metrics?x=1", "/%6detrics", "/./metrics", "/x/../metrics",
-                   "//metrics", "/metrics/", "/metrics;x"):
+                   "//metrics", "/metrics/", "/metrics;x", "/metrics#x", "/metrics%20", "/METRICS",
+                   "/%2e/metrics", "/metrics%2f", "/%2fmetrics", "/metrics%00"):
         for prefix in (client.prefix, host + client.prefix):
             answer = client.ask_exactly("GET", prefix + target, source=OUTSIDE)
             assert answer.status >= 300, target
             assert b"leeway_" not in answer.body, target
+    if client.prefix:
+        for target in ("/%61pi/metrics", "//api/metrics", "/./api/metrics", "/api%2fmetrics"):
+            answer = client.ask_exactly("GET", target, source=OUTSIDE)
+            assert answer.status >= 400 and b"leeway_" not in answer.body, target
     assert client.ask("GET", "/metrics", source=OUTSIDE).status == 403
 
 

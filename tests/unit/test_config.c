@@ -228,8 +228,12 @@ static void test_broken_settings(void **state)
         {"health_path = \"/a/../b\"\n", 1, "\"..\""},
         {"metrics_path = \"/x\"\nhealth_path = \"/x\"\n", 2, "the same"},
         {"metrics_path = \"/health\"\n", 1, "the same"},
-        {"workers = 1\nmetrics_allow = {\"::1\",\n \"10.0.0.0/8\"}\n", 2, "networks"},
+        {"workers = 1\nmetrics_allow = {\"::1\",\n \"10.0.0.0/33\"}\n", 2, "from 0 to 32"},
+        {"workers = 1\nmetrics_allow = {\"10.1.0.0/8\"}\n", 2, "behind its prefix"},
+        {"\n\nmetrics_allow = {\"2001:db8::/129\"}\n", 3, "from 0 to 128"},
+        {"metrics_allow = {\"localhost\"}\n", 1, "not an IPv4 or IPv6 address or network"},
         {"metrics_allow = {\"::1\", \"0::1\"}\n", 1, "twice"},
+        {"metrics_allow = {\"10.0.0.1\", \"::ffff:10.0.0.1\"}\n", 1, "twice"},
         {"redis {\n address = \"127.0.0.1:6379\" }\n", 2, "unix:PATH or tcp:"},
         {"redis { address = \"unix:run/x\" }\n", 1, "absolute"},
         {"redis { address = \"tcp:localhost\" }\n", 1, "PORT"},
@@ -357,6 +361,10 @@ static void test_broken_params(void **state)
         {ROUTE("/a", "param \"x\" { type = date\n max = 1 }"), 3, "int and number"},
         {ROUTE("/a", "param \"x\" { type = int\n max_length = 1 }"), 3, "type text"},
         {ROUTE("/a", "param \"x\" {\n max_length = 0 }"), 3, "out of range"},
+        {ROUTE("/a", "param \"x\" {\n slashes = true }"), 3, "from the path"},
+        {ROUTE("/a", "param \"x\" {\n from = X\n slashes = true }"), 4, "from the path"},
+        {ROUTE("/{x}", "param \"x\" { type = int\n slashes = true }"), 3, "text and enum"},
+        {ROUTE("/{x}", "param \"x\" {\n slashes = maybe }"), 3, "true or false"},
         {ROUTE("/a", "param \"x\" { type = uuid\n values = {a} }"), 3, "type enum"},
         {ROUTE("/a", "param \"x\" { type = enum }"), 2, "values = "},
         {ROUTE("/a", "param \"x\" { type = enum\n values = {a, b, a} }"), 3, "twice"},
@@ -456,9 +464,10 @@ static void test_defaults(void **state)
     assert_int_equal(s->slow_query_ms, 1000);
     assert_string_equal(s->metrics_path, "/metrics");
     assert_string_equal(s->health_path, "/health");
-    assert_string_equal(s->metrics_allow[0], "127.0.0.1");
-    assert_string_equal(s->metrics_allow[1], "::1");
-    assert_null(s->metrics_allow[2]);
+    assert_int_equal(s->metrics_allow->count, 2);
+    assert_true(networks_contain(s->metrics_allow, "127.0.0.1"));
+    assert_true(networks_contain(s->metrics_allow, "::1"));
+    assert_false(networks_contain(s->metrics_allow, "127.0.0.2"));
     assert_string_equal(s->redis.address, "unix:/run/redis/redis-server.sock");
     assert_int_equal(s->redis.database, 0);
     assert_string_equal(s->redis.username, "");
@@ -492,7 +501,7 @@ static void test_settings(void **state)
                        "runtime_dir = /run/x // no comment inside: \n"
                        "socket_mode = 666 socket_group = 4294967294 log = syslog slow_query = 0s "
                        "metrics_path = \"${LEEWAY_TEST_EMPTY}\"\n"
-                       "metrics_allow = {\"0:0::0001\", 10.1.2.3, \"unix:\",}\n"
+                       "metrics_allow = {\"0:0::0001\", \"10.1.0.0/16\", \"unix:\",}\n"
                        "drain_timeout = 1h\r\n"
                        "redis { address = \"tcp:[::1]:6379\" }\n"
                        "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
@@ -512,10 +521,11 @@ static void test_settings(void **state)
     assert_int_equal(s->log, LOG_TO_SYSLOG);
     assert_int_equal(s->slow_query_ms, 0);
     assert_string_equal(s->metrics_path, "");
-    assert_string_equal(s->metrics_allow[0], "::1");
-    assert_string_equal(s->metrics_allow[1], "10.1.2.3");
-    assert_string_equal(s->metrics_allow[2], "unix:");
-    assert_null(s->metrics_allow[3]);
+    assert_int_equal(s->metrics_allow->count, 3);
+    assert_true(networks_contain(s->metrics_allow, "::1"));
+    assert_true(networks_contain(s->metrics_allow, "::ffff:10.1.2.3"));
+    assert_true(networks_contain(s->metrics_allow, "unix:"));
+    assert_false(networks_contain(s->metrics_allow, "10.2.0.0"));
     assert_string_equal(s->redis.address, "tcp:[::1]:6379");
     assert_string_equal(s->redis.password, "a\"A\n");
     assert_string_equal(s->redis.username, "from \"the\" environment");
@@ -725,6 +735,28 @@ static void test_routes(void **state)
     assert_string_equal(r[3].name, "root");
     assert_true(r[3].private);
     assert_string_equal(r[4].name, "caf__");
+    talloc_free(ctx);
+}
+
+/* A header has a second spelling, and the first is anybody's. */
+static void test_warnings(void **state)
+{
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    const struct config *config =
+        load_good(ctx, "route \"/a\" {\n param \"a\" { from = REMOTE_USER }\n"
+                       " param \"b\" {\n  from = \"HTTP_X_USER\" }\n sql = 'select $1, $2' }\n"
+                       "route \"/b\" { param \"c\" { from = HTTPS } sql = 'select $1' }\n"
+                       "route \"/c\" { param \"d\" { from = HTTP_X } sql = 'select $1' }\n");
+    const struct config_warning *warnings = config->warnings;
+
+    (void)state;
+    assert_int_equal(config->n_warnings, 2);
+    assert_string_equal(warnings[0].place.file, config->file);
+    assert_int_equal(warnings[0].place.line, 4);
+    assert_non_null(strstr(warnings[0].text, "param \"b\": HTTP_X_USER is a request header"));
+    assert_int_equal(warnings[1].place.line, 7);
+    assert_non_null(strstr(warnings[1].text, "param \"d\": HTTP_X "));
+    assert_int_equal(load_good(ctx, "workers = 1\n")->n_warnings, 0);
     talloc_free(ctx);
 }
 
@@ -1141,6 +1173,7 @@ int main(void)
         cmocka_unit_test(test_contexts),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_params),
+        cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_includes),
         cmocka_unit_test(test_sql),
         cmocka_unit_test(test_only_queries),

@@ -180,6 +180,100 @@ static void test_refused(void **state)
     talloc_free(ctx);
 }
 
+/* /find/{word}/{path}, of which `path` may hold separators. */
+static const struct param_spec path_specs[] = {
+    {.name = "user",
+     .type = PARAM_TEXT,
+     .source = PARAM_FROM_VARIABLE,
+     .variable = "REMOTE_USER",
+     .required = true,
+     .max_length = 64},
+    {.name = "word",
+     .type = PARAM_TEXT,
+     .source = PARAM_FROM_PATH,
+     .required = true,
+     .max_length = 64},
+    {.name = "path",
+     .type = PARAM_TEXT,
+     .source = PARAM_FROM_PATH,
+     .required = true,
+     .max_length = 64,
+     .slashes = true},
+};
+
+static int bind_segment(TALLOC_CTX *ctx, size_t param, const char *raw, bool private, bool login,
+                        const char **text, const char **detail)
+{
+    struct route route = {.params = path_specs, .n_params = 3, .private = private};
+    struct route_match match = {.route = &route};
+    struct param_values values;
+    char user[] = "ann";
+
+    match.values[1] = match.values[2] = (struct slice){"x", 1};
+    match.values[param] = (struct slice){raw, strlen(raw)};
+    int status = param_bind(ctx, &match, (struct slice){NULL, 0}, only_remote_user,
+                            login ? user : NULL, &values, detail);
+    *text = status == 0 ? values.texts[param] : NULL;
+    return status;
+}
+
+/* A server in front may have seen another path in it. */
+static void test_separators(void **state)
+{
+    static const struct {
+        const char *raw, *text;
+        bool separates, dots;
+    } cases[] = {
+        {"a", "a", false, false},
+        {"...", "...", false, false},
+        {"..a", "..a", false, false},
+        {"a..", "a..", false, false},
+        {".a", ".a", false, false},
+        {"a;b", "a;b", false, false},
+        {"a;..", "a;..", false, false},
+        {";..", ";..", false, false},
+        {"%252e%252e", "%2e%2e", false, false},
+        {"%252f", "%2f", false, false},
+        {"..%252f..%252fx", "..%2f..%2fx", false, false},
+        {"%EF%BC%8F", "\xef\xbc\x8f", false, false}, /* FULLWIDTH SOLIDUS */
+        {"a%2fb", "a/b", true, false},
+        {"%2F", "/", true, false},
+        {"..%2f..%2fx", "../../x", true, false},
+        {"x%2f..", "x/..", true, false},
+        {"a%5cb", "a\\b", true, false},
+        {"..%5C..%5Cx", "..\\..\\x", true, false},
+        {"a\\b", "a\\b", true, false},
+        {"..;a=b", "..;a=b", true, false},
+        {".%3b", ".;", true, false},
+        {".", ".", true, true},
+        {"%2e", ".", true, true},
+        {"..", "..", true, true},
+        {"%2e%2E", "..", true, true},
+        {".%2e", "..", true, true},
+    };
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    const char *text, *detail;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const char *raw = cases[i].raw;
+        for (int login = 0; login < 2; login++) {
+            int status = bind_segment(ctx, 1, raw, true, login, &text, &detail);
+            int expected = cases[i].separates ? 400 : login ? 0 : 401;
+            check(status == expected, "\"%s\" gave %d, login %d", raw, status, login);
+        }
+        int status = bind_segment(ctx, 2, raw, true, true, &text, &detail);
+        check(status == (cases[i].dots ? 404 : 0), "\"%s\" with slashes gave %d", raw, status);
+        if (status == 0)
+            assert_string_equal(text, cases[i].text);
+        assert_int_equal(bind_segment(ctx, 1, raw, false, true, &text, &detail), 0);
+        assert_string_equal(text, cases[i].text);
+    }
+    assert_int_equal(bind_segment(ctx, 1, "a%2fb", true, true, &text, &detail), 400);
+    assert_string_equal(detail, "Parameter \"word\" must not hold \"/\", \"\\\" or be dots.");
+    talloc_free(ctx);
+}
+
 static void test_number_of_pairs(void **state)
 {
     TALLOC_CTX *ctx = talloc_new(NULL);
@@ -284,6 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_separators),
         cmocka_unit_test(test_number_of_pairs),
         cmocka_unit_test(test_values_outlive_variables),
         cmocka_unit_test(test_equal_requests_share_a_key),

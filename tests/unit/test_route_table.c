@@ -58,6 +58,34 @@ static bool slice_is(struct slice slice, const char *text)
            memcmp(slice.data, text, slice.len) == 0;
 }
 
+/* Of a private route they are found, to be refused with its parameters. */
+static void test_dots_of_private_routes(void **state)
+{
+    static const char *const patterns[] = {"/me/{id}", "/me/{id}/x", "/all/{id}", NULL};
+    static const struct {
+        const char *path;
+        int found;
+    } cases[] = {
+        {"/me/..", 1},   {"/me/%2e", 1}, {"/me/.%2E/x", 1}, {"/me/../y", 0},    {"/../me/x", 0},
+        {"/me/./..", 0}, {"/me//", 0},   {"/all/..", 0},    {"/all/%2e%2e", 0}, {"/all/...", 1},
+    };
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    struct config *config = config_of(ctx, patterns);
+    struct route *routes = mem_check(talloc_memdup(ctx, config->routes, sizeof(struct route[3])));
+    struct config_error error;
+    struct route_match match;
+
+    (void)state;
+    routes[0].private = routes[1].private = true;
+    config->routes = routes;
+    const struct route_table *table = route_table_new(ctx, config, &error);
+    assert_non_null(table);
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        check(route_table_find(table, slice_of(cases[i].path), &match) == cases[i].found, "\"%s\"",
+              cases[i].path);
+    talloc_free(ctx);
+}
+
 static void test_find(void **state)
 {
     static const char *const patterns[] = {
@@ -466,6 +494,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),
+        cmocka_unit_test(test_dots_of_private_routes),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_patterns_that_match_nothing),
         cmocka_unit_test(test_built_ins),

@@ -141,8 +141,7 @@ static void test_split(void **state)
         {"/a?", "/a", ""},
         {"/a?x?y", "/a", "x?y"},
         {"/a%3Fb", "/a%3Fb", NULL},
-        {"/a#b", "/a#b", NULL},
-        {"/a?b#c", "/a", "b#c"},
+        {"/a%23b?c%23", "/a%23b", "c%23"},
         {"//host/a", "//host/a", NULL},
         {"/http://host/a", "/http://host/a", NULL},
         {"http://host/a?x", "/a", "x"},
@@ -159,10 +158,68 @@ static void test_split(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct slice path, query;
-        uri_split(cases[i].target, &path, &query);
+        bool whole = uri_split(cases[i].target, &path, &query);
+        check(whole, "\"%s\" has no fragment", cases[i].target);
         check(slice_is(path, cases[i].path), "path of \"%s\"", cases[i].target);
         check(slice_is(query, cases[i].query), "query of \"%s\"", cases[i].target);
     }
+}
+
+static void test_fragments(void **state)
+{
+    static const char *const targets[] = {"#",    "/#",  "/a#b",         "/a#b?c",         "/a?b#c",
+                                          "/a?#", "/##", "http://host#", "http://host/#a", "*#"};
+    struct slice path, query;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(targets); i++)
+        check(!uri_split(targets[i], &path, &query), "\"%s\"", targets[i]);
+}
+
+/* What a server has decoded is the same after it is decoded here. */
+static void test_encode_path(void **state)
+{
+    static const struct {
+        const char *path, *encoded;
+    } cases[] = {
+        {"", ""},
+        {"/a/b", "/a/b"},
+        {"/a b+c", "/a b+c"},
+        {"%", "%25"},
+        {"/%41/%", "/%2541/%25"},
+        {"%%a%%", "%25%25a%25%25"},
+        {"/caf\xc3\xa9", "/caf\xc3\xa9"},
+    };
+    TALLOC_CTX *ctx = talloc_new(NULL);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf out;
+        buf_init(&out, ctx, 0);
+        uri_encode_path(&out, cases[i].path);
+        check(strcmp(out.data, cases[i].encoded) == 0, "\"%s\" gave \"%s\"", cases[i].path,
+              out.data);
+        assert_string_equal(uri_decode(ctx, slice_of(out.data), URI_DECODE_PATH, NULL),
+                            cases[i].path);
+    }
+    talloc_free(ctx);
+}
+
+static void test_spelling(void **state)
+{
+    (void)state;
+    assert_true(uri_begins_with(slice_of("/api/metrics"), "/api"));
+    assert_true(uri_begins_with(slice_of("/api"), "/api"));
+    assert_true(uri_begins_with(slice_of("/x"), ""));
+    assert_false(uri_begins_with(slice_of("/%61pi/metrics"), "/api"));
+    assert_false(uri_begins_with(slice_of("/ap"), "/api"));
+    assert_false(uri_begins_with(slice_of("//api"), "/api"));
+    assert_true(uri_is_dots(slice_of(".")));
+    assert_true(uri_is_dots(slice_of("..")));
+    assert_false(uri_is_dots(slice_of("...")));
+    assert_false(uri_is_dots(slice_of(".a")));
+    assert_false(uri_is_dots(slice_of("a.")));
+    assert_false(uri_is_dots(slice_of("")));
 }
 
 static void test_mount(void **state)
@@ -244,10 +301,11 @@ static void test_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decode), cmocka_unit_test(test_decode_stays_within_its_slice),
-        cmocka_unit_test(test_encode), cmocka_unit_test(test_every_byte_returns),
-        cmocka_unit_test(test_split),  cmocka_unit_test(test_mount),
-        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_decode),    cmocka_unit_test(test_decode_stays_within_its_slice),
+        cmocka_unit_test(test_encode),    cmocka_unit_test(test_every_byte_returns),
+        cmocka_unit_test(test_split),     cmocka_unit_test(test_mount),
+        cmocka_unit_test(test_pairs),     cmocka_unit_test(test_encode_path),
+        cmocka_unit_test(test_fragments), cmocka_unit_test(test_spelling),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

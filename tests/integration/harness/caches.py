@@ -8,6 +8,7 @@ from .web_servers import Nginx, Server
 class NginxCache(Nginx):
     has_choice = False
     sample = "nginx-cache.conf"
+    login = None
     folder = "/var/cache/nginx/leeway"
 
     def text(self, name, changes):

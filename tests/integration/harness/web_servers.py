@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Real web servers, each driven by its file in contrib/web as it is, but for what such a file
 says must be changed: the folder of the mount, the socket, the port and the program."""
+import base64
 import os
 import shutil
 import signal
@@ -14,6 +15,15 @@ MODULES = "/usr/lib/apache2/modules"
 SOCKET = "/run/leeway/leeway.sock"
 BINARY = "/usr/sbin/leeway-worker"
 CONFIGURATION = "/etc/leeway/leeway.conf"
+# Who may log in: the password, and its hash as SHA-256 and as bcrypt, the cheapest of their kinds.
+USERS = {
+    "alice": ("wonder land",
+              "$5$rounds=1000$leeway$3a8v78mKN8h3ActY3gPaqVa4KgROVYTIARhzSzdjmW7",
+              "$2a$04$llllllllllllllllllllle8u9r/6c6HNIx3qefAJqkQWPVgObeYw6"),
+    "bob": ("builder",
+            "$5$rounds=1000$leeway$O/hp0/IdcNb8YoIMgfovMLXfeYCvnNGoTgO4YFfGMw5",
+            "$2a$04$llllllllllllllllllllle5m1qteFlok1zT3/Fwfb7zSpf8SX5GZO"),
+}
 
 
 def replace_all(text, changes):
@@ -35,10 +45,11 @@ def sample(name, changes, mount="/api"):
 class Server:
     """What the servers have in common. `starts_leeway`: it needs no worker beside it; `kept`:
     whether connections to leeway stay open, for which `has_choice`; `changes`: further ones of
-    the file."""
+    the file; `login`: the file of passwords that it names."""
 
     starts_leeway = False
     has_choice = False
+    login = None
 
     def __init__(self, stack, mount="/", kept=True, changes=None):
         self.stack = stack
@@ -61,7 +72,13 @@ class Server:
         raise NotImplementedError
 
     def text(self, name, changes):
+        if self.login:
+            changes = {**changes, self.login: self.write("users", self.users())}
         return sample(name, {**changes, **self.changes}, self.mount)
+
+    def users(self):
+        """As htpasswd(1) writes them."""
+        return "".join(f"{name}:{sha}\n" for name, (_, sha, _) in USERS.items())
 
     def write(self, name, text):
         path = self.stack.path(name)
@@ -83,13 +100,13 @@ class Server:
 class Nginx(Server):
     has_choice = True
     sample = "nginx.conf"
+    login = "/etc/nginx/leeway.htpasswd"
 
     def start(self):
         changes = {SOCKET: self.stack.socket, "*:8080": f"127.0.0.1:{self.port}"}
         if not self.kept:
             changes |= {"fastcgi_keep_conn on;": "fastcgi_keep_conn off;",
                         "    keepalive 16;\n": ""}
-        shutil.copy("/etc/nginx/fastcgi_params", self.stack.folder)
         self.write("sample.conf", self.text(self.sample, changes))
         return self.run("nginx", "-e", "stderr", "-c", self.write("nginx.conf", self.around()))
 
@@ -113,6 +130,7 @@ include {self.stack.path("sample.conf")};
 
 class Lighttpd(Server):
     sample = "lighttpd-socket.conf"
+    login = "/etc/lighttpd/leeway.htpasswd"
 
     def file_changes(self):
         return {SOCKET: self.stack.socket}
@@ -137,9 +155,12 @@ class LighttpdBinPath(Lighttpd):
 
 
 class Apache(Server):
-    modules = ("mpm_event", "authz_core", "authz_host", "headers", "env", "dir")
+    modules = ("mpm_event", "authz_core", "authz_host", "authz_user", "authn_core", "authn_file",
+               "auth_basic", "headers", "env", "dir", "alias")
+    login = "/etc/apache2/leeway.htpasswd"
 
     def start(self):
+        os.mkdir(self.stack.path("www"))
         self.account = unprivileged_account()
         text = self.text(self.sample, {"*:8080": f"127.0.0.1:{self.port}", **self.file_changes()})
         return self.run("apache2", "-D", "FOREGROUND", "-f",
@@ -155,12 +176,15 @@ ServerName localhost
 Listen 127.0.0.1:{self.port}
 PidFile "{self.stack.path('apache.pid')}"
 ErrorLog "{self.stack.path('apache-error.log')}"
-DocumentRoot "{self.stack.folder}"
+DocumentRoot "{self.stack.path('www')}"
 {modules}
 {user}
 <Directory "/">
     AllowOverride None
     Require all denied
+</Directory>
+<Directory "{self.stack.path('www')}">
+    Require all granted
 </Directory>
 """
 
@@ -229,16 +253,26 @@ class Haproxy(Server):
         changes = {SOCKET: self.stack.socket, "*:8080": f"127.0.0.1:{self.port}"}
         if not self.kept:
             changes["\n    option keep-conn"] = "\n    no option keep-conn"
+        changes["\nuserlist leeway_users\n"] = "\nuserlist leeway_users\n" + self.users()
         return self.run("haproxy", "-db", "-f",
                         self.write("haproxy.cfg", self.text(self.sample, changes)))
 
 
+    def users(self):
+        return "".join(f"    user {name} password {sha}\n" for name, (_, sha, _) in USERS.items())
+
+
 class Caddy(Server):
     sample = "Caddyfile"
+    login = "/etc/caddy/leeway.users"
+
+    def users(self):
+        return "".join(f"{name} {base64.b64encode(bcrypt.encode()).decode()}\n"
+                       for name, (_, _, bcrypt) in USERS.items())
 
     def start(self):
         text = self.text(self.sample, {SOCKET: self.stack.socket,
-                                       "http://:8080": f"http://127.0.0.1:{self.port}"})
+                                       "http://:8080": f"http://:{self.port}"})
         around = "{\n\tadmin off\n\tdefault_bind 127.0.0.1\n}\n"
         self.stack.environment = {**(self.stack.environment or os.environ),
                                   "HOME": self.stack.folder, "XDG_DATA_HOME": self.stack.folder}
