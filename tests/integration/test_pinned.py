@@ -100,7 +100,8 @@ def test_no_setting_changes_an_answer(stack, owner, options):
         with open(stack.path(name), "w", encoding="utf-8") as out:
             out.write(text)
     try:
-        stack.start(ROUTES, refresher=False, workers=1, postgres=options)
+        stack.start(ROUTES, refresher=False, workers=1,
+                    postgres=options + " connect_timeout = 30s")
         expected = ask(stack)
         for row in settings(stack):
             if row[0] in OPERATORS:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness.postgres import GATE
+from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
 
 ROUTES = f"""
@@ -247,3 +248,45 @@ def test_a_worker_that_was_stopped_does_not_blame_the_server(stack):
     assert (asked.result().status, asked.result().body) == (200, b"1")
     assert stack.get("/items/7").status == 200, "the breaker is closed"
     assert count_lines(stack, "timed out") == 0
+
+
+def test_sessions_that_end_while_they_are_set_up_after_an_outage(stack):
+    """A server that starts, and whose sessions are ended once more, is tried again and again."""
+    proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
+    stack.start('context "none" { budget = 0s }\n'
+                'route "/one" { context = "none"  sql = "select 1 as n"  shape = value }',
+                refresher=False, workers=1)
+    assert stack.get("/one").status == 200
+    proxy.go_away()
+    wait_until(lambda: stack.get("/one").status == 503, "it is away")
+    proxy.ending = True
+    proxy.listen()
+    wait_until(lambda: stack.get("/one").status == 503 and proxy.ended >= 3, "it ends them all")
+    proxy.ending = False
+    wait_until(lambda: stack.get("/one").status == 200, "it is back")
+
+
+def test_a_query_that_waits_for_a_lock_is_not_a_server_that_hangs(stack):
+    stack.sql("create table t (n int)")
+    stack.start("""context "none" { budget = 0s }
+route "/one" { context = "none"  sql = "select 1 as n"  shape = value }
+route "/t"   { context = "none"  sql = "select count(*)::int as n from t, pg_sleep(60)" shape = value }
+""", refresher=False, workers=1, postgres="statement_timeout = 2s")
+    assert stack.get("/one").status == 200
+    owner = stack.postgres.connect(stack.database)
+    owner.autocommit = False
+    owner.cursor().execute("lock table t in access exclusive mode")
+    later = stack.get_later("/t")  # waits while it is described, and its time goes by
+    wait_until(lambda: stack.sql("select count(*) from pg_locks where not granted and "
+                                 "relation = 't'::regclass") == [(1,)], "it waits for the lock")
+    began = time.monotonic()
+    while time.monotonic() - began < 1:
+        assert stack.get("/one").status == 200
+    owner.commit()
+    owner.close()
+    while not later.done():
+        assert stack.get("/one").status == 200
+    assert later.result().status == 504
+    for _ in range(20):
+        assert stack.get("/one").status == 200

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Between leeway and Postgres: passes on what both say, is away, or ends each session as an operator
+would, while it is set up."""
+import os
+import socket
+import struct
+import threading
+
+TERMINATED = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+
+
+class PostgresProxy:
+    """Listens in `folder`, under the name that libpq looks for."""
+
+    def __init__(self, folder, server_folder):
+        self.folder = folder
+        self.path = os.path.join(folder, ".s.PGSQL.5432")
+        self.target = os.path.join(server_folder, ".s.PGSQL.5432")
+        self.ending = False  # each new session at its first question
+        self.ended = 0
+        self.connections = []
+        self.listener = None
+        os.makedirs(folder, exist_ok=True)
+        self.listen()
+
+    def listen(self):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(64)
+        threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
+
+    def go_away(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        os.unlink(self.path)
+        for connection in self.connections:
+            self.end(connection)
+        self.connections = []
+
+    @staticmethod
+    def end(connection):
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def accept(self, listener):
+        while True:
+            try:
+                client = listener.accept()[0]
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self.target)
+            self.connections += [client, server]
+            threading.Thread(target=self.pump, args=(client, server, self.ending),
+                             daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, False), daemon=True).start()
+
+    def pump(self, source, other, ending):
+        try:
+            while data := source.recv(65536):
+                if ending and data[:1] == b"P":  # Parse: what came before was the log-in
+                    source.sendall(b"E" + struct.pack(">I", len(TERMINATED) + 4) + TERMINATED)
+                    self.ended += 1
+                    break
+                other.sendall(data)
+        except OSError:
+            pass
+        self.end(source)
+        self.end(other)
