@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A route's query leaves nothing behind in its session, nor in anybody else's."""
-import os
 import re
-import shutil
 
 import psycopg2
 import pytest
 
-from harness.process import unprivileged_account
-from harness.wait import wait_until
+from harness.pgbouncer import start_pgbouncer
 
-
-PGBOUNCER = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
 ROUTES = """
 context "none" { budget = 0s }
 route "/count" {
@@ -169,30 +164,6 @@ def test_a_session_is_not_left_in_a_transaction(stack, options):
         assert stack.get("/fail").status in (400, 500)
         assert stack.sql("select count(*) from pg_stat_activity where state like 'idle in%'"
                          " and datname = current_database()") == [(0,)]
-
-
-def start_pgbouncer(stack, mode, size=1):
-    folder = stack.path("pooler")
-    os.mkdir(folder)
-    with open(folder + "/pgbouncer.ini", "w", encoding="utf-8") as out:
-        out.write(f"""[databases]
-* = host={stack.postgres.folder} user=leeway
-[pgbouncer]
-listen_port = 6432
-listen_addr =
-unix_socket_dir = {folder}
-pool_mode = {mode}
-default_pool_size = {size}
-auth_type = any
-server_reset_query_always = 0
-""")
-    account = unprivileged_account()
-    os.chmod(stack.folder, 0o755)
-    if account:
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    stack.start_process("pgbouncer", [PGBOUNCER, folder + "/pgbouncer.ini"], account=account)
-    wait_until(lambda: os.path.exists(folder + "/.s.PGSQL.6432"), "pgbouncer listens")
-    stack.postgres_conninfo = f"host={folder} port=6432 user=leeway dbname={stack.database}"
 
 
 @pytest.mark.parametrize("size", [1, 3])

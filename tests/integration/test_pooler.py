@@ -1,13 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """prepared = false works through a pooler in transaction mode."""
-import os
-
-import pytest
-
-from harness.process import unprivileged_account
-from harness.wait import wait_until
-
-PGBOUNCER = "/usr/sbin/pgbouncer"
+from harness.pgbouncer import start_pgbouncer
 
 ROUTES = """
 route "/items/{id}" { param "id" { type = int }
@@ -17,30 +10,9 @@ route "/slow" { sql = "select 1 as n from pg_sleep(5)"  shape = value }
 """
 
 
-@pytest.mark.skipif(not os.path.exists(PGBOUNCER), reason="pgbouncer is not installed")
 def test_through_pgbouncer(stack):
     stack.sql("create table t (n int)")
-    folder = stack.path("pooler")
-    os.mkdir(folder)
-    with open(folder + "/pgbouncer.ini", "w", encoding="utf-8") as out:
-        out.write(f"""[databases]
-* = host={stack.postgres.folder} user=leeway
-[pgbouncer]
-listen_port = 6432
-listen_addr =
-unix_socket_dir = {folder}
-pool_mode = transaction
-default_pool_size = 3
-auth_type = any
-""")
-    account = unprivileged_account()
-    os.chmod(stack.folder, 0o755)
-    if account:
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    stack.start_process("pgbouncer", [PGBOUNCER, folder + "/pgbouncer.ini"], account=account)
-    wait_until(lambda: os.path.exists(folder + "/.s.PGSQL.6432"), "pgbouncer listens")
-
-    stack.postgres_conninfo = f"host={folder} port=6432 user=leeway dbname={stack.database}"
+    start_pgbouncer(stack, "transaction")
     stack.start(ROUTES, postgres="prepared = false  statement_timeout = 500ms  slots = 20",
                 refresher=False)
     answers = stack.get_many([f"/items/{i}" for i in range(60)])
