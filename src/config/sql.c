@@ -145,7 +145,7 @@ static const char *skip_opaque(const char *at, struct sql_facts *facts)
     if (*at == '\'' || *at == '"')
         return skip_quoted(at, false, facts);
     if (at[0] == '-' && at[1] == '-')
-        return at + strcspn(at, "\n");
+        return at + strcspn(at, "\r\n"); /* either ends it for Postgres */
     if (at[0] == '/' && at[1] == '*')
         return skip_block_comment(at, facts);
     return at;

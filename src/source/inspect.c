@@ -18,7 +18,6 @@
 struct inspect {
     PGconn *conn;
     const struct postgres_settings *settings;
-    bool prepared; /* "leeway_check" is a statement */
 };
 
 static int inspect_destroy(struct inspect *inspect)
@@ -69,13 +68,9 @@ static int begin(struct inspect *inspect, char *error, size_t error_size)
     return res != NULL ? 0 : -1;
 }
 
-/* A prepared statement outlives a transaction that fails. */
 static void end(struct inspect *inspect)
 {
     PQclear(PQexec(inspect->conn, "ROLLBACK"));
-    if (inspect->prepared)
-        PQclear(PQexec(inspect->conn, "DEALLOCATE leeway_check"));
-    inspect->prepared = false;
 }
 
 struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings *settings,
@@ -198,7 +193,33 @@ static const char *forbidden_node(const char *plan)
     return NULL;
 }
 
-/* Values that are not there cannot fold a part of the plan away: it is a generic one. */
+/* NULLs for values are not those of a domain that excludes them. */
+static bool is_of_our_nulls(const PGresult *res)
+{
+    const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+    return sqlstate != NULL && (strcmp(sqlstate, "23502") == 0 || strcmp(sqlstate, "23514") == 0);
+}
+
+static int judge_explanation(struct inspect *inspect, const char *execute, char *error,
+                             size_t error_size)
+{
+    PGresult *res = PQexec(inspect->conn, execute);
+    const char *problem = NULL;
+    int result = 0;
+
+    if (PQresultStatus(res) == PGRES_TUPLES_OK)
+        problem = PQntuples(res) > 0 ? forbidden_node(PQgetvalue(res, 0, 0)) : NULL;
+    else if (!is_of_our_nulls(res))
+        problem = PQerrorMessage(inspect->conn);
+    if (problem != NULL)
+        result = complain(error, error_size, problem);
+    PQclear(res);
+    return result;
+}
+
+/* Values that are not there cannot fold a part of the plan away: it is a generic one. The statement
+   is gone again before the transaction ends, for a pooler may have another server then. */
 static int explain(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,
                    const char *sql, char *error, size_t error_size)
 {
@@ -210,20 +231,12 @@ static int explain(TALLOC_CTX *ctx, struct inspect *inspect, const struct route 
         execute = mem_check(talloc_strdup_append(execute, ")"));
     if (prepare(inspect, route, "leeway_check", sql, error, error_size) == -1)
         return -1;
-    inspect->prepared = true;
-    PGresult *res =
-        ask(inspect, "SET LOCAL plan_cache_mode = force_generic_plan", NULL, error, error_size);
-    if (res != NULL) {
-        PQclear(res);
-        res = ask(inspect, execute, NULL, error, error_size);
-    }
-    if (res == NULL)
-        return -1;
-    const char *problem = PQntuples(res) > 0 ? forbidden_node(PQgetvalue(res, 0, 0)) : NULL;
-    if (problem != NULL)
-        snprintf(error, error_size, "%s", problem);
-    PQclear(res);
-    return problem != NULL ? -1 : 0;
+    PQclear(PQexec(inspect->conn, "SAVEPOINT leeway_check"));
+    PQclear(PQexec(inspect->conn, "SET LOCAL plan_cache_mode = force_generic_plan"));
+    int result = judge_explanation(inspect, execute, error, error_size);
+    PQclear(PQexec(inspect->conn, "ROLLBACK TO SAVEPOINT leeway_check"));
+    PQclear(PQexec(inspect->conn, "DEALLOCATE leeway_check"));
+    return result;
 }
 
 static int inspect_within(TALLOC_CTX *ctx, struct inspect *inspect, const struct route *route,

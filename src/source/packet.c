@@ -40,11 +40,13 @@
     "'hex'), current_user, "                                                                       \
     "pg_catalog.concat(pg_catalog.current_setting('search_path'), ' = ', "                         \
     "pg_catalog.array_to_string(pg_catalog.current_schemas(false), ','))"
-#define WHOLE_PLACE                                                                                \
-    RECURRING_PLACE                                                                                \
-    ", (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) "              \
-    "pg_catalog.current_database()), "                                                             \
+#define MAY_READ                                                                                   \
+    ", pg_catalog.has_table_privilege('pg_catalog.pg_database', 'select'), "                       \
     "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
+#define DATABASE                                                                                   \
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) "                \
+    "pg_catalog.current_database())"
+#define SYSTEM "(SELECT system_identifier FROM pg_catalog.pg_control_system())"
 
 /* A neighbour may have left others; these are what the connection's own role has. */
 #define OWN_ROLE "SET LOCAL ROLE TO DEFAULT"
@@ -84,23 +86,6 @@ static void send_sync(struct packet *packet, PGconn *conn)
 {
     packet->syncs++;
     PQpipelineSync(conn);
-}
-
-void packet_place(struct packet *packet, PGconn *conn)
-{
-    *packet = (struct packet){.n_parts = 0};
-    send_sql(packet, conn, PART_PLACE, "SELECT " WHOLE_PLACE);
-    send_sync(packet, conn);
-}
-
-void packet_identify(struct packet *packet, PGconn *conn, bool may_identify)
-{
-    *packet = (struct packet){.n_parts = 0};
-    send_sql(packet, conn, PART_IDENTIFY,
-             may_identify ? "SELECT pg_catalog.pg_backend_pid(), system_identifier FROM "
-                            "pg_catalog.pg_control_system()"
-                          : "SELECT pg_catalog.pg_backend_pid(), NULL");
-    send_sync(packet, conn);
 }
 
 void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings)
@@ -223,6 +208,40 @@ static void send_columns(struct packet *packet, PGconn *conn, const struct packe
         send_parse(packet, conn, inner, query->plan->route->sql, query->plan->route);
     add(packet, PART_COLUMNS);
     PQsendDescribePrepared(conn, inner);
+}
+
+/* A transaction of its own role's path, whatever a pooler's connection was left with. */
+static void send_question(struct packet *packet, PGconn *conn,
+                          const struct postgres_settings *settings, const char *sql)
+{
+    char timeout[64];
+
+    snprintf(timeout, sizeof timeout, "SET LOCAL statement_timeout = %" PRId64,
+             settings->statement_timeout_ms);
+    send_fixed(packet, conn, PART_BEGIN, &begin, false);
+    send_sql(packet, conn, PART_BEGIN, timeout);
+    send_sql(packet, conn, PART_BEGIN, OWN_ROLE);
+    send_sql(packet, conn, PART_BEGIN, OWN_PATH);
+    send_sql(packet, conn, PART_PLACE, sql);
+    send_fixed(packet, conn, PART_TIDY, &commit, false);
+    send_sync(packet, conn);
+}
+
+void packet_place(struct packet *packet, PGconn *conn, const struct postgres_settings *settings)
+{
+    *packet = (struct packet){.n_parts = 0};
+    send_question(packet, conn, settings, "SELECT " RECURRING_PLACE MAY_READ);
+}
+
+void packet_identify(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+                     bool may_read_database, bool may_read_system)
+{
+    char sql[1024];
+
+    *packet = (struct packet){.n_parts = 0};
+    snprintf(sql, sizeof sql, "SELECT " RECURRING_PLACE ", %s, %s",
+             may_read_database ? DATABASE : "NULL", may_read_system ? SYSTEM : "NULL");
+    send_question(packet, conn, settings, sql);
 }
 
 static void send_query(struct packet *packet, PGconn *conn, const struct packet_query *query)

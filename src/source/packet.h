@@ -19,15 +19,20 @@ enum place_column {
     PLACE_STARTED, /* when the server was */
     PLACE_USER,
     PLACE_SEARCH_PATH,
-    PLACE_RECURRING, /* in a transaction it has no further ones */
-    PLACE_DATABASE = PLACE_RECURRING,
-    PLACE_MAY_IDENTIFY,
+    PLACE_RECURRING,                  /* in a transaction it has no further ones */
+    PLACE_DATABASE = PLACE_RECURRING, /* NULL: the role may not know, likewise the next */
+    PLACE_SYSTEM,
     PLACE_COLUMNS,
 };
 
+/* Instead of the last two, when it is asked first. */
+enum {
+    PLACE_MAY_READ_DATABASE = PLACE_DATABASE,
+    PLACE_MAY_READ_SYSTEM,
+};
+
 enum packet_part {
-    PART_PLACE,    /* where this is; in a transaction also the settings, for as long as it lasts */
-    PART_IDENTIFY, /* backend and system identifier */
+    PART_PLACE, /* where this is; around a query also the settings, for its transaction */
     PART_PINS,
     PART_BEGIN,
     PART_COLUMNS, /* of the SQL that a rendered plan wraps, as they are in this transaction */
@@ -51,10 +56,11 @@ struct packet {
 
 /* Each fills in *packet. What cannot be sent shows as a lost connection when it is flushed, or else
    by a deadline: no result comes. */
-void packet_place(struct packet *packet, PGconn *conn);
+void packet_place(struct packet *packet, PGconn *conn, const struct postgres_settings *settings);
 
-/* `may_identify`: the role may read the system identifier. */
-void packet_identify(struct packet *packet, PGconn *conn, bool may_identify);
+/* All of it, in one statement, so that it is said of one server. */
+void packet_identify(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+                     bool may_read_database, bool may_read_system);
 
 /* Sets what decides how values print, and the query's longest time, for the session, and prepares
    what goes around each query. */

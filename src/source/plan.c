@@ -61,11 +61,13 @@ static const char *duplicate_name(const PGresult *result)
 static char *render_by_postgres(TALLOC_CTX *ctx, const struct route *route)
 {
     if (route->shape == SHAPE_VALUE)
-        return mem_check(talloc_asprintf(
-            ctx, "select to_json(\"leeway value\") from (%s\n) as \"leeway row\"(\"leeway value\")",
-            route->sql));
+        return mem_check(talloc_asprintf(ctx,
+                                         "select pg_catalog.to_json(\"leeway value\") from (%s\n) "
+                                         "as \"leeway row\"(\"leeway value\")",
+                                         route->sql));
     return mem_check(talloc_asprintf(
-        ctx, "select row_to_json(\"leeway row\".*) from (%s\n) as \"leeway row\"", route->sql));
+        ctx, "select pg_catalog.row_to_json(\"leeway row\".*) from (%s\n) as \"leeway row\"",
+        route->sql));
 }
 
 static bool suits_shape(const struct route *route, const PGresult *described, char *error,

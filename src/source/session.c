@@ -25,6 +25,8 @@ enum {
     SERVER_FIRST_MS = 250,
     /* Plans that are tried for one query whose tables keep changing. */
     MAX_TRIALS = 3,
+    /* Of one row: a connection that has taken more is not kept. */
+    BULKY_BYTES = 8 * 1024 * 1024,
 };
 
 /* What the results of one step have been so far. */
@@ -49,7 +51,7 @@ struct session {
     bool spent;  /* something was left that nobody knows of: not to be used again */
     bool in_recovery;
     char *place[PLACE_COLUMNS]; /* as the server said last */
-    char *system_identifier;    /* "": it is not told */
+    char *first_backend;        /* of the first transaction */
     uint64_t generation;
     uint32_t nonce;
     unsigned *prepared;  /* by statement index: the plan that has a name here, 0: none */
@@ -96,8 +98,9 @@ static void watch(struct session *session, int events)
     struct ev_loop *loop = session->options.loop;
     int fd = PQsocket(session->conn);
 
-    /* libpq may change sockets between two polls while it connects */
-    if (ev_is_active(&session->io) && session->io.fd == fd &&
+    /* while it connects libpq may change sockets between two polls, also for one of the same
+       number, which then has to be watched anew */
+    if (session->step != STEP_CONNECT && ev_is_active(&session->io) && session->io.fd == fd &&
         (session->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(loop, &session->io);
@@ -220,17 +223,21 @@ static bool is_suspect(const struct session *session, const PGresult *res)
 {
     const struct query *query = session->query;
 
+    const char *function = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
+
     return session->step == STEP_EXECUTE && !session->pooled && !query->is_trial &&
-           !session->just_prepared &&
-           statement_may_be_outdated(query->statement, session->now.sqlstate,
-                                     PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION),
+           (!session->just_prepared || statement_is_outdated(function)) &&
+           statement_may_be_outdated(query->statement, session->now.sqlstate, function,
                                      clock_monotonic_us());
 }
 
 /* The server ends this connection, which may be the only one that it ends. */
-static bool is_termination(const char *sqlstate)
+static bool is_termination(const PGresult *res, const char *sqlstate)
 {
-    return strcmp(sqlstate, "57P01") == 0 || strcmp(sqlstate, "57P02") == 0;
+    const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    return (strcmp(sqlstate, "57P01") == 0 || strcmp(sqlstate, "57P02") == 0) &&
+           (severity == NULL || strcmp(severity, "ERROR") != 0);
 }
 
 static void take_query_error(struct session *session, const PGresult *res)
@@ -266,7 +273,7 @@ static void log_setup_error(const struct session *session, const PGresult *res)
 /* What goes around a query failed, and not the query. */
 static bool is_around_query(enum packet_part part)
 {
-    return part == PART_PLACE || part == PART_BEGIN || part == PART_TIDY;
+    return part == PART_PLACE || part == PART_BEGIN;
 }
 
 /* The first error of a step is the one that tells; what follows from it is passed over. */
@@ -276,14 +283,18 @@ static void take_error(struct session *session, enum packet_part part, const PGr
 
     if (part == PART_DEALLOCATE)
         return; /* then it was gone already */
+    if (part == PART_TIDY && session->worked) {
+        session->spent = true; /* the query itself was right, or has failed before */
+        return;
+    }
     session->spent = session->spent || is_around_query(part);
     if (session->now.sqlstate[0] != '\0' || session->result.outcome != QUERY_DONE)
         return;
     snprintf(session->now.sqlstate, sizeof session->now.sqlstate, "%s",
              sqlstate != NULL ? sqlstate : "XX000");
-    session->now.terminated =
-        (is_termination(session->now.sqlstate) || (session->worked && is_around_query(part))) &&
-        (session->query == NULL || query_may_be_resent(session->query));
+    session->now.terminated = (is_termination(res, session->now.sqlstate) ||
+                               (session->worked && is_around_query(part))) &&
+                              (session->query == NULL || query_may_be_resent(session->query));
     if (session->now.terminated)
         return;
     if (!session->worked)
@@ -313,6 +324,8 @@ static void take_rows(struct session *session, const PGresult *res)
 
     if (is_discarded(session))
         return;
+    if (PQresultMemorySize(res) > BULKY_BYTES)
+        session->spent = true; /* libpq's own buffer never shrinks */
     if (session->rows == NULL)
         session->rows = rows_new(session, query->plan);
     switch (rows_take(session->rows, res)) {
@@ -366,7 +379,7 @@ static bool is_right_place(struct session *session)
 {
     const struct postgres_judge *judge = &session->options.judge;
     const struct postgres_place place = {
-        .system_identifier = session->system_identifier,
+        .system_identifier = session->place[PLACE_SYSTEM],
         .database_oid = session->place[PLACE_DATABASE],
         .user = session->place[PLACE_USER],
         .search_path = session->place[PLACE_SEARCH_PATH],
@@ -416,36 +429,34 @@ static void compare_place(struct session *session, const PGresult *res)
     }
 }
 
-static void take_place(struct session *session, const PGresult *res)
-{
-    if (PQntuples(res) != 1)
-        session->spent = true;
-    else if (session->worked)
-        compare_place(session, res);
-    else
-        note_place(session, res);
-}
-
 /* A pooler tells a process id of its own, or has another server for the second transaction. */
-static bool is_pooler_between(const struct session *session, const char *backend)
+static bool is_pooler_between(const struct session *session)
 {
     const struct postgres_settings *settings = session->options.settings;
-    int64_t told = strtoll(backend, NULL, 10);
+    const char *backend = session->place[PLACE_BACKEND];
 
     if (!settings->prepared || settings->pooler == POOLER_TRANSACTION)
         return true;
     return settings->pooler == POOLER_AUTO &&
-           (strcmp(backend, session->place[PLACE_BACKEND]) != 0 ||
-            told != PQbackendPID(session->conn));
+           (strcmp(backend, session->first_backend) != 0 ||
+            strtoll(backend, NULL, 10) != PQbackendPID(session->conn));
 }
 
-static void take_identity(struct session *session, const PGresult *res)
+/* Two transactions, of which the second tells all. */
+static void take_place(struct session *session, const PGresult *res)
 {
-    if (PQntuples(res) != 1 || PQnfields(res) != 2)
-        return;
-    session->pooled = is_pooler_between(session, PQgetvalue(res, 0, 0));
-    talloc_free(session->system_identifier);
-    session->system_identifier = mem_check(talloc_strdup(session, PQgetvalue(res, 0, 1)));
+    if (PQntuples(res) != 1) {
+        session->spent = true;
+    } else if (session->worked) {
+        compare_place(session, res);
+    } else if (session->step == STEP_PLACE) {
+        note_place(session, res);
+        talloc_free(session->first_backend);
+        session->first_backend = mem_check(talloc_strdup(session, session->place[PLACE_BACKEND]));
+    } else {
+        note_place(session, res);
+        session->pooled = is_pooler_between(session);
+    }
 }
 
 static void take_tuples(struct session *session, enum packet_part part, const PGresult *res)
@@ -453,9 +464,6 @@ static void take_tuples(struct session *session, enum packet_part part, const PG
     switch (part) {
     case PART_PLACE:
         take_place(session, res);
-        break;
-    case PART_IDENTIFY:
-        take_identity(session, res);
         break;
     case PART_QUERY:
         take_rows(session, res);
@@ -556,10 +564,12 @@ static void send_step(struct session *session)
 
     switch (session->step) {
     case STEP_PLACE:
-        packet_place(packet, session->conn);
+        packet_place(packet, session->conn, session->options.settings);
         break;
     case STEP_IDENTIFY:
-        packet_identify(packet, session->conn, session->place[PLACE_MAY_IDENTIFY][0] == 't');
+        packet_identify(packet, session->conn, session->options.settings,
+                        session->place[PLACE_MAY_READ_DATABASE][0] == 't',
+                        session->place[PLACE_MAY_READ_SYSTEM][0] == 't');
         break;
     case STEP_PIN:
         packet_pin(packet, session->conn, session->options.settings);

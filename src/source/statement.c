@@ -30,7 +30,7 @@ static bool is_beyond_doubt(const char *sqlstate)
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         if (strncmp(sqlstate, classes[i], 2) == 0)
             return true;
-    return sqlstate[0] == '\0';
+    return sqlstate[0] == '\0' || strcmp(sqlstate, "55P03") == 0; /* lock_timeout */
 }
 
 static bool is_paused(const struct statement *statement, const char *sqlstate, int64_t now_us)
@@ -48,10 +48,15 @@ static bool is_paused(const struct statement *statement, const char *sqlstate, i
     return under_way == STATEMENT_PAUSES;
 }
 
+bool statement_is_outdated(const char *function)
+{
+    return function != NULL && strcmp(function, "RevalidateCachedQuery") == 0;
+}
+
 bool statement_may_be_outdated(const struct statement *statement, const char *sqlstate,
                                const char *function, int64_t now_us)
 {
-    if (function != NULL && strcmp(function, "RevalidateCachedQuery") == 0)
+    if (statement_is_outdated(function))
         return true;
     return !is_beyond_doubt(sqlstate) && !is_paused(statement, sqlstate, now_us);
 }

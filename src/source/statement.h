@@ -31,6 +31,10 @@ struct statement {
 /* `plan` is the one for queries to come. */
 void statement_use_plan(struct statement *statement, struct plan *plan);
 
+/* Whether an error raised by this function of the server, or NULL, can only come from a preparation
+   that does not fit the tables any more. */
+bool statement_is_outdated(const char *function);
+
 /* Whether the error `sqlstate` of a statement prepared earlier may come from the preparation, so
    that a fresh one is worth a try. Not those that tell of the value, of the transaction, of the
    connection or the server, or that the SQL raises on purpose. `function` is the server's that

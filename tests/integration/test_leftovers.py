@@ -73,6 +73,11 @@ route "/fail" {
   sql = "select set_config('TimeZone', 'Asia/Tokyo', false), 1 / (select count(*) from t where n < 0)"
   shape = object
 }
+route "/instant" {
+  context = "none"
+  sql = "select timestamptz '2026-01-01 00:00+00' as t"
+  shape = value
+}
 route "/time" {
   context = "none"
   sql = "select timestamptz '2026-01-01 00:00+00' as t, '1 day 2 hours'::interval as i,
@@ -153,6 +158,19 @@ def test_every_query_is_read_only_and_read_committed(stack, options):
         assert stack.sql("select count(*) from t where n = 2") == [(0,)]
     finally:
         stack.sql("alter role leeway reset all")
+
+
+@pytest.mark.parametrize("options", ["", "prepared = false"])
+def test_functions_that_take_our_statements_away(stack, options):
+    stack.sql("""create function takes_all() returns int language plpgsql as $$ begin
+                 execute 'deallocate all'; return 1; end $$""")
+    make_functions(stack)
+    stack.start(ROUTES + """
+route "/takes-all" { context = "none"  sql = "select takes_all() as n"  shape = value }
+""", refresher=False, workers=1, postgres=options)
+    for _ in range(3):
+        assert stack.get("/takes-all").json() == 1
+        assert stack.get("/time").json() == TIME
 
 
 @pytest.mark.parametrize("options", ["", "prepared = false"])
@@ -242,14 +260,32 @@ def test_a_neighbour_chooses_nothing_for_us(stack):
     stack.sql("drop role lesser")
 
 
+def test_a_role_that_may_not_read_the_catalog(stack):
+    make_functions(stack)
+    stack.sql("drop role if exists poor")
+    stack.sql("create role poor login")
+    stack.sql("grant select on t to poor")
+    stack.sql("revoke all on pg_catalog.pg_database from public")
+    stack.sql("revoke all on function pg_catalog.pg_control_system() from public")
+    stack.sql(f"alter role poor in database {stack.database} set statement_timeout = 3")
+    stack.postgres_conninfo = stack.postgres_conninfo.replace("user=leeway", "user=poor")
+    stack.start(ROUTES, refresher=False, workers=1)
+    assert stack.get("/time").json() == TIME
+    assert stack.get("/count").json() == 1
+    stack.worker.stop()
+    stack.sql("drop owned by poor")
+    stack.sql("drop role poor")
+
+
 def test_no_operator_or_function_is_looked_for_along_the_path(stack):
     make_functions(stack)
     for name, body in {
             "pg_backend_pid()": "select 1", "pg_is_in_recovery()": "select true",
             "set_config(text, text, boolean)": "select 'x'::text",
             "current_setting(text)": "select 'x'::text",
-            "pg_advisory_unlock_all()": "select true"}.items():
-        kind = {"1": "int", "true": "boolean"}.get(body.split()[-1], "text")
+            "pg_advisory_unlock_all()": "select true",
+            "to_json(timestamptz)": "select '1'::json"}.items():
+        kind = {"1": "int", "true": "boolean", "'1'::json": "json"}.get(body.split()[-1], "text")
         stack.sql(f"create function public.{name} returns {kind} language sql as $$ {body} $$")
     stack.sql("""create function public.never(anyelement, anyelement) returns boolean
                  language plpgsql as $$ begin raise 'ours'; end $$""")
@@ -262,5 +298,6 @@ def test_no_operator_or_function_is_looked_for_along_the_path(stack):
     stack.sql(f"alter database {stack.database} set search_path = public, pg_catalog")
     stack.start(ROUTES, refresher=False, workers=1)
     assert stack.get("/time").json() == TIME
+    assert stack.get("/instant").json() == "2026-01-01T00:00:00+00:00"
     assert stack.get("/lock").status == 200
     assert stack.run("leewayctl", "-c", stack.config, "check").returncode in (0, 1)

@@ -77,3 +77,21 @@ def test_unfit_sql(stack, name):
             assert stack.get("/good").json() == 1
         stack.worker.stop()
     assert stack.sql("select count(*) from t") == [(0,)]
+
+
+def test_check_goes_on_after_a_route_that_cannot_be_planned(stack):
+    stack.sql("create domain filled as text not null")
+    stack.configure(ROUTES + """
+route "/broken" { context = "none"  sql = "select 1 / 0 as n"  shape = value }
+route "/after"  { context = "none"  sql = "select 2 as n"  shape = value }
+route "/domain" {
+  context = "none"
+  param "word" { type = text }
+  sql = "select $1::filled as word"
+  shape = value
+}
+""", workers=1)
+    checked = stack.run("leewayctl", "-c", stack.config, "check")
+    lines = {line.split()[1]: line.split()[0] for line in checked.stdout.splitlines()}
+    assert (lines["/broken"], lines["/after"], lines["/domain"]) == ("problem", "ok", "ok"), \
+        checked.stdout

@@ -979,6 +979,7 @@ static void test_which_params_the_sql_uses(void **state)
         {"select a$1, _$1, $3", "..3."},
         {"select 1$2", ".2.."},
         {"select $02", ".2.."},
+        {"select $2 -- $4\r, $1", "12.."},
     };
 
     (void)state;

@@ -44,19 +44,21 @@ static void test_plans(void **state)
          {INT4, DATE},
          2,
          PLAN_RENDERED,
-         "select row_to_json(\"leeway row\".*) from (select x -- y\n) as \"leeway row\""},
+         "select pg_catalog.row_to_json(\"leeway row\".*) from (select x -- y\n) as \"leeway "
+         "row\""},
         {SHAPE_ARRAY,
          {"a"},
          {DATE},
          1,
          PLAN_RENDERED,
-         "select row_to_json(\"leeway row\".*) from (select x -- y\n) as \"leeway row\""},
+         "select pg_catalog.row_to_json(\"leeway row\".*) from (select x -- y\n) as \"leeway "
+         "row\""},
         {SHAPE_VALUE,
          {"a"},
          {DATE},
          1,
          PLAN_RENDERED,
-         "select to_json(\"leeway value\") from (select x -- y\n) as "
+         "select pg_catalog.to_json(\"leeway value\") from (select x -- y\n) as "
          "\"leeway row\"(\"leeway value\")"},
         {SHAPE_VALUE, {"a"}, {TEXT}, 1, PLAN_PLAIN, "select x -- y"},
         {SHAPE_VALUE, {"a", "b"}, {TEXT, TEXT}, 2, PLAN_PLAIN, NULL},
