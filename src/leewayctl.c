@@ -14,7 +14,8 @@
 #define DEFAULT_FILE SYSCONFDIR "/leeway/leeway.conf"
 
 static const struct ctl_command *const commands[] = {
-    &ctl_check, &ctl_budgets, &ctl_explain, &ctl_metrics, &ctl_queue, &ctl_purge, &ctl_top,
+    &ctl_check,   &ctl_budgets, &ctl_explain, &ctl_identity,
+    &ctl_metrics, &ctl_queue,   &ctl_purge,   &ctl_top,
 };
 
 static void print_usage(FILE *out)
@@ -95,6 +96,7 @@ int main(int argc, char **argv)
         status = command->run(&ctl, argc - at, argv + at);
     }
     talloc_free(ctl.redis);
+    talloc_free(ctl.keys);
     if (ctl.loop != NULL)
         ev_loop_destroy(ctl.loop);
     talloc_free(ctx);

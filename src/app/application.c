@@ -9,10 +9,10 @@
 #include "app/backend.h"
 #include "base/core_dump.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/mem.h"
 #include "cache/entry.h"
 #include "source/conninfo.h"
-#include "source/postgres.h"
 
 static struct freshness_policy policy_of(const struct context *context)
 {
@@ -38,8 +38,20 @@ static size_t variable_place(struct application *app, const char *name)
     return i;
 }
 
+void application_fingerprint(const struct application *app, const struct route *route,
+                             const char *identity, char out[FINGERPRINT_HEX + 1])
+{
+    const struct key_scope scope = {
+        .prefix = app->config->settings.redis.prefix,
+        .identity = identity,
+        .entry_version = ENTRY_VERSION,
+    };
+
+    key_fingerprint(route, &scope, out);
+}
+
 static void make_rules(struct application *app, struct route_rules *rules,
-                       const struct route *route, const struct key_scope *scope)
+                       const struct route *route)
 {
     int64_t statement_ms = app->config->settings.postgres.statement_timeout_ms;
     int64_t budget_ms = route->context->budget_ms;
@@ -48,31 +60,45 @@ static void make_rules(struct application *app, struct route_rules *rules,
     rules->policy = policy_of(route->context);
     rules->edge = route->context->edge && !route->private;
     rules->query_limit_ms = budget_ms > 0 && usable_ms < statement_ms ? usable_ms : statement_ms;
-    key_fingerprint(route, scope, rules->fingerprint);
+    application_fingerprint(app, route, app->identity, rules->fingerprint);
     rules->variables = mem_check(talloc_zero_array(app, size_t, route->n_params + 1));
     for (size_t i = 0; i < route->n_params; i++)
         if (route->params[i].source == PARAM_FROM_VARIABLE)
             rules->variables[i] = variable_place(app, route->params[i].variable);
 }
 
-static int make_all_rules(struct application *app, const char *file, struct config_error *error)
+/* Resolved once, by the parent: its children connect by the same environment. */
+static int find_identity(struct application *app, struct config_error *error)
+{
+    const struct settings *settings = &app->config->settings;
+    char machine[MACHINE_ID_BYTES], problem[256];
+
+    machine_id(machine);
+    if (destination_resolve(app, settings->postgres.conninfo, machine, &app->destination, problem,
+                            sizeof problem) == -1)
+        return config_fail(app, error, app->config->conninfo_place, "conninfo: %s", problem);
+    destination_hash(&app->destination, settings->redis.namespace, app->identity);
+    return 0;
+}
+
+static void make_all_rules(struct application *app)
 {
     const struct config *config = app->config;
-    struct key_scope scope = {.prefix = config->settings.redis.prefix,
-                              .entry_version = ENTRY_VERSION};
-    char problem[256];
-
-    if (postgres_identity(app, config->settings.postgres.conninfo, &scope.database, &scope.user,
-                          problem, sizeof problem) == -1)
-        return config_fail(app, error, (struct config_place){.file = file, .line = 0},
-                           "postgres.conninfo: %s", problem);
     struct route_rules *rules =
         mem_check(talloc_zero_array(app, struct route_rules, config->n_routes + 1));
     app->variables = mem_check(talloc_zero_array(app, const char *, 1));
     for (size_t i = 0; i < config->n_routes; i++)
-        make_rules(app, &rules[i], &config->routes[i], &scope);
+        make_rules(app, &rules[i], &config->routes[i]);
     app->rules = rules;
-    return 0;
+}
+
+/* A route came first to the path that the setting has by default. */
+static const char *find_ready_path(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_routes; i++)
+        if (strcmp(config->routes[i].pattern, config->settings.ready_path) == 0)
+            return "";
+    return config->settings.ready_path;
 }
 
 /* Before anybody else parses it: libpq would quote what it cannot parse. */
@@ -108,8 +134,10 @@ static void load(void *data)
         check_conninfo(app, error) == -1)
         goto failed;
     app->routes = route_table_new(app, app->config, error);
-    if (app->routes == NULL || make_all_rules(app, loading->file, error) == -1)
+    if (app->routes == NULL || find_identity(app, error) == -1)
         goto failed;
+    make_all_rules(app);
+    app->ready_path = find_ready_path(app->config);
     loading->app = app;
     return;
 failed:

@@ -8,11 +8,12 @@
 #include "config/load.h"
 #include "route/key.h"
 #include "route/table.h"
+#include "source/destination.h"
 
 struct route_rules {
     struct freshness_policy policy;
-    char fingerprint[FINGERPRINT_HEX + 1];
-    bool edge;              /* the context's, unless the route is private */
+    char fingerprint[FINGERPRINT_HEX + 1]; /* without the generation of a session's answers */
+    bool edge;                             /* the context's, unless the route is private */
     int64_t query_limit_ms; /* min(statement_timeout, what can be used of the budget) */
     size_t *variables;      /* by parameter: its place in application.variables */
 };
@@ -22,11 +23,18 @@ struct application {
     struct route_table *routes;
     const struct route_rules *rules; /* by route index */
     const char **variables; /* FastCGI variables that parameters come from; NULL-terminated */
+    const char *ready_path; /* "": off, or a route has that pattern */
+    struct destination destination;
+    char identity[DESTINATION_HEX + 1]; /* of the database that it leads to */
 };
 
 /* All that -t checks. 0 and *app, a child of `ctx`; or -1 and *error. */
 int application_load(TALLOC_CTX *ctx, const char *file, const struct application **app,
                      struct config_error *error) __attribute__((warn_unused_result));
+
+/* The fingerprint that `route` would have with another identity. */
+void application_fingerprint(const struct application *app, const struct route *route,
+                             const char *identity, char out[FINGERPRINT_HEX + 1]);
 
 /* Whether `file` could be loaded for a reload; if not, the log says why. */
 bool application_check(const char *file);

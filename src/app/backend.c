@@ -15,15 +15,10 @@ int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
                                   clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
 }
 
-/* Whenever the connection has come up: another server may be behind the address now. */
-static void look_at_redis(void *data, bool up)
+static void warn_of_redis(const struct backend *backend)
 {
-    const struct backend *backend = data;
     const char *problem;
 
-    /* redis_new calls back before it returns only if it fails, so redis is set */
-    if (!up)
-        return;
     redisReply *info = redis_command(backend->redis, (struct redis_part[]){redis_text("INFO")}, 1);
     if (info != NULL && info->type == REDIS_REPLY_STRING)
         for (size_t i = 0; (problem = redis_info_problem(info->str, i)) != NULL; i++)
@@ -41,6 +36,18 @@ void backend_tend(struct backend *backend)
         slots_tend(backend->slots);
 }
 
+/* Whenever the connection has come up: another server may be behind the address now. */
+static void look_at_redis(void *data, bool up)
+{
+    struct backend *backend = data;
+
+    /* redis_new calls back before it returns only if it fails, so redis is set */
+    if (up && backend->speaks)
+        warn_of_redis(backend);
+    if (up && backend->identity != NULL)
+        identity_tick(backend->identity);
+}
+
 /* A large response is there up to three times while it is read and taken apart. */
 enum { KEPT_OBJECTS = 4 };
 
@@ -53,6 +60,7 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
 
     backend->loop = loop;
     backend->app = app;
+    backend->speaks = speaks;
     backend->metrics =
         metrics_open(backend, settings->runtime_dir, role, app->config, error, sizeof error);
     if (backend->metrics != NULL && role == METRICS_WORKER)
@@ -67,11 +75,14 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     const struct redis_options options = {
         .settings = &settings->redis,
         .client_name = role == METRICS_WORKER ? "leeway-worker" : "leeway-refresher",
-        .on_change = speaks ? look_at_redis : NULL,
+        .on_change = look_at_redis,
         .data = backend,
     };
     backend->redis = redis_new(backend, loop, &options);
     redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);
-    backend->postgres = postgres_new(backend, loop, app->config, backend->slots, NULL);
+    backend->identity = identity_new(backend, loop, app, backend->redis, speaks);
+    backend->postgres =
+        postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));
+    identity_start(backend->identity, backend->postgres);
     return backend;
 }

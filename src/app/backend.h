@@ -6,6 +6,7 @@
 #include <ev.h>
 
 #include "app/application.h"
+#include "app/identity.h"
 #include "cache/redis.h"
 #include "metrics/metrics.h"
 #include "source/postgres.h"
@@ -14,9 +15,11 @@ struct backend {
     struct ev_loop *loop;
     const struct application *app;
     struct redis *redis; /* awaited in place */
+    struct identity *identity;
     struct postgres *postgres;
     struct metrics *metrics;
     struct slots *slots; /* NULL: a refresher, which needs none */
+    bool speaks;         /* it warns of what concerns all of its kind */
 };
 
 /* For deciding on a response: it is judged as of this much later, so that it keeps its budget
@@ -33,9 +36,9 @@ int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us);
 void backend_tend(struct backend *backend);
 
 /* Opens metrics, slots (workers only) and the connections; Redis is waited for up to its
-   connect_timeout, and may be away. `speaks` says whether this process is the one of its kind
-   that warns of a Redis that does not suit. NULL: runtime_dir cannot be used; it has been
-   logged. */
+   connect_timeout, and may be away, and Postgres likewise. `speaks` says whether this process is
+   the one of its kind that warns of a Redis that does not suit. NULL: runtime_dir cannot be used;
+   it has been logged. */
 struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
                             enum metrics_role role, bool speaks)
     __attribute__((warn_unused_result));

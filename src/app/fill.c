@@ -14,6 +14,7 @@ struct fill {
     struct fill_request request;
     struct lease lease;
     bool leased; /* as far as we know */
+    bool fits;   /* the result is of the key's generation */
     ev_timer renew;
 };
 
@@ -74,6 +75,10 @@ static enum fill_storing store_entry(struct fill *fill, const struct fill_result
 
     if (!fill->leased)
         return fill->request.lease != NULL ? FILL_NOT_STORED : FILL_NO_REDIS;
+    if (!fill->fits || !identity_is_verified(fill->backend->identity)) {
+        lease_give_up(fill, redis, &fill->lease);
+        return FILL_NOT_STORED;
+    }
     if (result->entry.body_len > (size_t)app->config->settings.max_object_bytes) {
         lease_too_large(fill, redis, &fill->lease);
         return FILL_TOO_LARGE;
@@ -89,13 +94,13 @@ static enum fill_storing store_entry(struct fill *fill, const struct fill_result
     return stored == 1 ? FILL_STORED : stored == 0 ? FILL_NOT_STORED : FILL_NO_REDIS;
 }
 
-/* Waiters are told of a failure, but not of a mere lack of slots: one of them may have
-   a slot where we have none. */
+/* Waiters are told of a failure, but not of one that is this process's own: one of them may have
+   a slot, or reach the right database, where we do not. */
 static void end_lease(struct fill *fill, const struct fill_result *result)
 {
     if (!fill->leased)
         return;
-    if (result->outcome == QUERY_NO_SLOT)
+    if (result->outcome == QUERY_NO_SLOT || !identity_is_verified(fill->backend->identity))
         lease_give_up(fill, fill->backend->redis, &fill->lease);
     else
         lease_fail(fill, fill->backend->redis, &fill->lease, result->status);
@@ -113,6 +118,7 @@ static void on_query(void *data, const struct query_result *query)
     };
 
     ev_timer_stop(backend->loop, &fill->renew);
+    fill->fits = query->generation == fill->request.generation;
     if (query->sent_us != 0)
         metrics_query(backend->metrics, fill->request.route, fill->request.origin);
     if (query->outcome == QUERY_DONE || query->outcome == QUERY_NO_ROW)

@@ -35,6 +35,7 @@ struct fill_request {
     const struct route *route;
     const struct param_values *values; /* borrowed until `done` */
     const struct lease *lease;         /* copied; NULL: run without one, store nothing */
+    uint64_t generation;               /* of the key: another session's result is not stored */
     enum query_origin origin;          /* for metrics */
     fill_fn *done;                     /* called exactly once, never from fill_start itself */
     void *data;

@@ -24,6 +24,7 @@ enum flight_bypass { BYPASS_NONE, BYPASS_NO_BUDGET, BYPASS_TOO_LARGE, BYPASS_NO_
 
 struct flight {
     const char *base;
+    uint64_t generation; /* of the key */
     struct flights *flights;
     const struct route *route;
     const struct route_rules *rules;
@@ -143,6 +144,7 @@ static bool end_on_error(struct flight *flight, int status)
     struct stored stored = {.reply = NULL};
 
     if (flight->bypass == BYPASS_NO_BUDGET || flight->rules->policy.stale_if_error_us == 0 ||
+        !identity_is_verified(flight->flights->backend->identity) ||
         (status != 503 && status != 504))
         return false;
     if (store_get(node_of(flight), flight->flights->backend->redis, flight->base, &stored) != 1)
@@ -234,6 +236,7 @@ static void lead(struct flight *flight, enum flight_bypass bypass)
         .route = flight->route,
         .values = &flight->values,
         .lease = bypass == BYPASS_NONE ? &flight->lease : NULL,
+        .generation = flight->generation,
         .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,
         .done = on_filled,
         .data = flight,
@@ -291,6 +294,12 @@ static void begin(struct flight *flight)
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     struct lease_answer answer;
 
+    /* it may have been refused while we waited */
+    if (!identity_is_verified(flight->flights->backend->identity)) {
+        end_with_failure(flight, 503, COLLAPSE_FAILED);
+        talloc_free(ctx);
+        return;
+    }
     lease_take(ctx, redis, flight->base, &flight->lease, &answer);
     if (is_servable(judge_stored(flight, &answer.stored).state, false)) {
         if (answer.state == LEASE_WON)
@@ -352,6 +361,7 @@ static struct flight *new_flight(struct flights *flights, const struct visit *vi
     flight->flights = flights;
     flight->route = visit->route;
     flight->rules = visit->rules;
+    flight->generation = visit->generation;
     copy_values(flight, visit);
     TAILQ_INIT(&flight->visits);
     TAILQ_INSERT_TAIL(&flights->all, node, link);

@@ -107,7 +107,7 @@ static bool understand(struct task *task)
     task->route = route_table_by_name(app->routes, task->job.route);
     if (task->route == NULL)
         return false;
-    const char *fingerprint = application_rules(app, task->route)->fingerprint;
+    const char *fingerprint = identity_fingerprint(task->refresher->backend->identity, task->route);
     /* the key is the job's own in any case, so that its mark can be taken away */
     task->base = key_base(task, app->config->settings.redis.prefix, task->route,
                           task->job.fingerprint, &task->job.values);
@@ -134,6 +134,7 @@ static void run_query(struct task *task)
         .route = task->route,
         .values = &task->job.values,
         .lease = &task->lease,
+        .generation = identity_generation(task->refresher->backend->identity),
         .origin = QUERY_REFRESH,
         .done = on_filled,
         .data = task,
@@ -181,6 +182,7 @@ static void on_beat(struct ev_loop *loop, ev_timer *timer, int events)
     metrics_set_up(backend->metrics, redis_is_up(backend->redis),
                    postgres_is_up(backend->postgres));
     log_tell_suppressed(false);
+    identity_tick(backend->identity);
     if (!redis_is_up(backend->redis) || queue_beat(refresher->queue) == -1)
         return;
     int moved = queue_reap(refresher->queue);
@@ -240,6 +242,11 @@ static void turn(struct refresher *refresher)
         return;
     if (refresher->unsettled && redis_is_up(refresher->backend->redis))
         refresher->unsettled = queue_leave(refresher->queue) == -1;
+    if (!identity_is_verified(refresher->backend->identity)) {
+        /* its own timer ends the wait, if nothing else does */
+        ev_run(refresher->loop, EVRUN_ONCE);
+        return;
+    }
     TALLOC_CTX *ctx = talloc_new(refresher);
     int taken = refresher->unsettled ? -1 : queue_take(ctx, refresher->queue, TAKE_MS, &job, &len);
     if (taken == 1)

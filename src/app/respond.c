@@ -193,13 +193,19 @@ void respond_allowed_methods(struct request *request, int status)
 
 void respond_text(struct request *request, const char *content_type, const char *text, size_t len)
 {
+    respond_text_as(request, 200, content_type, text, len);
+}
+
+void respond_text_as(struct request *request, int status, const char *content_type,
+                     const char *text, size_t len)
+{
     char head[HEAD_BYTES];
     int head_len = snprintf(head, sizeof head,
-                            "Status: 200 OK\r\n"
+                            "Status: %d %s\r\n"
                             "Content-Type: %s\r\n"
                             "Content-Length: %zu\r\n"
                             "Cache-Control: no-store\r\n\r\n",
-                            content_type, len);
+                            status, http_reason(status), content_type, len);
     const struct answer_bytes bytes = {
         .head = head,
         .head_len = (size_t)head_len,

@@ -23,7 +23,9 @@ void respond_problem(struct request *request, int status, const char *detail);
 /* 405 and the answer to OPTIONS. */
 void respond_allowed_methods(struct request *request, int status);
 
-/* 200 with a body that is never cached. */
+/* A body that is never cached, with 200 or another status. */
 void respond_text(struct request *request, const char *content_type, const char *text, size_t len);
+void respond_text_as(struct request *request, int status, const char *content_type,
+                     const char *text, size_t len);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "app/gauges.h"
 #include "app/lookup.h"
+#include "app/ready.h"
 #include "app/recent.h"
 #include "app/respond.h"
 #include "base/clock.h"
@@ -43,6 +44,7 @@ struct server {
     struct flights *flights;
     struct recent *asked; /* keys whose refresh was asked for */
     struct lookups lookups;
+    bool draining;
     /* What look-ups have led to and has to wait for the last reply. */
     struct visit_list to_fill;
     struct refresh_wishes wishes;
@@ -61,6 +63,11 @@ struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
     return server;
 }
 
+void server_drain(struct server *server)
+{
+    server->draining = true;
+}
+
 struct flights *server_flights(struct server *server)
 {
     return server->flights;
@@ -74,12 +81,19 @@ static void serve_health(struct server *server, struct request *request)
     respond_text(request, "application/json", up, sizeof up - 1);
 }
 
+/* Whether what concerns the operator may be told. */
+static bool is_allowed(const struct server *server, const struct request *request)
+{
+    return networks_contain(server->backend->app->config->settings.metrics_allow,
+                            request->remote_addr);
+}
+
 static void serve_metrics(struct server *server, struct request *request)
 {
     const struct settings *settings = &server->backend->app->config->settings;
     struct metrics_gauges gauges;
 
-    if (!networks_contain(settings->metrics_allow, request->remote_addr)) {
+    if (!is_allowed(server, request)) {
         respond_problem(request, 403, "Metrics are not for this address.");
         return;
     }
@@ -103,6 +117,8 @@ static bool serve_built_in(struct server *server, struct request *request, struc
         serve_health(server, request);
     else if (is_path(path, settings->metrics_path))
         serve_metrics(server, request);
+    else if (is_path(path, server->backend->app->ready_path))
+        ready_answer(request, server->backend, server->draining, is_allowed(server, request));
     else
         return false;
     return true;
@@ -187,8 +203,14 @@ static struct visit *understand(struct server *server, struct request *request)
         respond_problem(request, status, detail);
         return NULL;
     }
-    visit->base = key_base(visit, settings->redis.prefix, visit->route, visit->rules->fingerprint,
-                           &visit->values);
+    if (!identity_is_verified(server->backend->identity)) {
+        respond_failure(visit, 503, true);
+        return NULL;
+    }
+    visit->generation = identity_generation(server->backend->identity);
+    visit->base =
+        key_base(visit, settings->redis.prefix, visit->route,
+                 identity_fingerprint(server->backend->identity, visit->route), &visit->values);
     return visit;
 }
 
@@ -199,12 +221,15 @@ static void wish_refresh(struct server *server, const struct visit *visit, int64
     int64_t now_us = clock_monotonic_us();
     int64_t again_us = ttl_us < ASK_AGAIN_US ? ttl_us : ASK_AGAIN_US;
 
+    /* its key is of the past */
+    if (visit->generation != identity_generation(server->backend->identity))
+        return;
     if (recent_check_and_add(server->asked, visit->base, now_us, now_us + again_us))
         return;
     const struct job job = {
         .queued_ms = redis_clock_earliest(clock, now_us) / 1000,
         .route = visit->route->name,
-        .fingerprint = visit->rules->fingerprint,
+        .fingerprint = identity_fingerprint(server->backend->identity, visit->route),
         .values = visit->values,
     };
     struct refresh_wish *wish = mem_check(talloc_zero(server, struct refresh_wish));

@@ -21,6 +21,9 @@ void serve_turn_end(struct server *server);
 /* The client of a parked request has left. */
 void serve_gone(struct server *server, struct request *request);
 
+/* The process stops: ready_path says so from now on. */
+void server_drain(struct server *server);
+
 struct flights *server_flights(struct server *server);
 
 #endif

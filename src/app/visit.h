@@ -19,6 +19,7 @@ struct visit {
     const struct route_rules *rules;
     struct param_values values;
     const char *base;      /* of the key */
+    uint64_t generation;   /* of the key */
     bool expired;          /* an entry past its budget was found */
     bool looking_up;       /* it waits for the turn's end */
     struct flight *flight; /* NULL: it does not wait for a fill */

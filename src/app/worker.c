@@ -87,6 +87,7 @@ static void drain(struct worker *worker)
         return;
     worker->draining = true;
     metrics_set_state(worker->backend->metrics, METRICS_DRAINING);
+    server_drain(worker->server);
     transport_stop_accepting(worker->transport);
     ev_now_update(worker->loop);
     ev_timer_init(&worker->drain_check, on_drain_check, 0.0, DRAIN_CHECK_MS / 1000.0);
@@ -139,6 +140,7 @@ static void on_report(struct ev_loop *loop, ev_timer *timer, int events)
     metrics_set_up(worker->backend->metrics, redis_is_up(worker->backend->redis),
                    postgres_is_up(worker->backend->postgres));
     log_tell_suppressed(false);
+    identity_tick(worker->backend->identity);
 }
 
 /* As many as the process may have descriptors for, less those it needs itself. */

@@ -19,6 +19,7 @@ struct redis_settings {
     const char *password;      /* "": none; that of password_file if there is one */
     const char *password_file; /* as written; "": none */
     const char *prefix;
+    const char *namespace; /* "": the database's hosts and ports are */
     int64_t connect_timeout_ms;
     int64_t command_timeout_ms;
     int64_t queue_limit; /* jobs */
@@ -58,6 +59,7 @@ struct settings {
     int64_t slow_query_ms;    /* 0: never logged */
     const char *metrics_path; /* "": off */
     const char *health_path;  /* "": off */
+    const char *ready_path;   /* "": off */
     const struct networks *metrics_allow;
     struct redis_settings redis;
     struct postgres_settings postgres;

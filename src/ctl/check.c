@@ -14,6 +14,7 @@
 #include "cache/redis_info.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
+#include "ctl/keys.h"
 #include "source/inspect.h"
 
 enum level { LEVEL_OK, LEVEL_WARNING, LEVEL_PROBLEM, LEVEL_UNREACHABLE, LEVEL_COUNT };
@@ -224,6 +225,38 @@ static void check_postgres(const struct ctl *ctl, TALLOC_CTX *ctx, struct report
         check_route(report, inspect, &config->routes[i]);
 }
 
+static const char *or_unknown(const char *system)
+{
+    return system[0] != '\0' ? system : "(unknown)";
+}
+
+static void check_identity(struct ctl *ctl, TALLOC_CTX *ctx, struct report *report)
+{
+    const struct ctl_keys *keys = ctl_keys(ctl);
+    const char *identity = ctl_keys_known(keys) ? keys->record.identity : ctl->app->identity;
+    struct redis *redis = ctl_redis(ctl);
+    struct identity_note noted;
+    struct ctl_place place;
+
+    if (redis == NULL || ctl_place(ctl, ctx, &place) == -1)
+        return;
+    int found = identity_note_read(redis, ctl_note_key(ctl, ctx, identity), &noted);
+    if (found == 1 && !identity_note_agrees(&noted, &place.seen))
+        find(report, LEVEL_PROBLEM, "identity",
+             "noted is cluster %s, database OID %s; the server has cluster %s, database OID %s: "
+             "nothing is served (leewayctl identity)",
+             or_unknown(noted.system), noted.database, or_unknown(place.seen.system),
+             place.seen.database);
+    else if (found != -1)
+        find(report, LEVEL_OK, "identity", "%s: cluster %s, database OID %s%s", identity,
+             or_unknown(place.seen.system), place.seen.database,
+             found == 0 ? ", not noted yet" : "");
+    if (place.seen.system[0] == '\0')
+        find(report, LEVEL_WARNING, "identity",
+             "the role may not execute pg_control_system(): clusters are told apart by the "
+             "database's OID only");
+}
+
 static void finish(const struct ctl *ctl, struct report *report)
 {
     if (report->json == NULL) {
@@ -259,6 +292,8 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     check_warnings(&report, ctl->app->config);
     check_redis(ctl, &report);
     check_postgres(ctl, ctx, &report);
+    if (report.counts[LEVEL_UNREACHABLE] == 0)
+        check_identity(ctl, ctx, &report);
     finish(ctl, &report);
     talloc_free(ctx);
     if (report.counts[LEVEL_UNREACHABLE] > 0)

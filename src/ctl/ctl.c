@@ -10,14 +10,20 @@
 
 #include "base/mem.h"
 
+struct ev_loop *ctl_loop(struct ctl *ctl)
+{
+    if (ctl->loop == NULL)
+        ctl->loop = mem_check(ev_loop_new(0));
+    return ctl->loop;
+}
+
 struct redis *ctl_redis(struct ctl *ctl)
 {
     const struct redis_settings *settings = &ctl->app->config->settings.redis;
     const struct redis_options options = {.settings = settings, .client_name = "leewayctl"};
 
     if (ctl->redis == NULL) {
-        ctl->loop = mem_check(ev_loop_new(0));
-        ctl->redis = redis_new(NULL, ctl->loop, &options);
+        ctl->redis = redis_new(NULL, ctl_loop(ctl), &options);
         redis_wait_up(ctl->redis, settings->connect_timeout_ms + settings->command_timeout_ms);
     }
     return redis_is_up(ctl->redis) ? ctl->redis : NULL;

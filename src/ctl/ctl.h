@@ -22,8 +22,12 @@ struct ctl {
     const struct application *app; /* loaded before a command runs */
     bool json;                     /* --json */
     struct ev_loop *loop;
-    struct redis *redis; /* NULL until ctl_redis */
+    struct redis *redis;   /* NULL until ctl_redis */
+    struct ctl_keys *keys; /* NULL until ctl_keys */
 };
+
+/* Made when first asked for. */
+struct ev_loop *ctl_loop(struct ctl *ctl);
 
 /* The connection, made when first asked for; NULL: Redis cannot be reached, which has been said on
    standard error. */
@@ -37,8 +41,8 @@ struct ctl_command {
     enum ctl_exit (*run)(struct ctl *ctl, int argc, char **argv);
 };
 
-extern const struct ctl_command ctl_budgets, ctl_check, ctl_explain, ctl_metrics, ctl_purge,
-    ctl_queue, ctl_top;
+extern const struct ctl_command ctl_budgets, ctl_check, ctl_explain, ctl_identity, ctl_metrics,
+    ctl_purge, ctl_queue, ctl_top;
 
 /* "ctl: wrong arguments" for a command, with its usage. */
 enum ctl_exit ctl_misused(const struct ctl_command *command);

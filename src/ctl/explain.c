@@ -13,17 +13,28 @@
 #include "cache/lease.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
+#include "ctl/keys.h"
 #include "ctl/target.h"
 #include "refresh/queue_view.h"
 
 /* What is known of a request, as far as it got. */
 struct explanation {
     struct target target;
-    bool redis; /* the rest is known */
+    bool refused; /* what this host has verified is not what is noted now */
+    bool redis;   /* the rest is known */
     struct lease_answer answer;
     struct freshness_verdict verdict; /* of the entry, if there is one */
     int64_t mark_left_ms;
 };
+
+static bool is_refused(struct ctl *ctl, TALLOC_CTX *ctx, struct redis *redis)
+{
+    const struct identity_record *record = &ctl_keys(ctl)->record;
+    struct identity_note noted;
+
+    return identity_note_read(redis, ctl_note_key(ctl, ctx, record->identity), &noted) == 1 &&
+           !identity_note_agrees(&noted, &record->known);
+}
 
 static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
 {
@@ -31,6 +42,7 @@ static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
 
     if (redis == NULL)
         return;
+    found->refused = is_refused(ctl, ctx, redis);
     lease_look(ctx, redis, found->target.base, &found->answer);
     found->mark_left_ms =
         queue_mark_left_ms(ctx, redis, &ctl->app->config->settings.redis, found->target.base);
@@ -61,6 +73,10 @@ static const char *what_would_happen(const struct explanation *found)
 {
     if (found->target.rules->policy.budget_us == 0)
         return "run a query for itself: the budget is 0";
+    if (found->target.base == NULL)
+        return "be looked up under a key that is not known here";
+    if (found->refused)
+        return "get 503: another database than the noted one is there (leewayctl identity)";
     if (!found->redis)
         return "run the query: Redis cannot be reached";
     if (found->answer.stored.reply == NULL)
@@ -141,7 +157,7 @@ static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
         return;
     }
     print_values(found);
-    printf("key         %s\n", found->target.base);
+    printf("key         %s\n", found->target.base != NULL ? found->target.base : "not known");
     if (found->redis)
         print_redis(found);
     printf("request     would %s\n", what_would_happen(found));
@@ -223,7 +239,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     }
     target_resolve(ctl, ctx, argv[optind], &found.target);
     bool stored = found.target.status == 0 && found.target.rules->policy.budget_us > 0;
-    if (stored)
+    if (stored && found.target.base != NULL)
         look(ctl, ctx, &found);
     if (ctl->json)
         write_json(&found);
@@ -233,7 +249,9 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     talloc_free(ctx);
     if (found.target.status != 0)
         return CTL_BAD;
-    return stored && !found.redis ? CTL_UNREACHABLE : CTL_OK;
+    if (found.target.base == NULL)
+        return ctl_keys(ctl)->status;
+    return stored && !found.redis ? CTL_UNREACHABLE : ctl_keys(ctl)->status;
 }
 
 const struct ctl_command ctl_explain = {

@@ -15,6 +15,7 @@
 #include "cache/store.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
+#include "ctl/keys.h"
 #include "ctl/target.h"
 
 /* One SCAN looks at so many keys, which keeps Redis busy for well under a millisecond. */
@@ -39,7 +40,7 @@ struct purge {
     bool to_terminal;
 };
 
-static enum ctl_exit report(const struct ctl *ctl, int64_t deleted)
+static void report(const struct ctl *ctl, int64_t deleted)
 {
     if (ctl->json) {
         struct json_out *json = json_begin();
@@ -50,7 +51,6 @@ static enum ctl_exit report(const struct ctl *ctl, int64_t deleted)
     } else {
         printf("%" PRId64 " purged\n", deleted);
     }
-    return CTL_OK;
 }
 
 static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options *options)
@@ -61,10 +61,14 @@ static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options 
     target_resolve(ctl, ctx, url, &options->target);
     if (options->target.status != 0) {
         fprintf(stderr, "leewayctl: %s: %s\n", url, options->target.detail);
+    } else if (options->target.base == NULL) {
+        status = ctl_keys(ctl)->status;
     } else {
         struct redis *redis = ctl_redis(ctl);
         int deleted = redis != NULL ? store_purge(ctx, redis, options->target.base) : -1;
-        status = deleted != -1 ? report(ctl, deleted) : CTL_UNREACHABLE;
+        status = deleted != -1 ? ctl_keys(ctl)->status : CTL_UNREACHABLE;
+        if (deleted != -1)
+            report(ctl, deleted);
     }
     talloc_free(ctx);
     return status;
@@ -164,8 +168,10 @@ static enum ctl_exit purge_route(struct ctl *ctl, const char *name)
                                                   ctl->app->config->settings.redis.prefix, name));
         purge.total = count_keys(purge.redis);
         purge.began_us = purge.shown_us = clock_monotonic_us();
-        if (scan(&purge) == 0)
-            status = report(ctl, purge.deleted);
+        if (scan(&purge) == 0) {
+            report(ctl, purge.deleted);
+            status = CTL_OK;
+        }
     }
     talloc_free(ctx);
     return status;

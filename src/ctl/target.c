@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "ctl/keys.h"
 #include "http/uri.h"
 
 static bool has_name(const struct target *target, const char *name, size_t len)
@@ -38,7 +39,22 @@ static const char *find_variable(void *data, const char *name)
     return NULL;
 }
 
-void target_resolve(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct target *target)
+/* As a worker makes it. */
+static void make_base(struct ctl *ctl, TALLOC_CTX *ctx, struct target *target)
+{
+    const struct route *route = target->match.route;
+    const struct ctl_keys *keys = ctl_keys(ctl);
+    char fixed[FINGERPRINT_HEX + 1], fingerprint[FINGERPRINT_HEX + 1];
+
+    if (!ctl_keys_known(keys))
+        return;
+    application_fingerprint(ctl->app, route, keys->record.identity, fixed);
+    key_of_generation(fixed, keys->generation, fingerprint);
+    target->base =
+        key_base(ctx, ctl->app->config->settings.redis.prefix, route, fingerprint, &target->values);
+}
+
+void target_resolve(struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct target *target)
 {
     const struct settings *settings = &ctl->app->config->settings;
     struct slice path, query, below;
@@ -58,6 +74,5 @@ void target_resolve(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url, str
     target->status = param_bind(ctx, &target->match, query, find_variable, target, &target->values,
                                 &target->detail);
     if (target->status == 0)
-        target->base = key_base(ctx, settings->redis.prefix, target->match.route,
-                                target->rules->fingerprint, &target->values);
+        make_base(ctl, ctx, target);
 }

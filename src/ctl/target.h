@@ -16,7 +16,7 @@ struct target {
     struct route_match match; /* route NULL: there is none */
     const struct route_rules *rules;
     struct param_values values;
-    const char *base; /* of the key; NULL: refused */
+    const char *base; /* of the key; NULL: refused, or the keys are not known (ctl_keys()) */
 };
 
 /* Takes the argument of -v. false: it is not NAME=VALUE, is given
@@ -24,6 +24,6 @@ struct target {
 bool target_add_variable(struct target *target, const char *variable);
 
 /* Everything made is a child of `ctx`. */
-void target_resolve(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct target *target);
+void target_resolve(struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct target *target);
 
 #endif

@@ -53,8 +53,7 @@ void key_fingerprint(const struct route *route, const struct key_scope *scope,
 
     buf_init(&text, NULL, 1024);
     put_field(&text, scope->prefix);
-    put_field(&text, scope->database);
-    put_field(&text, scope->user);
+    put_field(&text, scope->identity);
     put_number(&text, scope->entry_version);
     put_field(&text, route->sql);
     put_field(&text, route_shape_name(route->shape));
@@ -63,6 +62,13 @@ void key_fingerprint(const struct route *route, const struct key_scope *scope,
         put_spec(&text, &route->params[i]);
     snprintf(out, FINGERPRINT_HEX + 1, "%016" PRIx64, (uint64_t)XXH3_64bits(text.data, text.len));
     talloc_free(text.data);
+}
+
+void key_of_generation(const char *fingerprint, uint64_t generation, char out[FINGERPRINT_HEX + 1])
+{
+    uint64_t hash = XXH3_64bits_withSeed(fingerprint, strlen(fingerprint), generation);
+
+    snprintf(out, FINGERPRINT_HEX + 1, "%016" PRIx64, hash);
 }
 
 char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,

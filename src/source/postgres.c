@@ -6,12 +6,7 @@
 
 #include "source/postgres.h"
 
-#include <libpq-fe.h>
-#include <pwd.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/queue.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -354,42 +349,4 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     ev_timer_start(loop, &postgres->reap);
     talloc_set_destructor(postgres, postgres_destroy);
     return postgres;
-}
-
-static const char *find_option(const PQconninfoOption *options, const char *keyword)
-{
-    for (; options != NULL && options->keyword != NULL; options++)
-        if (strcmp(options->keyword, keyword) == 0)
-            return options->val != NULL && options->val[0] != '\0' ? options->val : NULL;
-    return NULL;
-}
-
-int postgres_identity(TALLOC_CTX *ctx, const char *conninfo, const char **database,
-                      const char **user, char *error, size_t error_size)
-{
-    char *problem = NULL;
-    PQconninfoOption *given = PQconninfoParse(conninfo, &problem);
-
-    if (given == NULL) {
-        snprintf(error, error_size, "%s", problem != NULL ? problem : "out of memory");
-        error[strcspn(error, "\n")] = '\0';
-        PQfreemem(problem);
-        return -1;
-    }
-    PQconninfoOption *defaults = PQconndefaults();
-    const char *name = find_option(given, "user");
-    if (name == NULL)
-        name = find_option(defaults, "user");
-    if (name == NULL) {
-        const struct passwd *account = getpwuid(geteuid());
-        name = account != NULL ? account->pw_name : "";
-    }
-    *user = mem_check(talloc_strdup(ctx, name));
-    name = find_option(given, "dbname");
-    if (name == NULL)
-        name = find_option(defaults, "dbname");
-    *database = mem_check(talloc_strdup(ctx, name != NULL ? name : *user));
-    PQconninfoFree(given);
-    PQconninfoFree(defaults);
-    return 0;
 }

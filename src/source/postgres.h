@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A process's Postgres connections: queries go in, JSON comes out, nothing
-   blocks. The first connection is opened on first need and kept; further ones
-   are opened while more queries run at once and closed after a minute idle. */
+   blocks. The first connection is opened by postgres_connect() or on first need,
+   and kept; further ones are opened while more queries run at once and closed
+   after a minute idle. */
 #ifndef LEEWAY_SOURCE_POSTGRES_H
 #define LEEWAY_SOURCE_POSTGRES_H
 
@@ -85,12 +86,5 @@ void postgres_query(struct postgres *postgres, const struct query_request *reque
 
 /* false after a failure to connect, until a connection has worked again. */
 bool postgres_is_up(const struct postgres *postgres);
-
-/* Database and user that `conninfo` leads to (libpq's environment and defaults
-   included), without connecting. 0, or -1: conninfo is malformed, and a sentence in
-   `error`. Children of `ctx`. */
-int postgres_identity(TALLOC_CTX *ctx, const char *conninfo, const char **database,
-                      const char **user, char *error, size_t error_size)
-    __attribute__((warn_unused_result));
 
 #endif

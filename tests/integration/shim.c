@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a test does to a running process, by LD_PRELOAD: another time of day, and a delay before
    each response is written. The file that SHIM_FILE names holds both, as two 64-bit numbers of
-   microseconds, and may be changed while the process runs. System calls are made directly, so
-   that nothing has to be looked up while a sanitizer starts. */
+   microseconds, and may be changed while the process runs. What SHIM_MACHINE_ID names is opened
+   for /etc/machine-id. System calls are made directly, so that nothing has to be looked up while a
+   sanitizer starts. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -75,3 +78,21 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
         usleep((useconds_t)orders()->write_delay_us);
     return syscall(SYS_sendmsg, fd, message, flags);
 }
+
+int open(const char *path, int flags, ...)
+{
+    const char *machine_id = getenv("SHIM_MACHINE_ID");
+    mode_t mode = 0;
+
+    if ((flags & O_CREAT) != 0) {
+        va_list args;
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+    if (machine_id != NULL && strcmp(path, "/etc/machine-id") == 0)
+        path = machine_id;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));

@@ -464,6 +464,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->slow_query_ms, 1000);
     assert_string_equal(s->metrics_path, "/metrics");
     assert_string_equal(s->health_path, "/health");
+    assert_string_equal(s->ready_path, "/ready");
     assert_int_equal(s->metrics_allow->count, 2);
     assert_true(networks_contain(s->metrics_allow, "127.0.0.1"));
     assert_true(networks_contain(s->metrics_allow, "::1"));
@@ -474,6 +475,7 @@ static void test_defaults(void **state)
     assert_string_equal(s->redis.password, "");
     assert_null(s->postgres.password);
     assert_string_equal(s->redis.prefix, "leeway");
+    assert_string_equal(s->redis.namespace, "");
     assert_int_equal(s->redis.connect_timeout_ms, 500);
     assert_int_equal(s->redis.command_timeout_ms, 250);
     assert_int_equal(s->redis.queue_limit, 10000);

@@ -126,7 +126,7 @@ static void add_print(struct prints *prints, const struct route *route,
     prints->count++;
 }
 
-static const struct key_scope scope = {"leeway", "shop", "web", 1};
+static const struct key_scope scope = {"leeway", "shop", 1};
 
 static const struct param_spec base_spec = {
     .name = "p", .type = PARAM_TEXT, .source = PARAM_FROM_QUERY, .required = true, .max_length = 9};
@@ -185,16 +185,14 @@ static void test_scope_and_query_tell(void **state)
         const char *sql;
         enum route_shape shape;
     } cases[] = {
-        {{"leeway", "shop", "web", 1}, "select 1", SHAPE_OBJECT},
-        {{"leewa", "yshop", "web", 1}, "select 1", SHAPE_OBJECT},
-        {{"leeway", "shopw", "eb", 1}, "select 1", SHAPE_OBJECT},
-        {{"leeway", "", "web", 1}, "select 1", SHAPE_OBJECT},
-        {{"leeway", "shop", "", 1}, "select 1", SHAPE_OBJECT},
-        {{"leeway", "web", "shop", 1}, "select 1", SHAPE_OBJECT},
-        {{"leeway", "shop", "web", 2}, "select 1", SHAPE_OBJECT},
-        {{"leeway", "shop", "web", 1}, "select 2", SHAPE_OBJECT},
-        {{"leeway", "shop", "web", 1}, "select 1", SHAPE_ARRAY},
-        {{"leeway", "shop", "web", 1}, "select 1", SHAPE_VALUE},
+        {{"leeway", "shop", 1}, "select 1", SHAPE_OBJECT},
+        {{"leewa", "yshop", 1}, "select 1", SHAPE_OBJECT},
+        {{"leeway", "", 1}, "select 1", SHAPE_OBJECT},
+        {{"shop", "leeway", 1}, "select 1", SHAPE_OBJECT},
+        {{"leeway", "shop", 2}, "select 1", SHAPE_OBJECT},
+        {{"leeway", "shop", 1}, "select 2", SHAPE_OBJECT},
+        {{"leeway", "shop", 1}, "select 1", SHAPE_ARRAY},
+        {{"leeway", "shop", 1}, "select 1", SHAPE_VALUE},
     };
     struct prints prints = {.count = 0};
 
@@ -227,6 +225,21 @@ static void test_place_and_budget_do_not_tell(void **state)
     assert_string_equal(before, after);
 }
 
+static void test_generation_tells(void **state)
+{
+    char one[FINGERPRINT_HEX + 1], other[FINGERPRINT_HEX + 1], again[FINGERPRINT_HEX + 1];
+
+    (void)state;
+    key_of_generation(FINGERPRINT, 1, one);
+    key_of_generation(FINGERPRINT, 2, other);
+    key_of_generation(FINGERPRINT, 1, again);
+    assert_int_equal(strspn(one, "0123456789abcdef"), FINGERPRINT_HEX);
+    assert_string_not_equal(one, other);
+    assert_string_equal(one, again);
+    key_of_generation("0123456789abcdee", 1, other);
+    assert_string_not_equal(one, other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_declarations_tell),
         cmocka_unit_test(test_scope_and_query_tell),
         cmocka_unit_test(test_place_and_budget_do_not_tell),
+        cmocka_unit_test(test_generation_tells),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

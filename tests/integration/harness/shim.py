@@ -6,9 +6,10 @@ import struct
 
 
 class Shim:
-    """`environment` is for the process to start; the rest can be changed while it runs."""
+    """`environment` is for the process to start; the rest can be changed while it runs.
+    `machine_id`: a file to be read for /etc/machine-id."""
 
-    def __init__(self, library, file):
+    def __init__(self, library, file, machine_id=None):
         with open(file, "wb") as out:
             out.write(bytes(16))
         with open(file, "r+b") as mapped:
@@ -17,6 +18,8 @@ class Shim:
         options = os.environ.get("ASAN_OPTIONS", "")
         self.environment = {**os.environ, "LD_PRELOAD": library, "SHIM_FILE": file,
                             "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0".lstrip(":")}
+        if machine_id:
+            self.environment["SHIM_MACHINE_ID"] = machine_id
 
     def set(self, at, seconds):
         self.memory[at:at + 8] = struct.pack("=q", int(seconds * 1e6))

@@ -69,9 +69,9 @@ class Stack:
         self.others.append(other)
         return other
 
-    def shim(self):
+    def shim(self, machine_id=None):
         """For what is started from now on."""
-        shim = Shim(program("tests/integration/shim.so"), self.path("shim"))
+        shim = Shim(program("tests/integration/shim.so"), self.path("shim"), machine_id)
         self.environment = shim.environment
         return shim
 
@@ -215,10 +215,16 @@ fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disabl
         with fastcgi.Connection(self.socket) as connection:
             return connection.ask(uri, **options)
 
-    def run(self, name, *options):
+    def run(self, name, *options, environment=None):
         """A program run to its end, for its output and exit status."""
         return subprocess.run([program(name), *options], capture_output=True, text=True,
-                              timeout=30, check=False)
+                              timeout=30, check=False, env=environment)
+
+    def await_replaced(self, process, before):
+        """After a reload of `process`, whose children were `before`."""
+        count = len(before)
+        wait_until(lambda: process.has_children(count) and not set(process.children()) & set(before),
+                   "all children are replaced")
 
     def stop(self):
         for other in self.others:

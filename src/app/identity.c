@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Sessions are judged by the note in Redis. Without Redis, by what this host has verified before.
+ */
+#include "config.h"
+
+#include "app/identity.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum {
+    /* How often an unverified process tries again, and how often a verified one sees whether its
+       server is back, and still the same. */
+    RETRY_MS = 250,
+    RECONNECT_TICKS = 5,
+    SIGNAL_CHECK_MS = 20,
+};
+
+/* The generation of no session: all are outdated. */
+#define NO_GENERATION UINT64_MAX
+
+enum identity_state {
+    IDENTITY_UNVERIFIED, /* nobody has said anything, or it cannot be told */
+    IDENTITY_VERIFIED,
+    IDENTITY_REFUSED, /* it is another database */
+};
+
+struct identity {
+    struct ev_loop *loop;
+    const struct application *app;
+    struct redis *redis;
+    struct postgres *postgres;
+    struct postgres_judge judge;
+    bool speaks;
+    enum identity_state state;
+    char problem[256];
+    bool complained; /* of it, in the log */
+    bool judged;     /* a session has come to be */
+    const char *note_key;
+    /* What a session of this host has verified, now or before; `has_record` false: none has. */
+    struct identity_record record;
+    bool has_record;
+    uint64_t generation;                       /* 0: none yet */
+    char (*fingerprints)[FINGERPRINT_HEX + 1]; /* by route index */
+    unsigned ticks;
+    ev_timer retry; /* while unverified */
+};
+
+bool identity_is_verified(const struct identity *identity)
+{
+    return identity->state == IDENTITY_VERIFIED;
+}
+
+const char *identity_problem(const struct identity *identity)
+{
+    return identity->problem[0] != '\0' ? identity->problem : NULL;
+}
+
+uint64_t identity_generation(const struct identity *identity)
+{
+    return identity->generation;
+}
+
+const char *identity_fingerprint(const struct identity *identity, const struct route *route)
+{
+    return identity->fingerprints[route->index];
+}
+
+uint64_t identity_session_hash(const char *user, const char *search_path)
+{
+    XXH64_hash_t of_user = XXH3_64bits(user, strlen(user));
+
+    return XXH3_64bits_withSeed(search_path, strlen(search_path), of_user);
+}
+
+uint64_t identity_generation_of(uint64_t session, int64_t accepts)
+{
+    uint64_t generation = XXH3_64bits_withSeed(&accepts, sizeof accepts, session);
+
+    return generation == 0 || generation == NO_GENERATION ? 1 : generation;
+}
+
+void identity_configuration(const struct application *app, char out[CONFIGURATION_HEX + 1])
+{
+    const struct settings *settings = &app->config->settings;
+    const struct destination as_written = {
+        .hosts = "", .database = settings->postgres.conninfo, .user = "", .options = ""};
+
+    destination_hash(&as_written, settings->redis.namespace, out);
+}
+
+static void make_fingerprints(struct identity *identity)
+{
+    const struct application *app = identity->app;
+
+    for (size_t i = 0; i < app->config->n_routes; i++)
+        key_of_generation(app->rules[i].fingerprint, identity->generation,
+                          identity->fingerprints[i]);
+}
+
+static void keep_record(const struct identity *identity)
+{
+    const char *directory = identity->app->config->settings.runtime_dir;
+
+    if (identity_file_write(directory, &identity->record) == -1)
+        log_event(LOG_LEVEL_WARN, "the verified identity cannot be kept",
+                  log_text("runtime_dir", directory), log_text("error", strerror(errno)));
+}
+
+static void log_state(struct identity *identity)
+{
+    static const char *const messages[] = {
+        [IDENTITY_UNVERIFIED] = "the database is not verified, nothing is served",
+        [IDENTITY_VERIFIED] = "the database is verified",
+        [IDENTITY_REFUSED] = "another database is refused, nothing is served",
+    };
+    enum log_level level = identity->state == IDENTITY_REFUSED      ? LOG_LEVEL_ERROR
+                           : identity->state == IDENTITY_UNVERIFIED ? LOG_LEVEL_WARN
+                                                                    : LOG_LEVEL_INFO;
+
+    /* that all is well is news only after it was not */
+    if (identity->speaks && (identity->state != IDENTITY_VERIFIED || identity->complained))
+        log_event(level, messages[identity->state], log_text("identity", identity->app->identity),
+                  log_text("problem", identity->problem));
+    identity->complained = identity->state != IDENTITY_VERIFIED;
+}
+
+/* Every change of state goes through here. `problem` "": it is verified. */
+static void enter(struct identity *identity, enum identity_state state, const char *problem)
+{
+    bool news = state != identity->state || strcmp(problem, identity->problem) != 0;
+
+    identity->state = state;
+    snprintf(identity->problem, sizeof identity->problem, "%s", problem);
+    if (state == IDENTITY_VERIFIED)
+        ev_timer_stop(identity->loop, &identity->retry);
+    else if (!ev_is_active(&identity->retry))
+        ev_timer_again(identity->loop, &identity->retry);
+    if (identity->postgres != NULL && state != IDENTITY_VERIFIED)
+        postgres_use_generation(identity->postgres, NO_GENERATION);
+    if (news)
+        log_state(identity);
+}
+
+/* What the record says is so from now on. */
+static void use_record(struct identity *identity)
+{
+    const struct identity_record *record = &identity->record;
+    uint64_t generation = identity_generation_of(record->session, record->known.accepts);
+
+    if (generation != identity->generation) {
+        identity->generation = generation;
+        make_fingerprints(identity);
+    }
+    if (identity->postgres != NULL)
+        postgres_use_generation(identity->postgres, generation);
+    enter(identity, IDENTITY_VERIFIED, "");
+}
+
+static const char *or_unknown(const char *text)
+{
+    return text[0] != '\0' ? text : "(unknown)";
+}
+
+/* `who` has seen what is not noted. */
+static void refuse(struct identity *identity, const struct identity_note *noted, const char *who,
+                   const struct identity_note *seen)
+{
+    char problem[256];
+
+    snprintf(problem, sizeof problem,
+             "noted is cluster %s, database OID %s; %s has cluster %s, database OID %s",
+             or_unknown(noted->system), or_unknown(noted->database), who, or_unknown(seen->system),
+             or_unknown(seen->database));
+    enter(identity, IDENTITY_REFUSED, problem);
+}
+
+/* What is noted, once `mine` is if nothing was: -1: Redis cannot say. A Redis that takes no writes
+   will do where there is a note. */
+static int read_or_claim(const struct identity *identity, const struct identity_note *mine,
+                         struct identity_note *noted)
+{
+    int found = redis_is_up(identity->redis)
+                    ? identity_note_read(identity->redis, identity->note_key, noted)
+                    : -1;
+
+    if (found == 0 ||
+        (found == 1 && identity_note_agrees(noted, mine) && noted->accepts < mine->accepts))
+        return identity_note_claim(identity->redis, identity->note_key, mine, noted);
+    return found == 1 ? 0 : -1;
+}
+
+/* By the note, which is made if there is none; while Redis is away by what this host knows.
+   PLACE_RIGHT and what is known of the place, or why not. */
+static enum place_verdict compare(struct identity *identity, const struct postgres_place *place,
+                                  struct identity_note *known)
+{
+    struct identity_note found;
+
+    if (identity_note_set(&found, place->system_identifier, place->database_oid, "0") == -1 ||
+        found.database[0] == '\0') {
+        enter(identity, IDENTITY_UNVERIFIED, "the server does not say which database it is");
+        return PLACE_UNKNOWN;
+    }
+    if (identity->has_record && identity_note_agrees(&identity->record.known, &found))
+        found.accepts = identity->record.known.accepts;
+    if (read_or_claim(identity, &found, known) == 0) {
+        if (identity_note_agrees(known, &found))
+            return PLACE_RIGHT;
+        refuse(identity, known, "the server", &found);
+        return PLACE_WRONG;
+    }
+    if (identity->has_record && identity_note_agrees(&identity->record.known, &found)) {
+        *known = identity->record.known;
+        return PLACE_RIGHT;
+    }
+    enter(identity, IDENTITY_UNVERIFIED, "Redis cannot be asked which database is meant");
+    return PLACE_UNKNOWN;
+}
+
+static bool is_same_note(const struct identity_note *a, const struct identity_note *b)
+{
+    return strcmp(a->system, b->system) == 0 && strcmp(a->database, b->database) == 0 &&
+           a->accepts == b->accepts;
+}
+
+static enum place_verdict judge(void *data, const struct postgres_place *place,
+                                uint64_t *generation)
+{
+    struct identity *identity = data;
+    struct identity_record *record = &identity->record;
+    uint64_t session = identity_session_hash(place->user, place->search_path);
+    struct identity_note known;
+    enum place_verdict verdict = compare(identity, place, &known);
+
+    identity->judged = true;
+    if (verdict != PLACE_RIGHT)
+        return verdict;
+    if (identity->has_record && record->session != session)
+        log_event(LOG_LEVEL_WARN, "a session has another user or search_path than those before",
+                  log_text("user", place->user), log_text("search_path", place->search_path));
+    bool news = !identity->has_record || record->session != session ||
+                !is_same_note(&record->known, &known);
+    record->known = known;
+    record->session = session;
+    identity->has_record = true;
+    if (news)
+        keep_record(identity);
+    use_record(identity);
+    *generation = identity->generation;
+    return PLACE_RIGHT;
+}
+
+/* What is noted now, compared with what this host knows. */
+static void look_at_note(struct identity *identity)
+{
+    struct identity_note *known = &identity->record.known, noted;
+
+    /* one that was lost, or noted anew by a host that knew of fewer accepts, is mended */
+    if (!identity->has_record || read_or_claim(identity, known, &noted) == -1)
+        return;
+    if (!identity_note_agrees(&noted, known)) {
+        if (identity->state != IDENTITY_REFUSED)
+            refuse(identity, &noted, "this host", known);
+    } else if (noted.accepts != known->accepts) {
+        known->accepts = noted.accepts;
+        keep_record(identity);
+        if (identity->state == IDENTITY_VERIFIED)
+            use_record(identity);
+    }
+}
+
+static bool can_be_judged(const struct identity *identity)
+{
+    return redis_is_up(identity->redis) || identity->has_record;
+}
+
+void identity_tick(struct identity *identity)
+{
+    look_at_note(identity);
+    bool due = identity->state != IDENTITY_VERIFIED || identity->ticks++ % RECONNECT_TICKS == 0;
+    if (identity->postgres != NULL && can_be_judged(identity) && due)
+        postgres_connect(identity->postgres);
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    identity_tick(timer->data);
+}
+
+const struct postgres_judge *identity_judge(const struct identity *identity)
+{
+    return &identity->judge;
+}
+
+/* TERM, INT and HUP are held back while a child starts; it acts on them as soon as it has. */
+static bool is_signal_pending(void)
+{
+    sigset_t pending;
+
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+static void on_signal_check(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)timer;
+    (void)events;
+}
+
+void identity_start(struct identity *identity, struct postgres *postgres)
+{
+    int64_t limit_ms = identity->app->config->settings.postgres.connect_timeout_ms;
+    int64_t until_us = clock_monotonic_us() + limit_ms * 1000;
+    ev_timer check;
+
+    identity->postgres = postgres;
+    if (identity->generation != 0)
+        postgres_use_generation(postgres, identity->generation);
+    identity_tick(identity);
+    ev_timer_init(&check, on_signal_check, SIGNAL_CHECK_MS / 1000.0, SIGNAL_CHECK_MS / 1000.0);
+    ev_timer_start(identity->loop, &check);
+    while (can_be_judged(identity) && !identity->judged && postgres_is_up(postgres) &&
+           clock_monotonic_us() < until_us && !is_signal_pending())
+        ev_run(identity->loop, EVRUN_ONCE);
+    ev_timer_stop(identity->loop, &check);
+    if (!identity_is_verified(identity) && !identity->complained)
+        log_state(identity);
+}
+
+/* The file's word, until a session gives its own. */
+static void load_record(struct identity *identity)
+{
+    const struct application *app = identity->app;
+    struct identity_record kept;
+
+    if (identity_file_read(identity, app->config->settings.runtime_dir, app->identity, &kept) == 0)
+        return;
+    identity->record.known = kept.known;
+    identity->record.session = kept.session;
+    identity->has_record = true;
+    look_at_note(identity);
+    if (identity->state != IDENTITY_REFUSED)
+        use_record(identity);
+}
+
+static int identity_destroy(struct identity *identity)
+{
+    ev_timer_stop(identity->loop, &identity->retry);
+    return 0;
+}
+
+struct identity *identity_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
+                              struct redis *redis, bool speaks)
+{
+    struct identity *identity = mem_check(talloc_zero(ctx, struct identity));
+
+    identity->loop = loop;
+    identity->app = app;
+    identity->redis = redis;
+    identity->speaks = speaks;
+    identity->judge = (struct postgres_judge){.judge = judge, .data = identity};
+    identity->note_key =
+        identity_note_key(identity, app->config->settings.redis.prefix, app->identity);
+    strcpy(identity->record.identity, app->identity);
+    identity_configuration(app, identity->record.configuration);
+    identity->record.destination = app->destination;
+    identity->fingerprints = mem_check(
+        talloc_zero_size(identity, (app->config->n_routes + 1) * sizeof *identity->fingerprints));
+    ev_init(&identity->retry, on_retry);
+    identity->retry.repeat = RETRY_MS / 1000.0;
+    identity->retry.data = identity;
+    talloc_set_destructor(identity, identity_destroy);
+    snprintf(identity->problem, sizeof identity->problem,
+             "no session of this host has said which database it is");
+    ev_timer_again(loop, &identity->retry);
+    load_record(identity);
+    return identity;
+}

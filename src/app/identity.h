@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Whether this process may serve and store: only what comes from the database that its identity
+   means, as a session of this host has verified (docs/redis.md, "Identity"); and the fingerprints
+   of keys, which carry the generation of the sessions' answers. */
+#ifndef LEEWAY_APP_IDENTITY_H
+#define LEEWAY_APP_IDENTITY_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "app/application.h"
+#include "app/identity_file.h"
+#include "cache/redis.h"
+#include "source/postgres.h"
+
+struct identity;
+
+/* Takes what runtime_dir keeps, if the note in Redis does not contradict it. `speaks` as for
+   backend_new(). */
+struct identity *identity_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
+                              struct redis *redis, bool speaks);
+
+/* For postgres_new(); what that has made is then to be given to identity_start(). */
+const struct postgres_judge *identity_judge(const struct identity *identity);
+
+/* Opens a session and runs the loop until it has been judged or could not be made: where the server
+   can be reached, what it says counts and not what was kept. Ends early on a signal that is held
+   back. */
+void identity_start(struct identity *identity, struct postgres *postgres);
+
+/* Looks at the note, and sees to it that there is a session. To be called once a second, and when
+   Redis has come up. */
+void identity_tick(struct identity *identity);
+
+/* Whether anything may be served or stored. */
+bool identity_is_verified(const struct identity *identity);
+
+/* NULL, or a sentence that says why not; it changes with the next look. */
+const char *identity_problem(const struct identity *identity);
+
+/* What keys carry from now on; meaningless unless verified. */
+uint64_t identity_generation(const struct identity *identity);
+
+/* The fingerprint of `route` in keys of that generation; its text changes with it. */
+const char *identity_fingerprint(const struct identity *identity, const struct route *route);
+
+/* What a session with this user and search_path, of a database accepted so often, gives to keys.
+   Never 0. Pure. */
+uint64_t identity_session_hash(const char *user, const char *search_path);
+uint64_t identity_generation_of(uint64_t session, int64_t accepts);
+
+/* Under which `app` finds its files again, whatever its user and environment. */
+void identity_configuration(const struct application *app, char out[CONFIGURATION_HEX + 1]);
+
+#endif

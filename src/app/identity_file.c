@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Written under a name of the process's own and renamed; links are never followed. */
+#include "config.h"
+
+#include "app/identity_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "http/uri.h"
+
+#define FIRST_LINE "leeway-identity 1\n"
+#define FILE_NAME  "identity."
+enum { MAX_BYTES = 64 * 1024 };
+
+static void put(struct buf *out, const char *name, const char *value)
+{
+    buf_printf(out, "%s ", name);
+    uri_encode(out, value, strlen(value));
+    buf_append_char(out, '\n');
+}
+
+char *identity_record_encode(TALLOC_CTX *ctx, const struct identity_record *record)
+{
+    char number[24];
+    struct buf out;
+
+    buf_init(&out, ctx, 512);
+    buf_append_str(&out, FIRST_LINE);
+    put(&out, "identity", record->identity);
+    put(&out, "configuration", record->configuration);
+    put(&out, "system", record->known.system);
+    put(&out, "oid", record->known.database);
+    snprintf(number, sizeof number, "%" PRId64, record->known.accepts);
+    put(&out, "accepts", number);
+    snprintf(number, sizeof number, "%016" PRIx64, record->session);
+    put(&out, "session", number);
+    put(&out, "hosts", record->destination.hosts);
+    put(&out, "database", record->destination.database);
+    put(&out, "user", record->destination.user);
+    put(&out, "options", record->destination.options);
+    return out.data;
+}
+
+/* The value of the next line, which has to be `name`'s; NULL: it is not. */
+static const char *take(TALLOC_CTX *ctx, const char **text, const char *name)
+{
+    size_t name_len = strlen(name), len = strcspn(*text, "\n");
+    const char *line = *text;
+
+    if (line[len] != '\n' || len <= name_len || strncmp(line, name, name_len) != 0 ||
+        line[name_len] != ' ')
+        return NULL;
+    *text += len + 1;
+    const struct slice raw = {line + name_len + 1, len - name_len - 1};
+    return uri_decode(ctx, raw, URI_DECODE_PATH, NULL);
+}
+
+static int take_hex(TALLOC_CTX *ctx, const char **text, const char *name,
+                    char out[DESTINATION_HEX + 1])
+{
+    const char *value = take(ctx, text, name);
+
+    if (value == NULL || strlen(value) != DESTINATION_HEX ||
+        value[strspn(value, "0123456789abcdef")] != '\0')
+        return -1;
+    strcpy(out, value);
+    return 0;
+}
+
+static int take_known(TALLOC_CTX *ctx, const char **text, struct identity_note *known)
+{
+    const char *system = take(ctx, text, "system");
+    const char *database = system != NULL ? take(ctx, text, "oid") : NULL;
+    const char *accepts = database != NULL ? take(ctx, text, "accepts") : NULL;
+
+    return accepts != NULL ? identity_note_set(known, system, database, accepts) : -1;
+}
+
+static int take_destination(TALLOC_CTX *ctx, const char **text, struct destination *destination)
+{
+    const struct {
+        const char *name;
+        const char **place;
+    } fields[] = {
+        {"hosts", &destination->hosts},
+        {"database", &destination->database},
+        {"user", &destination->user},
+        {"options", &destination->options},
+    };
+
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if ((*fields[i].place = take(ctx, text, fields[i].name)) == NULL)
+            return -1;
+    return **text == '\0' ? 0 : -1;
+}
+
+int identity_record_decode(TALLOC_CTX *ctx, const char *text, struct identity_record *record)
+{
+    char session[DESTINATION_HEX + 1];
+
+    if (strncmp(text, FIRST_LINE, strlen(FIRST_LINE)) != 0)
+        return -1;
+    text += strlen(FIRST_LINE);
+    if (take_hex(ctx, &text, "identity", record->identity) == -1 ||
+        take_hex(ctx, &text, "configuration", record->configuration) == -1 ||
+        take_known(ctx, &text, &record->known) == -1 ||
+        take_hex(ctx, &text, "session", session) == -1)
+        return -1;
+    record->session = strtoull(session, NULL, 16);
+    return take_destination(ctx, &text, &record->destination);
+}
+
+static int write_all(const char *path, const char *text)
+{
+    size_t len = strlen(text);
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int fd = open(path, flags, 0640);
+
+    /* left behind by a process of this number that died */
+    if (fd == -1 && errno == EEXIST && unlink(path) == 0)
+        fd = open(path, flags, 0640);
+    if (fd == -1)
+        return -1;
+    ssize_t written = write(fd, text, len);
+    int problem = written == (ssize_t)len ? 0 : written == -1 ? errno : ENOSPC;
+    if (close(fd) == -1 && problem == 0)
+        problem = errno;
+    errno = problem;
+    return problem == 0 ? 0 : -1;
+}
+
+int identity_file_write(const char *directory, const struct identity_record *record)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    char *path = mem_check(talloc_asprintf(ctx, "%s/" FILE_NAME "%s", directory, record->identity));
+    char *made = mem_check(talloc_asprintf(ctx, "%s.%ld.new", path, (long)getpid()));
+    int result = write_all(made, identity_record_encode(ctx, record));
+
+    if (result == 0)
+        result = rename(made, path);
+    if (result == -1) {
+        int problem = errno;
+        unlink(made);
+        errno = problem;
+    }
+    talloc_free(ctx);
+    return result;
+}
+
+/* NULL: it is not there, or not a file of ours. */
+static char *read_all(TALLOC_CTX *ctx, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    char *text = NULL;
+    struct stat found;
+
+    if (fd == -1)
+        return NULL;
+    if (fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && found.st_size < MAX_BYTES) {
+        text = mem_check(talloc_zero_array(ctx, char, MAX_BYTES));
+        if (read(fd, text, MAX_BYTES - 1) <= 0)
+            TALLOC_FREE(text);
+    }
+    close(fd);
+    return text;
+}
+
+int identity_file_read(TALLOC_CTX *ctx, const char *directory, const char *identity,
+                       struct identity_record *record)
+{
+    char *path = mem_check(talloc_asprintf(ctx, "%s/" FILE_NAME "%s", directory, identity));
+    char *text = read_all(ctx, path);
+    bool understood = text != NULL && identity_record_decode(ctx, text, record) == 0 &&
+                      strcmp(record->identity, identity) == 0;
+
+    talloc_free(text);
+    talloc_free(path);
+    return understood ? 1 : 0;
+}
+
+size_t identity_file_find(TALLOC_CTX *ctx, const char *directory, const char *configuration,
+                          struct identity_record **records)
+{
+    DIR *listing = opendir(directory);
+    const struct dirent *entry;
+    struct identity_record record;
+    size_t count = 0;
+
+    *records = NULL;
+    while (listing != NULL && (entry = readdir(listing)) != NULL) {
+        if (strncmp(entry->d_name, FILE_NAME, strlen(FILE_NAME)) != 0 ||
+            identity_file_read(ctx, directory, entry->d_name + strlen(FILE_NAME), &record) == 0 ||
+            strcmp(record.configuration, configuration) != 0)
+            continue;
+        *records =
+            mem_check(talloc_realloc(ctx, *records, struct identity_record, (unsigned)count + 1));
+        (*records)[count++] = record;
+    }
+    if (listing != NULL)
+        closedir(listing);
+    return count;
+}

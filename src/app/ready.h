@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The answer to a load balancer: whether this process may be sent requests. */
+#ifndef LEEWAY_APP_READY_H
+#define LEEWAY_APP_READY_H
+
+#include "app/backend.h"
+#include "http/request.h"
+
+/* {"status":"ready"} with 200, or with 503 {"status":"unready","reasons":[CODE, ...]}: "identity"
+   where the database is not verified, "draining" where the process stops. `detailed`: with an array
+   "details" of a sentence for each. The request is gone afterwards. */
+void ready_answer(struct request *request, const struct backend *backend, bool draining,
+                  bool detailed);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A hash of three fields. What writes is a script, so that two hosts that start at once agree. */
+#include "config.h"
+
+#include "cache/identity_note.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+
+#define FIELDS "'system', 'database', 'accepts'"
+#define RETURN "return redis.call('HMGET', KEYS[1], " FIELDS ")"
+
+static const char claim_script[] =
+    "local noted = redis.call('HMGET', KEYS[1], " FIELDS ")\n"
+    "if not noted[2] then\n"
+    "  redis.call('HSET', KEYS[1], 'system', ARGV[1], 'database', ARGV[2], 'accepts', ARGV[3])\n"
+    "elseif (noted[1] == ARGV[1] or noted[1] == '' or ARGV[1] == '') and noted[2] == ARGV[2]\n"
+    "    and (tonumber(noted[3]) or 0) < tonumber(ARGV[3]) then\n"
+    "  redis.call('HSET', KEYS[1], 'accepts', ARGV[3])\n"
+    "end\n" RETURN;
+
+static const char accept_script[] =
+    "redis.call('HSET', KEYS[1], 'system', ARGV[1], 'database', ARGV[2])\n"
+    "redis.call('HINCRBY', KEYS[1], 'accepts', 1)\n" RETURN;
+
+static int set_digits(char *out, size_t size, const char *text)
+{
+    if (text == NULL)
+        text = "";
+    if (strlen(text) >= size || text[strspn(text, "0123456789")] != '\0')
+        return -1;
+    strcpy(out, text);
+    return 0;
+}
+
+int identity_note_set(struct identity_note *note, const char *system, const char *database,
+                      const char *accepts)
+{
+    *note = (struct identity_note){.accepts = 0};
+    if (set_digits(note->system, sizeof note->system, system) == -1 ||
+        set_digits(note->database, sizeof note->database, database) == -1)
+        return -1;
+    return num_parse_i64(accepts, strlen(accepts), &note->accepts) && note->accepts >= 0 ? 0 : -1;
+}
+
+bool identity_note_agrees(const struct identity_note *a, const struct identity_note *b)
+{
+    bool comparable = a->system[0] != '\0' && b->system[0] != '\0';
+
+    return strcmp(a->database, b->database) == 0 &&
+           (!comparable || strcmp(a->system, b->system) == 0);
+}
+
+char *identity_note_key(TALLOC_CTX *ctx, const char *prefix, const char *identity)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:identity:%s", prefix, identity));
+}
+
+static int take_note(const redisReply *reply, struct identity_note *noted)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+        return -1;
+    if (reply->element[1]->type == REDIS_REPLY_NIL)
+        return 0;
+    for (size_t i = 0; i < 3; i++)
+        if (reply->element[i]->type != REDIS_REPLY_STRING)
+            return -1;
+    bool understood = identity_note_set(noted, reply->element[0]->str, reply->element[1]->str,
+                                        reply->element[2]->str) == 0;
+    return understood && noted->database[0] != '\0' ? 1 : -1;
+}
+
+/* Takes the reply over. */
+static int read_reply(redisReply *reply, struct identity_note *noted)
+{
+    int found = redis_reply_failed(reply, "identity") ? -1 : take_note(reply, noted);
+
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return found;
+}
+
+int identity_note_read(struct redis *redis, const char *key, struct identity_note *noted)
+{
+    const struct redis_part parts[] = {redis_text("HMGET"), redis_text(key), redis_text("system"),
+                                       redis_text("database"), redis_text("accepts")};
+
+    return read_reply(redis_command(redis, parts, 5), noted);
+}
+
+static int write_note(struct redis *redis, const char *script, const char *key,
+                      const struct identity_note *mine, struct identity_note *noted)
+{
+    struct redis_digits accepts;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(script),
+        redis_text("1"),
+        redis_text(key),
+        redis_text(mine->system),
+        redis_text(mine->database),
+        redis_number(&accepts, mine->accepts),
+    };
+
+    return read_reply(redis_command(redis, parts, 7), noted) == 1 ? 0 : -1;
+}
+
+int identity_note_claim(struct redis *redis, const char *key, const struct identity_note *mine,
+                        struct identity_note *noted)
+{
+    return write_note(redis, claim_script, key, mine, noted);
+}
+
+int identity_note_accept(struct redis *redis, const char *key, const struct identity_note *mine,
+                         struct identity_note *noted)
+{
+    return write_note(redis, accept_script, key, mine, noted);
+}

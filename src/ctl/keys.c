@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* runtime_dir first, then a session of our own. */
+#include "config.h"
+
+#include "ctl/keys.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "app/identity.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "source/postgres.h"
+
+/* How often a look is taken at whether the server has answered. */
+#define LOOK_S 0.05
+
+struct asking {
+    TALLOC_CTX *ctx;
+    struct ctl_place *place;
+    bool told;
+};
+
+/* Writes down what it is told, and lets no session go on. */
+static enum place_verdict write_down(void *data, const struct postgres_place *place,
+                                     uint64_t *generation)
+{
+    struct asking *asking = data;
+
+    (void)generation;
+    asking->told = identity_note_set(&asking->place->seen, place->system_identifier,
+                                     place->database_oid, "0") == 0 &&
+                   asking->place->seen.database[0] != '\0';
+    asking->place->user = mem_check(talloc_strdup(asking->ctx, place->user));
+    asking->place->search_path = mem_check(talloc_strdup(asking->ctx, place->search_path));
+    return PLACE_UNKNOWN;
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)timer;
+    (void)events;
+}
+
+int ctl_place(struct ctl *ctl, TALLOC_CTX *ctx, struct ctl_place *place)
+{
+    const struct config *config = ctl->app->config;
+    int64_t until_us =
+        clock_monotonic_us() + 2 * config->settings.postgres.connect_timeout_ms * 1000;
+    struct asking asking = {.ctx = ctx, .place = place};
+    const struct postgres_judge judge = {.judge = write_down, .data = &asking};
+    struct ev_loop *loop = ctl_loop(ctl);
+    struct postgres *postgres = postgres_new(NULL, loop, config, NULL, &judge);
+    ev_timer look;
+
+    ev_timer_init(&look, on_look, LOOK_S, LOOK_S);
+    ev_timer_start(loop, &look);
+    postgres_connect(postgres);
+    while (postgres_is_up(postgres) && clock_monotonic_us() < until_us)
+        ev_run(loop, EVRUN_ONCE);
+    ev_timer_stop(loop, &look);
+    talloc_free(postgres);
+    return asking.told ? 0 : -1;
+}
+
+char *ctl_note_key(const struct ctl *ctl, TALLOC_CTX *ctx, const char *identity)
+{
+    return identity_note_key(ctx, ctl->app->config->settings.redis.prefix, identity);
+}
+
+static void say_difference(const char *what, const char *daemons, const char *ours)
+{
+    if (strcmp(daemons, ours) != 0)
+        fprintf(stderr, "leewayctl: the daemons' %s is '%s'; of this command it would be '%s'\n",
+                what, daemons, ours);
+}
+
+/* A daemon has run with this configuration, but by another user or in another environment. */
+static void take_others(const struct ctl *ctl, struct ctl_keys *keys,
+                        const struct identity_record *record)
+{
+    const struct destination *ours = &ctl->app->destination, *theirs = &record->destination;
+
+    say_difference("user", theirs->user, ours->user);
+    say_difference("database", theirs->database, ours->database);
+    say_difference("hosts", theirs->hosts, ours->hosts);
+    say_difference("options", theirs->options, ours->options);
+    keys->record = *record;
+    keys->kept = true;
+}
+
+static void say_several(struct ctl_keys *keys, const struct identity_record *records, size_t count)
+{
+    fprintf(stderr, "leewayctl: daemons have run with this configuration as several users or in "
+                    "several environments; say whose keys are meant by running as one of them:\n");
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, "leewayctl:   user '%s', database '%s', hosts '%s', options '%s'\n",
+                records[i].destination.user, records[i].destination.database,
+                records[i].destination.hosts, records[i].destination.options);
+    keys->status = CTL_BAD;
+}
+
+/* As a daemon would make them that connected as we do. */
+static void take_ours(struct ctl *ctl, struct ctl_keys *keys)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    const char *directory = ctl->app->config->settings.runtime_dir;
+    struct redis *redis = ctl_redis(ctl);
+    struct identity_record *record = &keys->record;
+    struct ctl_place place;
+
+    if (ctl_place(ctl, ctx, &place) == -1) {
+        fprintf(stderr,
+                "leewayctl: no daemon has verified this configuration in %s, and the server cannot "
+                "be asked: keys are not known\n",
+                directory);
+        keys->status = CTL_UNREACHABLE;
+    } else {
+        const char *note = ctl_note_key(ctl, ctx, ctl->app->identity);
+        strcpy(record->identity, ctl->app->identity);
+        record->destination = ctl->app->destination;
+        record->session = identity_session_hash(place.user, place.search_path);
+        if (redis == NULL || identity_note_read(redis, note, &record->known) != 1)
+            record->known = place.seen;
+        if (!destination_names_user(ctl->app->config->settings.postgres.conninfo)) {
+            fprintf(stderr,
+                    "leewayctl: no daemon has verified this configuration in %s: keys are those of "
+                    "user '%s'\n",
+                    directory, record->destination.user);
+            keys->status = CTL_BAD;
+        }
+    }
+    talloc_free(ctx);
+}
+
+const struct ctl_keys *ctl_keys(struct ctl *ctl)
+{
+    const char *directory = ctl->app->config->settings.runtime_dir;
+    char configuration[CONFIGURATION_HEX + 1];
+    struct identity_record *records;
+
+    if (ctl->keys != NULL)
+        return ctl->keys;
+    struct ctl_keys *keys = mem_check(talloc_zero(NULL, struct ctl_keys));
+    ctl->keys = keys;
+    identity_configuration(ctl->app, configuration);
+    if (identity_file_read(keys, directory, ctl->app->identity, &keys->record) == 1) {
+        keys->kept = true;
+    } else {
+        size_t count = identity_file_find(keys, directory, configuration, &records);
+        if (count == 1)
+            take_others(ctl, keys, &records[0]);
+        else if (count > 1)
+            say_several(keys, records, count);
+        else
+            take_ours(ctl, keys);
+    }
+    if (ctl_keys_known(keys))
+        keys->generation = identity_generation_of(keys->record.session, keys->record.known.accepts);
+    return keys;
+}
+
+bool ctl_keys_known(const struct ctl_keys *keys)
+{
+    return keys->record.identity[0] != '\0';
+}
