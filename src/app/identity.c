@@ -21,6 +21,9 @@ enum {
     RETRY_MS = 250,
     RECONNECT_TICKS = 5,
     SIGNAL_CHECK_MS = 20,
+    /* Keys may also be strange for reasons that no session can mend, as after a deploy. */
+    RENEW_US = 10 * 1000 * 1000,
+    RENEWALS_MAX = 6, /* the wait has doubled so often at the most */
 };
 
 /* The generation of no session: all are outdated. */
@@ -50,7 +53,9 @@ struct identity {
     uint64_t generation;                       /* 0: none yet */
     char (*fingerprints)[FINGERPRINT_HEX + 1]; /* by route index */
     unsigned ticks;
-    ev_timer retry; /* while unverified */
+    int64_t renew_at_us; /* not before */
+    unsigned renewals;   /* in vain, in a row */
+    ev_timer retry;      /* while unverified */
 };
 
 bool identity_is_verified(const struct identity *identity)
@@ -126,9 +131,11 @@ static void log_state(struct identity *identity)
                                                                     : LOG_LEVEL_INFO;
 
     /* that all is well is news only after it was not */
-    if (identity->speaks && (identity->state != IDENTITY_VERIFIED || identity->complained))
+    if (identity->speaks && identity->state != IDENTITY_VERIFIED)
         log_event(level, messages[identity->state], log_text("identity", identity->app->identity),
                   log_text("problem", identity->problem));
+    else if (identity->speaks && identity->complained)
+        log_event(level, messages[identity->state], log_text("identity", identity->app->identity));
     identity->complained = identity->state != IDENTITY_VERIFIED;
 }
 
@@ -157,6 +164,7 @@ static void use_record(struct identity *identity)
 
     if (generation != identity->generation) {
         identity->generation = generation;
+        identity->renewals = 0;
         make_fingerprints(identity);
     }
     if (identity->postgres != NULL)
@@ -285,9 +293,14 @@ static bool can_be_judged(const struct identity *identity)
 void identity_tick(struct identity *identity)
 {
     look_at_note(identity);
-    bool due = identity->state != IDENTITY_VERIFIED || identity->ticks++ % RECONNECT_TICKS == 0;
-    if (identity->postgres != NULL && can_be_judged(identity) && due)
-        postgres_connect(identity->postgres);
+    bool verified = identity->state == IDENTITY_VERIFIED;
+    bool due = !verified || identity->ticks++ % RECONNECT_TICKS == 0;
+    if (identity->postgres == NULL || !can_be_judged(identity) || !due)
+        return;
+    /* one that was not idle yet when it was refused would keep others from being made */
+    if (!verified)
+        postgres_use_generation(identity->postgres, NO_GENERATION);
+    postgres_connect(identity->postgres);
 }
 
 static void on_retry(struct ev_loop *loop, ev_timer *timer, int events)
@@ -318,24 +331,49 @@ static void on_signal_check(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
 }
 
-void identity_start(struct identity *identity, struct postgres *postgres)
+/* Until a session has been judged, or could not be made. `renewing`: a session that there is does
+   not count, and is closed as soon as it is idle. */
+static void await_judgement(struct identity *identity, bool renewing)
 {
     int64_t limit_ms = identity->app->config->settings.postgres.connect_timeout_ms;
     int64_t until_us = clock_monotonic_us() + limit_ms * 1000;
     ev_timer check;
 
+    ev_timer_init(&check, on_signal_check, SIGNAL_CHECK_MS / 1000.0, SIGNAL_CHECK_MS / 1000.0);
+    ev_timer_start(identity->loop, &check);
+    while (can_be_judged(identity) && !identity->judged && postgres_is_up(identity->postgres) &&
+           clock_monotonic_us() < until_us && !is_signal_pending()) {
+        if (renewing) {
+            postgres_use_generation(identity->postgres, NO_GENERATION);
+            postgres_connect(identity->postgres);
+        }
+        ev_run(identity->loop, EVRUN_ONCE);
+    }
+    ev_timer_stop(identity->loop, &check);
+}
+
+void identity_start(struct identity *identity, struct postgres *postgres)
+{
     identity->postgres = postgres;
     if (identity->generation != 0)
         postgres_use_generation(postgres, identity->generation);
     identity_tick(identity);
-    ev_timer_init(&check, on_signal_check, SIGNAL_CHECK_MS / 1000.0, SIGNAL_CHECK_MS / 1000.0);
-    ev_timer_start(identity->loop, &check);
-    while (can_be_judged(identity) && !identity->judged && postgres_is_up(postgres) &&
-           clock_monotonic_us() < until_us && !is_signal_pending())
-        ev_run(identity->loop, EVRUN_ONCE);
-    ev_timer_stop(identity->loop, &check);
+    await_judgement(identity, false);
     if (!identity_is_verified(identity) && !identity->complained)
         log_state(identity);
+}
+
+void identity_renew(struct identity *identity)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (identity->state != IDENTITY_VERIFIED || now_us < identity->renew_at_us)
+        return;
+    identity->renew_at_us = now_us + ((int64_t)RENEW_US << identity->renewals);
+    if (identity->renewals < RENEWALS_MAX)
+        identity->renewals++;
+    identity->judged = false;
+    await_judgement(identity, true);
 }
 
 /* The file's word, until a session gives its own. */

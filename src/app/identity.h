@@ -33,6 +33,11 @@ void identity_start(struct identity *identity, struct postgres *postgres);
    Redis has come up. */
 void identity_tick(struct identity *identity);
 
+/* Somebody's keys are of another generation: makes the sessions anew, lest they are from before a
+   change, and runs the loop meanwhile. Does so after 10 s at the earliest, and ever more rarely
+   while it changes nothing. Not to be called by what the loop calls. */
+void identity_renew(struct identity *identity);
+
 /* Whether anything may be served or stored. */
 bool identity_is_verified(const struct identity *identity);
 

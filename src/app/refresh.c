@@ -97,6 +97,14 @@ static void on_filled(void *data, const struct fill_result *result)
     ev_break(task->refresher->loop, EVBREAK_ONE);
 }
 
+static bool is_of_our_generation(const struct task *task)
+{
+    const struct identity *identity = task->refresher->backend->identity;
+
+    return identity_is_verified(identity) &&
+           strcmp(identity_fingerprint(identity, task->route), task->job.fingerprint) == 0;
+}
+
 /* Which route and key a job means; false: none that we know, as after a deploy. */
 static bool understand(struct task *task)
 {
@@ -107,12 +115,12 @@ static bool understand(struct task *task)
     task->route = route_table_by_name(app->routes, task->job.route);
     if (task->route == NULL)
         return false;
-    const char *fingerprint = identity_fingerprint(task->refresher->backend->identity, task->route);
     /* the key is the job's own in any case, so that its mark can be taken away */
     task->base = key_base(task, app->config->settings.redis.prefix, task->route,
                           task->job.fingerprint, &task->job.values);
-    return strcmp(fingerprint, task->job.fingerprint) == 0 &&
-           param_values_fit(task, task->route, &task->job.values);
+    if (!is_of_our_generation(task))
+        identity_renew(task->refresher->backend->identity);
+    return is_of_our_generation(task) && param_values_fit(task, task->route, &task->job.values);
 }
 
 /* Whether the entry that a stale hit saw still wants to be renewed. */

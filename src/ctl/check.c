@@ -238,6 +238,11 @@ static void check_identity(struct ctl *ctl, TALLOC_CTX *ctx, struct report *repo
     struct identity_note noted;
     struct ctl_place place;
 
+    if (ctl_keys_known(keys) && !ctl_goes_where(ctl, &keys->record.destination)) {
+        find(report, LEVEL_WARNING, "identity",
+             "the daemons connect elsewhere than this command: see leewayctl identity");
+        return;
+    }
     if (redis == NULL || ctl_place(ctl, ctx, &place) == -1)
         return;
     int found = identity_note_read(redis, ctl_note_key(ctl, ctx, identity), &noted);

@@ -119,24 +119,12 @@ static void write_json(const struct findings *found)
     json_end(json);
 }
 
-/* Only where this command would connect to what the daemons do: else it would be another server
-   that was accepted. */
-static bool may_accept(const struct ctl *ctl, const struct findings *found)
-{
-    const struct destination *ours = &ctl->app->destination, *theirs = found->destination;
-
-    if (strcmp(ours->hosts, theirs->hosts) == 0 && strcmp(ours->database, theirs->database) == 0)
-        return true;
-    fprintf(stderr, "leewayctl: not accepted: the daemons connect elsewhere\n");
-    return false;
-}
-
 static void accept_server(struct ctl *ctl, TALLOC_CTX *ctx, struct findings *found)
 {
     struct identity_note noted;
     const char *key = ctl_note_key(ctl, ctx, found->identity);
 
-    if (found->noted == -1 || !found->reached || !may_accept(ctl, found))
+    if (found->noted == -1 || !found->reached)
         return;
     found->noted =
         identity_note_accept(ctl_redis(ctl), key, &found->place.seen, &noted) == 0 ? 1 : -1;
@@ -157,7 +145,11 @@ static enum ctl_exit look(struct ctl *ctl, TALLOC_CTX *ctx, bool accept)
     found.noted = redis != NULL ? identity_note_read(redis, ctl_note_key(ctl, ctx, found.identity),
                                                      &found.note)
                                 : -1;
-    found.reached = ctl_place(ctl, ctx, &found.place) == 0;
+    /* another server's word, in another environment, says nothing about the daemons' */
+    if (ctl_goes_where(ctl, found.destination))
+        found.reached = ctl_place(ctl, ctx, &found.place) == 0;
+    else
+        fprintf(stderr, "leewayctl: the daemons connect elsewhere: their server is not asked\n");
     if (accept)
         accept_server(ctl, ctx, &found);
     if (ctl->json)

@@ -64,6 +64,14 @@ int ctl_place(struct ctl *ctl, TALLOC_CTX *ctx, struct ctl_place *place)
     return asking.told ? 0 : -1;
 }
 
+bool ctl_goes_where(const struct ctl *ctl, const struct destination *daemons)
+{
+    const struct destination *ours = &ctl->app->destination;
+
+    return strcmp(ours->hosts, daemons->hosts) == 0 &&
+           strcmp(ours->database, daemons->database) == 0;
+}
+
 char *ctl_note_key(const struct ctl *ctl, TALLOC_CTX *ctx, const char *identity)
 {
     return identity_note_key(ctx, ctl->app->config->settings.redis.prefix, identity);

@@ -34,6 +34,9 @@ struct ctl_place {
 int ctl_place(struct ctl *ctl, TALLOC_CTX *ctx, struct ctl_place *place)
     __attribute__((warn_unused_result));
 
+/* Whether this command would connect to where the daemons do, as whatever user. */
+bool ctl_goes_where(const struct ctl *ctl, const struct destination *daemons);
+
 /* The key of what is noted in Redis about `identity`. */
 char *ctl_note_key(const struct ctl *ctl, TALLOC_CTX *ctx, const char *identity);
 
