@@ -50,6 +50,7 @@ struct identity {
     /* What a session of this host has verified, now or before; `has_record` false: none has. */
     struct identity_record record;
     bool has_record;
+    bool keeping_failed;
     uint64_t generation;                       /* 0: none yet */
     char (*fingerprints)[FINGERPRINT_HEX + 1]; /* by route index */
     unsigned ticks;
@@ -110,13 +111,15 @@ static void make_fingerprints(struct identity *identity)
                           identity->fingerprints[i]);
 }
 
-static void keep_record(const struct identity *identity)
+static void keep_record(struct identity *identity)
 {
     const char *directory = identity->app->config->settings.runtime_dir;
+    bool failed = identity_file_write(directory, &identity->record) == -1;
 
-    if (identity_file_write(directory, &identity->record) == -1)
+    if (failed && !identity->keeping_failed)
         log_event(LOG_LEVEL_WARN, "the verified identity cannot be kept",
                   log_text("runtime_dir", directory), log_text("error", strerror(errno)));
+    identity->keeping_failed = failed;
 }
 
 static void log_state(struct identity *identity)
@@ -290,9 +293,20 @@ static bool can_be_judged(const struct identity *identity)
     return redis_is_up(identity->redis) || identity->has_record;
 }
 
+/* Somebody has taken the file away. */
+static void mend_record(struct identity *identity)
+{
+    const char *directory = identity->app->config->settings.runtime_dir;
+
+    if (identity->state == IDENTITY_VERIFIED &&
+        !identity_file_exists(directory, identity->app->identity))
+        keep_record(identity);
+}
+
 void identity_tick(struct identity *identity)
 {
     look_at_note(identity);
+    mend_record(identity);
     bool verified = identity->state == IDENTITY_VERIFIED;
     bool due = !verified || identity->ticks++ % RECONNECT_TICKS == 0;
     if (identity->postgres == NULL || !can_be_judged(identity) || !due)
@@ -341,9 +355,11 @@ static void await_judgement(struct identity *identity, bool renewing)
 
     ev_timer_init(&check, on_signal_check, SIGNAL_CHECK_MS / 1000.0, SIGNAL_CHECK_MS / 1000.0);
     ev_timer_start(identity->loop, &check);
-    while (can_be_judged(identity) && !identity->judged && postgres_is_up(identity->postgres) &&
-           clock_monotonic_us() < until_us && !is_signal_pending()) {
-        if (renewing) {
+    /* once judged, until it can be used: a query would open another */
+    while (can_be_judged(identity) && (!identity->judged || postgres_is_busy(identity->postgres)) &&
+           postgres_is_up(identity->postgres) && clock_monotonic_us() < until_us &&
+           !is_signal_pending()) {
+        if (renewing && !identity->judged) {
             postgres_use_generation(identity->postgres, NO_GENERATION);
             postgres_connect(identity->postgres);
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Written under a name of the process's own and renamed; links are never followed. */
+/* Written under a name of the process's own and renamed. */
 #include "config.h"
 
 #include "app/identity_file.h"
@@ -11,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/runtime_dir.h"
 #include "http/uri.h"
 
 #define FIRST_LINE "leeway-identity 1\n"
@@ -120,15 +120,13 @@ int identity_record_decode(TALLOC_CTX *ctx, const char *text, struct identity_re
     return take_destination(ctx, &text, &record->destination);
 }
 
-static int write_all(const char *path, const char *text)
+static int write_all(const char *directory, const char *name, const char *text)
 {
+    int flags = O_WRONLY | O_CREAT | O_EXCL;
+    char error[256];
     size_t len = strlen(text);
-    int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-    int fd = open(path, flags, 0640);
+    int fd = runtime_file_open(directory, name, flags, 0640, error, sizeof error);
 
-    /* left behind by a process of this number that died */
-    if (fd == -1 && errno == EEXIST && unlink(path) == 0)
-        fd = open(path, flags, 0640);
     if (fd == -1)
         return -1;
     ssize_t written = write(fd, text, len);
@@ -144,8 +142,10 @@ int identity_file_write(const char *directory, const struct identity_record *rec
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     char *path = mem_check(talloc_asprintf(ctx, "%s/" FILE_NAME "%s", directory, record->identity));
     char *made = mem_check(talloc_asprintf(ctx, "%s.%ld.new", path, (long)getpid()));
-    int result = write_all(made, identity_record_encode(ctx, record));
 
+    unlink(made); /* left behind by a process of this number that died */
+    int result =
+        write_all(directory, made + strlen(directory) + 1, identity_record_encode(ctx, record));
     if (result == 0)
         result = rename(made, path);
     if (result == -1) {
@@ -157,20 +157,35 @@ int identity_file_write(const char *directory, const struct identity_record *rec
     return result;
 }
 
-/* NULL: it is not there, or not a file of ours. */
-static char *read_all(TALLOC_CTX *ctx, const char *path)
+static int open_file(const char *directory, const char *identity)
 {
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    char *text = NULL;
-    struct stat found;
+    char *name = mem_check(talloc_asprintf(NULL, FILE_NAME "%s", identity));
+    char error[256];
+    int fd = runtime_file_open(directory, name, O_RDONLY, 0, error, sizeof error);
+
+    talloc_free(name);
+    return fd;
+}
+
+bool identity_file_exists(const char *directory, const char *identity)
+{
+    int fd = open_file(directory, identity);
+
+    if (fd != -1)
+        close(fd);
+    return fd != -1;
+}
+
+/* NULL: it is not there, not to be trusted, or too long to be one of ours. */
+static char *read_all(TALLOC_CTX *ctx, const char *directory, const char *identity)
+{
+    int fd = open_file(directory, identity);
 
     if (fd == -1)
         return NULL;
-    if (fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && found.st_size < MAX_BYTES) {
-        text = mem_check(talloc_zero_array(ctx, char, MAX_BYTES));
-        if (read(fd, text, MAX_BYTES - 1) <= 0)
-            TALLOC_FREE(text);
-    }
+    char *text = mem_check(talloc_zero_array(ctx, char, MAX_BYTES));
+    if (read(fd, text, MAX_BYTES - 1) <= 0)
+        TALLOC_FREE(text);
     close(fd);
     return text;
 }
@@ -178,13 +193,11 @@ static char *read_all(TALLOC_CTX *ctx, const char *path)
 int identity_file_read(TALLOC_CTX *ctx, const char *directory, const char *identity,
                        struct identity_record *record)
 {
-    char *path = mem_check(talloc_asprintf(ctx, "%s/" FILE_NAME "%s", directory, identity));
-    char *text = read_all(ctx, path);
+    char *text = read_all(ctx, directory, identity);
     bool understood = text != NULL && identity_record_decode(ctx, text, record) == 0 &&
                       strcmp(record->identity, identity) == 0;
 
     talloc_free(text);
-    talloc_free(path);
     return understood ? 1 : 0;
 }
 

@@ -28,7 +28,10 @@ int identity_record_decode(TALLOC_CTX *ctx, const char *text, struct identity_re
 int identity_file_write(const char *directory, const struct identity_record *record)
     __attribute__((warn_unused_result));
 
-/* 1 and *record, 0: there is no file, or none that can be understood. */
+/* Whether there is a file of that name that may be used, whatever is in it. */
+bool identity_file_exists(const char *directory, const char *identity);
+
+/* 1 and *record, 0: there is no file, or none that can be understood or may be used. */
 int identity_file_read(TALLOC_CTX *ctx, const char *directory, const char *identity,
                        struct identity_record *record) __attribute__((warn_unused_result));
 

@@ -210,6 +210,16 @@ static struct session *idle_session(const struct postgres *postgres)
     return NULL;
 }
 
+bool postgres_is_busy(const struct postgres *postgres)
+{
+    const struct pooled *pooled;
+
+    TAILQ_FOREACH (pooled, &postgres->sessions, link)
+        if (!session_is_idle(pooled->session))
+            return true;
+    return false;
+}
+
 static struct session *open_session(struct postgres *postgres)
 {
     struct pooled *pooled = mem_check(talloc_zero(postgres, struct pooled));

@@ -79,6 +79,9 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
 /* Opens a session if there is none, so that it is judged, as before anything may be served. */
 void postgres_connect(struct postgres *postgres);
 
+/* Whether a session is being made, or runs a query. */
+bool postgres_is_busy(const struct postgres *postgres);
+
 /* Idle sessions whose generation is another are closed now, busy ones after their query. */
 void postgres_use_generation(struct postgres *postgres, uint64_t generation);
 

@@ -771,6 +771,15 @@ def test_what_is_kept_follows_no_link(site):
     assert not [name for name in os.listdir(site.path("run")) if name.endswith(".new")]
 
 
+def test_what_is_kept_and_removed_is_kept_anew(site):
+    site.configure(ROUTES)
+    site.start_worker()
+    assert name_at(site)[0] == "own"
+    name = next(name for name in os.listdir(site.path("run")) if name.startswith("identity."))
+    os.unlink(os.path.join(site.path("run"), name))
+    wait_until(lambda: os.path.exists(os.path.join(site.path("run"), name)), "it is there again")
+
+
 def test_a_kept_file_that_is_broken_counts_for_nothing(site):
     site.configure(ROUTES)
     site.start_worker(name="first").stop()
