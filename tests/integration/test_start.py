@@ -211,7 +211,7 @@ def test_missing_descriptors_lead_nowhere(stack, closed):
         wait_until(lambda: process.has_children(1), "the child is there")
         for pid in [process.pid, *process.children()]:
             assert {leads_to(pid, fd) for fd in closed} == {"/dev/null"}
-    assert stack.ask("/hello")[::2] == (200, b'"hello"')
+    assert stack.ask("/hello")[0] == 503  # nothing says yet that it is the right database
     for name in os.listdir(stack.path("run")):
         with open(stack.path("run/" + name), "rb") as file:
             assert b"msg=" not in file.read(), name
