@@ -46,6 +46,11 @@
 #define DATABASE                                                                                   \
     "(SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) "                \
     "pg_catalog.current_database())"
+/* Of the lock that this query itself has on the view, for who may not read pg_database. */
+#define DATABASE_OF_LOCK                                                                           \
+    "(SELECT pg_catalog.max(database) FROM pg_catalog.pg_locks WHERE locktype "                    \
+    "OPERATOR(pg_catalog.=) 'relation' AND pid OPERATOR(pg_catalog.=) "                            \
+    "pg_catalog.pg_backend_pid() AND database OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)"
 #define SYSTEM "(SELECT system_identifier FROM pg_catalog.pg_control_system())"
 
 /* A neighbour may have left others; these are what the connection's own role has. */
@@ -240,7 +245,7 @@ void packet_identify(struct packet *packet, PGconn *conn, const struct postgres_
 
     *packet = (struct packet){.n_parts = 0};
     snprintf(sql, sizeof sql, "SELECT " RECURRING_PLACE ", %s, %s",
-             may_read_database ? DATABASE : "NULL", may_read_system ? SYSTEM : "NULL");
+             may_read_database ? DATABASE : DATABASE_OF_LOCK, may_read_system ? SYSTEM : "NULL");
     send_question(packet, conn, settings, sql);
 }
 

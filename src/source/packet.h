@@ -19,9 +19,9 @@ enum place_column {
     PLACE_STARTED, /* when the server was */
     PLACE_USER,
     PLACE_SEARCH_PATH,
-    PLACE_RECURRING,                  /* in a transaction it has no further ones */
-    PLACE_DATABASE = PLACE_RECURRING, /* NULL: the role may not know, likewise the next */
-    PLACE_SYSTEM,
+    PLACE_RECURRING, /* in a transaction it has no further ones */
+    PLACE_DATABASE = PLACE_RECURRING,
+    PLACE_SYSTEM, /* NULL: the role may not read it */
     PLACE_COLUMNS,
 };
 
