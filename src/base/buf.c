@@ -83,3 +83,14 @@ void buf_clear(struct buf *buf)
     if (buf->data != NULL)
         buf->data[0] = '\0';
 }
+
+void buf_release(struct buf *buf, size_t keep)
+{
+    buf->len = 0;
+    if (buf->size > keep) {
+        TALLOC_FREE(buf->data);
+        buf->size = 0;
+    } else if (buf->data != NULL) {
+        buf->data[0] = '\0';
+    }
+}

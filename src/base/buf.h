@@ -23,5 +23,7 @@ void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(
 /* Drops the first `len` bytes. */
 void buf_consume(struct buf *buf, size_t len);
 void buf_clear(struct buf *buf);
+/* The same, and gives the memory back if it is more than `keep` bytes. */
+void buf_release(struct buf *buf, size_t keep);
 
 #endif

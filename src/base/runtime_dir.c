@@ -47,6 +47,12 @@ int runtime_dir_make(const char *path, char *error, size_t error_size)
         snprintf(error, error_size, "everybody may write to %s, which must be leeway's own", path);
         return -1;
     }
+    if (found.st_uid != geteuid() && found.st_uid != 0 && (found.st_mode & S_IWGRP) == 0) {
+        snprintf(error, error_size,
+                 "%s belongs to another user; run leeway as that one, or let its group write to it",
+                 path);
+        return -1;
+    }
     return 0;
 }
 
@@ -73,6 +79,16 @@ static const char *find_fault(int fd, const struct stat *directory)
     return NULL;
 }
 
+/* Where a directory is shared by a group its files are too, whatever the umask. */
+static void share(int fd, const struct stat *directory, mode_t mode)
+{
+    struct stat file;
+
+    if (mode != 0 && (directory->st_mode & S_IWGRP) != 0 && fstat(fd, &file) == 0 &&
+        file.st_uid == geteuid() && (file.st_mode & mode) != mode)
+        fchmod(fd, mode);
+}
+
 /* errno, unless the file itself is at fault. */
 static int open_in(int directory, const char *name, int flags, mode_t mode, const char **fault)
 {
@@ -90,8 +106,10 @@ static int open_in(int directory, const char *name, int flags, mode_t mode, cons
         return -1;
     }
     *fault = find_fault(fd, &found);
-    if (*fault == NULL)
+    if (*fault == NULL) {
+        share(fd, &found, mode);
         return fd;
+    }
     close(fd);
     return -1;
 }

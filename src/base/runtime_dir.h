@@ -9,14 +9,15 @@
 #include <sys/types.h>
 
 /* Makes the directory, and its parents, if it is missing. One that everybody may write to is
-   refused; whom it belongs to, and who shares its group if that may write, is trusted. -1 and a
-   sentence in `error`. */
+   refused, and one of another user but root, unless its group may write: who shares it is trusted
+   then. -1 and a sentence in `error`. */
 int runtime_dir_make(const char *path, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
-/* open(2) of a file in the directory, close-on-exec and without waiting for anything. Refused
-   unless it is a regular file with that one name which belongs to us, to root, or to whom the
-   directory is trusted to. The descriptor; or -1, errno (EPERM: refused) and a sentence in
+/* open(2) of a file in the directory, close-on-exec and without waiting for anything. In a
+   directory that its group may write to, a file of ours gets all of `mode`, whatever the umask.
+   Refused unless it is a regular file with that one name which belongs to us, to root, or to whom
+   the directory is trusted to. The descriptor; or -1, errno (EPERM: refused) and a sentence in
    `error`. */
 int runtime_file_open(const char *directory, const char *name, int flags, mode_t mode, char *error,
                       size_t error_size) __attribute__((warn_unused_result));

@@ -39,6 +39,8 @@ enum {
     SPARE_POOLS = 16,
 #endif
     ACCEPT_PAUSE_MS = 100,
+    KEPT_INPUT_BYTES = 16 * 1024, /* of a connection with nothing to do */
+    MAX_ASKED = 64,               /* management records; a web server sends one, if any */
     LONGEST_BACKLOG = SOMAXCONN,
 };
 
@@ -68,6 +70,7 @@ struct connection {
     struct fcgi_verdict too_large; /* CONNECTION_PASSING: on the request, */
     struct fcgi_rest rest;         /* what has not come of it, */
     struct buf begun;              /* and what was before it */
+    unsigned asked;                /* management records so far */
     bool cut_off;                  /* the rest has not come in time, and is not waited for */
     struct fcgi_frame frame; /* CONNECTION_WRITING: points into what `pending` holds or refers to */
     uint64_t written;
@@ -87,6 +90,8 @@ struct transport {
     struct connection_list turn; /* those in_turn */
     ev_prepare turn_end;         /* never started, but fed behind all other events */
     bool stopping;
+    bool behind;    /* while it stops: there may be more in the backlog */
+    size_t backlog; /* that much at the most */
     size_t n_staying;
     struct exclusive listener;
     ev_timer accept_pause;
@@ -185,6 +190,10 @@ static int connection_destroy(struct connection *connection)
     transport->n_connections--;
     transport->n_staying -= connection->stays;
     listen_again(transport);
+    if (transport->behind && !ev_is_active(&transport->accept_pause)) {
+        ev_timer_set(&transport->accept_pause, 0.0, 0.0);
+        ev_timer_start(transport->options.loop, &transport->accept_pause);
+    }
     return 0;
 }
 
@@ -209,6 +218,8 @@ static void await_request(struct connection *connection)
 
     connection->state = CONNECTION_READING;
     if (is_idle(connection)) {
+        buf_release(&connection->input, KEPT_INPUT_BYTES);
+        buf_release(&connection->begun, KEPT_INPUT_BYTES);
         TAILQ_REMOVE(&transport->connections, connection, link);
         TAILQ_INSERT_TAIL(&transport->connections, connection, link);
         stop_timer(connection);
@@ -484,10 +495,11 @@ static void answer_management(struct connection *connection, const struct fcgi_v
                                        verdict->length, reply, sizeof reply);
 
     buf_consume(&connection->input, verdict->length);
-    if (send(connection->fd, reply, len, MSG_NOSIGNAL) != (ssize_t)len)
+    if (++connection->asked > MAX_ASKED ||
+        send(connection->fd, reply, len, MSG_NOSIGNAL) != (ssize_t)len)
         close_connection(connection);
     else
-        handle_input(connection);
+        await_request(connection);
 }
 
 static void await_more(struct connection *connection)
@@ -773,20 +785,18 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
         continue;
 }
 
-static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    (void)loop;
-    (void)events;
-    listen_again(timer->data);
-}
-
-/* Whoever has connected so far may have sent a request that nobody else will take. */
+/* Whoever has connected so far may have sent a request that nobody else will take. At the cap the
+   rest of them has to wait until one of the others has gone. */
 static void accept_pending(struct transport *transport)
 {
     const struct transport_options *options = &transport->options;
 
-    for (int n = 0; n < LONGEST_BACKLOG && transport->n_connections < options->max_connections;
-         n++) {
+    transport->behind = false;
+    for (; transport->backlog > 0; transport->backlog--) {
+        if (transport->n_connections >= options->max_connections) {
+            transport->behind = true;
+            return;
+        }
         int fd = accept4(options->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd == -1)
             return;
@@ -794,10 +804,22 @@ static void accept_pending(struct transport *transport)
     }
 }
 
+static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct transport *transport = timer->data;
+
+    (void)loop;
+    (void)events;
+    listen_again(transport);
+    if (transport->behind)
+        accept_pending(transport);
+}
+
 void transport_stop_accepting(struct transport *transport)
 {
     exclusive_pause(&transport->listener);
     transport->stopping = true;
+    transport->backlog = LONGEST_BACKLOG;
     ev_timer_stop(transport->options.loop, &transport->accept_pause);
     while (drop_first_idle(transport))
         ;
@@ -808,6 +830,8 @@ bool transport_is_idle(const struct transport *transport)
 {
     const struct connection *connection;
 
+    if (transport->behind)
+        return false;
     TAILQ_FOREACH (connection, &transport->connections, link)
         if (!is_idle(connection))
             return false;
@@ -819,6 +843,7 @@ static int transport_destroy(struct transport *transport)
     struct ev_loop *loop = transport->options.loop;
 
     transport->stopping = true;
+    transport->behind = false;
     exclusive_stop(&transport->listener);
     ev_timer_stop(loop, &transport->accept_pause);
     while (

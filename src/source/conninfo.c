@@ -180,7 +180,9 @@ static bool is_port(const struct word *word)
 /* An '@' begins the name of an abstract socket, and otherwise only ends a password. */
 static bool is_host(const struct word *word)
 {
-    return word->len == 0 || memchr(word->text + 1, '@', word->len - 1) == NULL;
+    if (word->len == 0 || word->text[0] == '/') /* a socket's directory may have any name */
+        return true;
+    return memchr(word->text + 1, '@', word->len - 1) == NULL;
 }
 
 static bool all_of_list(const PQconninfoOption *options, const char *keyword,

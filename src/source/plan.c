@@ -39,6 +39,13 @@ static const struct plain_type *find_plain_type(Oid oid)
     return NULL;
 }
 
+static enum json_kind kind_of(Oid oid)
+{
+    const struct plain_type *type = find_plain_type(oid);
+
+    return type != NULL ? type->kind : JSON_STRING;
+}
+
 static bool all_plain(const PGresult *result)
 {
     for (int i = 0; i < PQnfields(result); i++)
@@ -99,7 +106,7 @@ static void take_columns(struct plan *plan, const PGresult *described)
         types[i] = rendered ? OID_JSON : PQftype(described, (int)i);
         columns[i] = (struct json_column){
             .name = rendered ? "" : mem_check(talloc_strdup(columns, PQfname(described, (int)i))),
-            .kind = find_plain_type(types[i])->kind,
+            .kind = kind_of(types[i]),
         };
     }
     plan->columns = columns;

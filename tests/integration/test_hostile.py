@@ -127,6 +127,21 @@ def test_get_values_is_answered(worker):
         assert connection.ask("/hello")[0] == 200
 
 
+def test_a_flood_of_management_records_ends(worker):
+    """One after the other, without a pause and without a request."""
+    asked = record(fastcgi.GET_VALUES, b"", 0)
+    with Connection(worker.socket) as connection:
+        answered = 0
+        try:
+            connection.send(10000 * asked)
+            while connection.read_record()[0] == fastcgi.GET_VALUES_RESULT:
+                answered += 1
+        except (OSError, fastcgi.Closed):
+            pass
+    assert answered <= 64
+    check_alive(worker)
+
+
 def test_get_values_with_names_repeated(worker):
     asked = fastcgi.pairs({"FCGI_MPXS_CONNS": ""}) * 50
     with Connection(worker.socket) as connection:

@@ -23,6 +23,7 @@ static void test_right_ones(void **state)
         {"dbname=shop", false},
         {"dbname = shop user = 'a b' host=/run/postgresql,db2 port=5432,5433", false},
         {"host=@abstract port='' password=''", false},
+        {"host=/run/postgresql@15-main,/run/pg@14 dbname=shop", false},
         {"port=' 5432 ,,5433'", false},
         {"password=horse", true},
         {"password='my horse' dbname=a", true},

@@ -205,6 +205,39 @@ static void test_the_directory(void **state)
     assert_true(S_ISDIR(found.st_mode));
 }
 
+/* Only root can be in a directory of somebody else's. */
+static void test_whose_directory_it_is(void **state)
+{
+    struct fixture *fixture = *state;
+
+    if (geteuid() != 0)
+        return;
+    assert_int_equal(chown(fixture->directory, 12345, 12345), 0);
+    assert_int_equal(chmod(fixture->directory, 0755), 0);
+    assert_int_equal(make(fixture, fixture->directory), -1);
+    assert_non_null(strstr(fixture->error, "belongs to another user"));
+    assert_int_equal(chmod(fixture->directory, 0775), 0);
+    assert_int_equal(make(fixture, fixture->directory), 0);
+}
+
+static void test_files_that_a_group_shares(void **state)
+{
+    struct fixture *fixture = *state;
+    struct stat found;
+    mode_t before = umask(077);
+
+    for (int shared = 0; shared <= 1; shared++) {
+        assert_int_equal(chmod(fixture->directory, shared ? 02770 : 0700), 0);
+        int fd = runtime_file_open(fixture->directory, shared ? "shared" : "own", O_RDWR | O_CREAT,
+                                   0660, fixture->error, sizeof fixture->error);
+        assert_int_not_equal(fd, -1);
+        assert_int_equal(fstat(fd, &found), 0);
+        assert_int_equal(found.st_mode & 0777, shared ? 0660 : 0600);
+        close(fd);
+    }
+    umask(before);
+}
+
 static void test_a_file_that_is_gone(void **state)
 {
     struct fixture *fixture = *state;
@@ -235,6 +268,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_whose_files_are_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_errors_of_the_system, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_directory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_whose_directory_it_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_files_that_a_group_shares, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_file_that_is_gone, set_up, tear_down),
     };
 
