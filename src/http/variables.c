@@ -54,6 +54,8 @@ static bool take_value(struct variable *variable, const char *value, TALLOC_CTX 
 
 const char *variables_find(struct variables *variables, char *const *entries, TALLOC_CTX *ctx)
 {
+    const char *ambiguous = NULL;
+
     for (size_t i = 0; i < variables->count; i++)
         variables->items[i].value = NULL;
     for (; *entries != NULL; entries++) {
@@ -62,9 +64,10 @@ const char *variables_find(struct variables *variables, char *const *entries, TA
         struct variable *variable;
         for (size_t i = variables->by_length[length_class(len)]; i > 0; i = variable->next) {
             variable = &variables->items[i - 1];
-            if (has_name(variable, *entries, len) && !take_value(variable, equals + 1, ctx))
-                return variable->name;
+            if (has_name(variable, *entries, len) && !take_value(variable, equals + 1, ctx) &&
+                ambiguous == NULL)
+                ambiguous = variable->name;
         }
     }
-    return NULL;
+    return ambiguous;
 }

@@ -31,7 +31,8 @@ void variables_add(struct variables *variables, const char *name, bool is_list);
 
 /* Sets the values from `entries`, NULL-terminated texts "NAME=value", which it borrows. The lines
    of a list are joined in a child of `ctx`. Returns NULL, or the name of one that came twice with
-   different values, so that nobody knows which of them is true; values are not to be used then. */
+   different values, so that nobody knows which of them is true: the first value of it is kept, and
+   is good for nothing but the form of the refusal. */
 const char *variables_find(struct variables *variables, char *const *entries, TALLOC_CTX *ctx)
     __attribute__((warn_unused_result));
 

@@ -201,6 +201,7 @@ def test_what_is_said_twice_is_said_alike(stack):
         assert ask_twice(stack, name, usual[name], usual[name])[::2] == (200, b'"ann"'), name
     assert ask_twice(stack, "REQUEST_METHOD", "HEAD", "GET")[0] == 400
     assert ask_twice(stack, "REMOTE_USER", "ann", "bob", REQUEST_URI="/health")[0] == 400
+    assert ask_twice(stack, "REMOTE_USER", "ann", "bob", REQUEST_METHOD="HEAD")[::2] == (400, b"")
     assert ask_twice(stack, "HTTP_COOKIE", "a", "b")[0] == 200
 
 
