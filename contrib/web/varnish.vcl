@@ -28,6 +28,10 @@ acl inside {
 }
 
 sub vcl_recv {
+    # Of an absolute target Varnish takes only "http://HOST" off.
+    if (req.url !~ "^/") {
+        return (synth(400));
+    }
     # To the web server and leeway everybody is Varnish, 127.0.0.1: the metrics must be closed here.
     # Varnish compares the path as it is written; so does leeway, which knows them by this one only.
     if (req.url ~ "^/api/metrics($|\?)" && client.ip !~ inside) {

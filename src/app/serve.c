@@ -104,8 +104,9 @@ static void serve_metrics(struct server *server, struct request *request)
 
 static bool is_path(struct slice path, const char *built_in)
 {
-    return built_in[0] != '\0' && path.len == strlen(built_in) &&
-           memcmp(path.data, built_in, path.len) == 0;
+    size_t len;
+
+    return built_in[0] != '\0' && uri_begins_with(path, built_in, &len) && len == path.len;
 }
 
 /* true: it was one of the paths that leeway itself answers. */
@@ -191,7 +192,8 @@ static struct visit *understand(struct server *server, struct request *request)
     }
     /* Whoever guards them in front may compare them as they are spelt: another spelling is not
        theirs. */
-    if (uri_begins_with(path, settings->mount) && serve_built_in(server, request, below))
+    size_t len;
+    if (uri_begins_with(path, settings->mount, &len) && serve_built_in(server, request, below))
         return NULL;
     if (route_table_find(app->routes, below, &match) == 0) {
         respond_problem(request, 404, "There is no such route.");

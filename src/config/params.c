@@ -56,9 +56,9 @@ static void warn_of_header(const struct config_build *build, const struct config
 {
     if (keys->from != NULL && strncmp(keys->from, "HTTP_", 5) == 0)
         config_build_warn(build, config_block_place(block, "from"),
-                          "param \"%s\": %s is a request header, which a client can send too, with "
-                          "\"_\" for \"-\" as well; let the web server set a variable of its own, "
-                          "or clear both spellings",
+                          "param \"%s\": %s is a request header, which a client can send too, also "
+                          "with other characters for \"-\"; let the web server set a variable of "
+                          "its own",
                           block->title, keys->from);
 }
 

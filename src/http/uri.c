@@ -161,11 +161,25 @@ bool uri_below_mount(struct slice path, const char *mount, struct slice *below)
     return true;
 }
 
-bool uri_begins_with(struct slice path, const char *bytes)
+/* RFC 3986, section 3.3, and the slash: what a path may hold as it is. */
+static bool is_plain_in_path(char c)
 {
-    size_t len = strlen(bytes);
+    return c != '\0' && (is_unreserved(c) || strchr("!$&'()*+,;=:@/", c) != NULL);
+}
 
-    return path.len >= len && memcmp(path.data, bytes, len) == 0;
+bool uri_begins_with(struct slice path, const char *bytes, size_t *len)
+{
+    *len = 0;
+    for (; *bytes != '\0'; bytes++) {
+        if (*len < path.len && path.data[*len] == *bytes)
+            *len += 1;
+        else if (*len < path.len && path.data[*len] == '%' && !is_plain_in_path(*bytes) &&
+                 escaped_byte(path, *len) == (unsigned char)*bytes)
+            *len += 3;
+        else
+            return false;
+    }
+    return true;
 }
 
 bool uri_is_dots(struct slice segment)

@@ -43,8 +43,9 @@ bool uri_split(const char *target, struct slice *path, struct slice *query)
    percent-encoded compares as what it stands for, but "%2F" is not '/'. */
 bool uri_below_mount(struct slice path, const char *mount, struct slice *below);
 
-/* Whether the path begins with exactly these bytes: what is percent-encoded does not count. */
-bool uri_begins_with(struct slice path, const char *bytes);
+/* Whether `path` begins with `bytes` in the one spelling that they have there: as they are, but
+   what cannot stand in a path encoded. *len: of that spelling. */
+bool uri_begins_with(struct slice path, const char *bytes, size_t *len);
 
 /* Whether a decoded segment is "." or "..". */
 bool uri_is_dots(struct slice segment);

@@ -208,18 +208,33 @@ static void test_encode_path(void **state)
 static void test_spelling(void **state)
 {
     (void)state;
-    assert_true(uri_begins_with(slice_of("/api/metrics"), "/api"));
-    assert_true(uri_begins_with(slice_of("/api"), "/api"));
-    assert_true(uri_begins_with(slice_of("/x"), ""));
-    assert_false(uri_begins_with(slice_of("/%61pi/metrics"), "/api"));
-    assert_false(uri_begins_with(slice_of("/ap"), "/api"));
-    assert_false(uri_begins_with(slice_of("//api"), "/api"));
-    assert_true(uri_is_dots(slice_of(".")));
-    assert_true(uri_is_dots(slice_of("..")));
-    assert_false(uri_is_dots(slice_of("...")));
-    assert_false(uri_is_dots(slice_of(".a")));
-    assert_false(uri_is_dots(slice_of("a.")));
-    assert_false(uri_is_dots(slice_of("")));
+    static const struct {
+        const char *path;
+        const char *bytes;
+        bool begins;
+        size_t len;
+    } cases[] = {
+        {"/api/metrics", "/api", true, 4},
+        {"/api", "/api", true, 4},
+        {"/x", "", true, 0},
+        {"/%61pi/metrics", "/api", false, 0},
+        {"/ap", "/api", false, 0},
+        {"//api", "/api", false, 0},
+        {"/my%20api/health", "/my api", true, 9},
+        {"/m%79%20api/health", "/my api", false, 0},
+        {"/my%2", "/my ", false, 0},
+        {"/%C3%A4/x", "/\xc3\xa4", true, 7},
+        {"/%c3%a4/x", "/\xc3\xa4", true, 7},
+        {"/\xc3\xa4/x", "/\xc3\xa4", true, 3},
+        {"/a%2Fb", "/a/b", false, 0},
+        {"/a%3Bb", "/a;b", false, 0},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        size_t len;
+        bool begins = uri_begins_with(slice_of(cases[i].path), cases[i].bytes, &len);
+        check(begins == cases[i].begins && (!begins || len == cases[i].len), "case %zu", i);
+    }
 }
 
 static void test_mount(void **state)
