@@ -138,14 +138,21 @@ static void end_with_stored(struct flight *flight, struct stored *stored, bool o
     talloc_free(node_of(flight));
 }
 
+/* What is stored under its key may still be served. */
+static bool is_of_our_generation(const struct flight *flight)
+{
+    const struct identity *identity = flight->flights->backend->identity;
+
+    return identity_is_verified(identity) && identity_generation(identity) == flight->generation;
+}
+
 /* Where Postgres cannot answer, a context may allow an entry past its budget. */
 static bool end_on_error(struct flight *flight, int status)
 {
     struct stored stored = {.reply = NULL};
 
     if (flight->bypass == BYPASS_NO_BUDGET || flight->rules->policy.stale_if_error_us == 0 ||
-        !identity_is_verified(flight->flights->backend->identity) ||
-        (status != 503 && status != 504))
+        !is_of_our_generation(flight) || (status != 503 && status != 504))
         return false;
     if (store_get(node_of(flight), flight->flights->backend->redis, flight->base, &stored) != 1)
         return false;

@@ -155,7 +155,7 @@ static const char *failure_detail(int status)
 {
     switch (status) {
     case 400:
-        return "A parameter has a value that the database does not take.";
+        return "The database refuses a value, of a parameter or of the data.";
     case 503:
         return "The response cannot be computed at the moment.";
     case 504:

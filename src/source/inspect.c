@@ -211,7 +211,7 @@ static int judge_explanation(struct inspect *inspect, const char *execute, char 
     if (PQresultStatus(res) == PGRES_TUPLES_OK)
         problem = PQntuples(res) > 0 ? forbidden_node(PQgetvalue(res, 0, 0)) : NULL;
     else if (!is_of_our_nulls(res))
-        problem = PQerrorMessage(inspect->conn);
+        problem = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     if (problem != NULL)
         result = complain(error, error_size, problem);
     PQclear(res);

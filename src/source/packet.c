@@ -37,7 +37,7 @@
 #define RECURRING_PLACE                                                                            \
     "pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), "                                \
     "pg_catalog.encode(pg_catalog.timestamptz_send(pg_catalog.pg_postmaster_start_time()), "       \
-    "'hex'), current_user, "                                                                       \
+    "'hex'), pg_catalog.current_database(), current_user, "                                        \
     "pg_catalog.concat(pg_catalog.current_setting('search_path'), ' = ', "                         \
     "pg_catalog.array_to_string(pg_catalog.current_schemas(false), ','))"
 #define MAY_READ                                                                                   \
@@ -70,6 +70,7 @@ struct fixed {
 
 static const struct fixed begin = {"leeway_begin",
                                    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"},
+                          place = {"leeway_place", "SELECT " RECURRING_PLACE},
                           mark = {"leeway_mark", "SAVEPOINT leeway"},
                           undo = {"leeway_undo", "ROLLBACK TO SAVEPOINT leeway"},
                           commit = {"leeway_commit", "COMMIT"},
@@ -95,7 +96,7 @@ static void send_sync(struct packet *packet, PGconn *conn)
 
 void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings)
 {
-    static const struct fixed *const fixed[] = {&begin, &mark, &undo, &commit, &unlock};
+    static const struct fixed *const fixed[] = {&begin, &place, &mark, &undo, &commit, &unlock};
     char sql[2048];
 
     *packet = (struct packet){.n_parts = 0};
@@ -271,6 +272,8 @@ void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_s
     send_fixed(packet, conn, PART_BEGIN, &begin, !query->pooled);
     if (query->pooled)
         send_local_pins(packet, conn, settings);
+    else
+        send_fixed(packet, conn, PART_PLACE, &place, true);
     send_fixed(packet, conn, PART_BEGIN, &mark, !query->pooled);
     send_columns(packet, conn, query);
     send_query(packet, conn, query);

@@ -17,6 +17,7 @@ enum place_column {
     PLACE_BACKEND, /* process id */
     PLACE_IN_RECOVERY,
     PLACE_STARTED, /* when the server was */
+    PLACE_NAME,    /* of the database */
     PLACE_USER,
     PLACE_SEARCH_PATH,
     PLACE_RECURRING, /* in a transaction it has no further ones */
@@ -32,7 +33,7 @@ enum {
 };
 
 enum packet_part {
-    PART_PLACE, /* where this is; around a query also the settings, for its transaction */
+    PART_PLACE, /* where this is; through a pooler also the settings, for the transaction */
     PART_PINS,
     PART_BEGIN,
     PART_COLUMNS, /* of the SQL that a rendered plan wraps, as they are in this transaction */

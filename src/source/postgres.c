@@ -111,8 +111,10 @@ static void on_session_up(void *data, const struct session *session)
     if (session_is_pooled(session) && postgres->settings->pooler == POOLER_AUTO &&
         postgres->settings->prepared && !postgres->told_pooler) {
         log_event(LOG_LEVEL_WARN, "a pooler is in front of postgres",
-                  log_text("action", "statements are not prepared by name; pooler = session, if it "
-                                     "keeps a server for each session, or transaction ends this"));
+                  log_text("action", "statements are not prepared by name"),
+                  log_text("hint",
+                           "set pooler = session if it keeps a server for each session, and "
+                           "else pooler = transaction"));
         postgres->told_pooler = true;
     }
     postgres->down = false;

@@ -214,7 +214,8 @@ static void log_refusal(const struct session *session, const PGresult *res)
     log_event_limited(
         LOG_LEVEL_ERROR, "query failed", log_text("route", session->query->request.route->pattern),
         log_text("sqlstate", sqlstate), log_text("condition", sqlstate_condition(sqlstate)),
-        log_text("error", safe ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : ""),
+        log_text("error", safe ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)
+                               : "not logged, for it may quote a value; see the server's log"),
         log_text("source", PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION)));
 }
 
@@ -253,8 +254,11 @@ static void take_query_error(struct session *session, const PGresult *res)
     if (query->is_trial && strcmp(query->suspected, sqlstate) == 0)
         statement_pause(query->statement, sqlstate, clock_monotonic_us());
     session->result.outcome = outcome_of(sqlstate);
+    /* where nobody has sent a value, it is the data's or the query's */
+    if (session->result.outcome == QUERY_BAD_VALUE && query->statement->route->n_params == 0)
+        session->result.outcome = QUERY_BROKEN;
     if (session->result.outcome == QUERY_BAD_VALUE)
-        log_event_limited(LOG_LEVEL_INFO, "a value was refused by postgres",
+        log_event_limited(LOG_LEVEL_WARN, "a value was refused by postgres",
                           log_text("route", query->request.route->pattern),
                           log_text("sqlstate", sqlstate),
                           log_text("condition", sqlstate_condition(sqlstate)));
@@ -411,10 +415,12 @@ static void log_recovery(void)
                       log_text("action", "it is not asked, for its lag cannot be bounded"));
 }
 
-/* What a transaction through a pooler says of the server that it has come to. */
+/* What a query's transaction says of where it runs: through a pooler it may have come to another
+   server, and a path may change under a session, by the server's file or by a schema that is made.
+ */
 static void compare_place(struct session *session, const PGresult *res)
 {
-    bool moved = !is_same(session, res, PLACE_STARTED);
+    bool moved = !is_same(session, res, PLACE_STARTED) || !is_same(session, res, PLACE_NAME);
     bool changed = !is_same(session, res, PLACE_USER) || !is_same(session, res, PLACE_SEARCH_PATH);
 
     note_place(session, res);

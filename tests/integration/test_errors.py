@@ -49,6 +49,7 @@ route "/small/{n}" {
   sql = "select $1::int::smallint as n"
   shape = object
 }
+route "/data" { sql = "select 1 / count(*) as n from items where id < 0"  shape = object }
 route "/two" { sql = "select 1 as a union all select 2"  shape = object }
 route "/secret/{word}" {
   param "word" { type = text }
@@ -279,3 +280,9 @@ route "/write" { sql = "with made as (insert into notes values ('x') returning t
     assert stack.get("/call").status == 500
     assert stack.get("/write").status == 500
     assert stack.sql("select count(*) from notes") == [(0,)]
+
+
+def test_a_value_of_the_data_is_no_clients_fault(stack):
+    start(stack)
+    check_problem(stack.get("/data"), 500)
+    assert "sqlstate=22012" in stack.worker.log_text()
