@@ -92,7 +92,8 @@ static void make_all_rules(struct application *app)
     app->rules = rules;
 }
 
-/* A route came first to the path that the setting has by default. */
+/* A route with that very pattern comes first, for it was there before the setting. One that merely
+   matches the path, like "/{page}", does not. */
 static const char *find_ready_path(const struct config *config)
 {
     for (size_t i = 0; i < config->n_routes; i++)

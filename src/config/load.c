@@ -84,16 +84,24 @@ static int check_timeouts(const struct config_build *build, const struct config_
 static int check_paths(const struct config_build *build, const struct config_block *root)
 {
     const struct settings *settings = &build->config->settings;
-    const struct config_entry *metrics = config_block_find(root, "metrics_path");
-    const struct config_entry *health = config_block_find(root, "health_path");
+    const struct {
+        const char *name, *path;
+    } paths[] = {{"metrics_path", settings->metrics_path},
+                 {"health_path", settings->health_path},
+                 {"ready_path", settings->ready_path}};
 
-    if (settings->metrics_path[0] == '\0' ||
-        strcmp(settings->metrics_path, settings->health_path) != 0)
-        return 0;
-    struct config_place place = metrics != NULL ? metrics->place : root->place;
-    return config_build_fail(build, health != NULL ? health->place : place,
-                             "metrics_path and health_path are the same, \"%s\"",
-                             settings->health_path);
+    for (size_t i = 1; i < sizeof paths / sizeof paths[0]; i++)
+        for (size_t k = 0; k < i; k++) {
+            const struct config_entry *first = config_block_find(root, paths[k].name);
+            const struct config_entry *second = config_block_find(root, paths[i].name);
+            if (paths[k].path[0] == '\0' || strcmp(paths[k].path, paths[i].path) != 0)
+                continue;
+            struct config_place place = first != NULL ? first->place : root->place;
+            return config_build_fail(build, second != NULL ? second->place : place,
+                                     "%s and %s are the same, \"%s\"", paths[k].name, paths[i].name,
+                                     paths[k].path);
+        }
+    return 0;
 }
 
 static int read_settings(const struct config_build *build, const struct config_block *root)

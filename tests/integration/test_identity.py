@@ -819,6 +819,16 @@ def test_ready_says_that_the_process_stops(site):
     assert worker.wait() == 0
 
 
+def test_ready_has_a_path_of_its_own(site):
+    for setting, other in (('ready_path = "/health"', "health_path"),
+                           ('ready_path = "/metrics"', "metrics_path")):
+        site.configure(ROUTES, settings=setting)
+        run = site.run("leeway-worker", "-c", site.config, "-t")
+        assert run.returncode == 1 and f"{other} and ready_path are the same" in run.stderr
+    site.configure(ROUTES, settings='ready_path = ""\nhealth_path = ""')
+    assert site.run("leeway-worker", "-c", site.config, "-t").returncode == 0
+
+
 def test_ready_elsewhere_or_off(site):
     site.configure(ROUTES, settings='ready_path = "/up/ready"')
     worker = site.start_worker("-n", "1")
