@@ -11,16 +11,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/runtime_dir.h"
 #include "http/uri.h"
 
 #define FIRST_LINE "leeway-identity 1\n"
 #define FILE_NAME  "identity."
-enum { MAX_BYTES = 64 * 1024 };
+enum { MAX_BYTES = 64 * 1024, MODE = 0660 };
 
 static void put(struct buf *out, const char *name, const char *value)
 {
@@ -51,6 +53,39 @@ char *identity_record_encode(TALLOC_CTX *ctx, const struct identity_record *reco
     return out.data;
 }
 
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    const char *found = c != '\0' ? strchr(digits, c) : NULL;
+
+    return found != NULL ? (int)(found - digits) : -1;
+}
+
+/* As put() has encoded it: bytes of whatever encoding, for the names of a database are. NULL: it is
+   broken, or has a NUL. */
+static char *decode(TALLOC_CTX *ctx, struct slice raw)
+{
+    char *value = mem_check(talloc_array(ctx, char, (unsigned)raw.len + 1));
+    size_t len = 0;
+
+    for (size_t i = 0; i < raw.len; i++) {
+        char c = raw.data[i];
+        if (c == '%') {
+            int high = i + 2 < raw.len ? hex_digit(raw.data[i + 1]) : -1;
+            int low = high != -1 ? hex_digit(raw.data[i + 2]) : -1;
+            c = low != -1 ? (char)(16 * high + low) : '\0';
+            i += 2;
+        }
+        if (c == '\0') {
+            talloc_free(value);
+            return NULL;
+        }
+        value[len++] = c;
+    }
+    value[len] = '\0';
+    return value;
+}
+
 /* The value of the next line, which has to be `name`'s; NULL: it is not. */
 static const char *take(TALLOC_CTX *ctx, const char **text, const char *name)
 {
@@ -62,7 +97,7 @@ static const char *take(TALLOC_CTX *ctx, const char **text, const char *name)
         return NULL;
     *text += len + 1;
     const struct slice raw = {line + name_len + 1, len - name_len - 1};
-    return uri_decode(ctx, raw, URI_DECODE_PATH, NULL);
+    return decode(ctx, raw);
 }
 
 static int take_hex(TALLOC_CTX *ctx, const char **text, const char *name,
@@ -125,7 +160,7 @@ static int write_all(const char *directory, const char *name, const char *text)
     int flags = O_WRONLY | O_CREAT | O_EXCL;
     char error[256];
     size_t len = strlen(text);
-    int fd = runtime_file_open(directory, name, flags, 0640, error, sizeof error);
+    int fd = runtime_file_open(directory, name, flags, MODE, error, sizeof error);
 
     if (fd == -1)
         return -1;
@@ -137,13 +172,23 @@ static int write_all(const char *directory, const char *name, const char *text)
     return problem == 0 ? 0 : -1;
 }
 
+/* No other process's, also of another machine or container that has the same directory. */
+static uint64_t random_number(void)
+{
+    uint64_t number;
+
+    if (getrandom(&number, sizeof number, GRND_NONBLOCK) != (ssize_t)sizeof number)
+        number = (uint64_t)clock_monotonic_us();
+    return number;
+}
+
 int identity_file_write(const char *directory, const struct identity_record *record)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     char *path = mem_check(talloc_asprintf(ctx, "%s/" FILE_NAME "%s", directory, record->identity));
-    char *made = mem_check(talloc_asprintf(ctx, "%s.%ld.new", path, (long)getpid()));
+    char *made = mem_check(
+        talloc_asprintf(ctx, "%s.%ld.%016" PRIx64 ".new", path, (long)getpid(), random_number()));
 
-    unlink(made); /* left behind by a process of this number that died */
     int result =
         write_all(directory, made + strlen(directory) + 1, identity_record_encode(ctx, record));
     if (result == 0)
@@ -171,9 +216,10 @@ bool identity_file_exists(const char *directory, const char *identity)
 {
     int fd = open_file(directory, identity);
 
-    if (fd != -1)
-        close(fd);
-    return fd != -1;
+    if (fd == -1)
+        return errno == EACCES;
+    close(fd);
+    return true;
 }
 
 /* NULL: it is not there, not to be trusted, or too long to be one of ours. */
@@ -222,4 +268,23 @@ size_t identity_file_find(TALLOC_CTX *ctx, const char *directory, const char *co
     if (listing != NULL)
         closedir(listing);
     return count;
+}
+
+char *identity_file_obstacle(TALLOC_CTX *ctx, const char *directory)
+{
+    DIR *listing = opendir(directory);
+    const struct dirent *entry;
+    char *found = NULL;
+
+    if (listing == NULL && errno != ENOENT)
+        return mem_check(
+            talloc_asprintf(ctx, "cannot read directory %s: %s", directory, strerror(errno)));
+    while (listing != NULL && found == NULL && (entry = readdir(listing)) != NULL)
+        if (strncmp(entry->d_name, FILE_NAME, strlen(FILE_NAME)) == 0 &&
+            faccessat(dirfd(listing), entry->d_name, R_OK, AT_EACCESS) == -1 && errno == EACCES)
+            found = mem_check(talloc_asprintf(ctx, "cannot read %s/%s: %s", directory,
+                                              entry->d_name, strerror(errno)));
+    if (listing != NULL)
+        closedir(listing);
+    return found;
 }

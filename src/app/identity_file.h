@@ -28,7 +28,8 @@ int identity_record_decode(TALLOC_CTX *ctx, const char *text, struct identity_re
 int identity_file_write(const char *directory, const struct identity_record *record)
     __attribute__((warn_unused_result));
 
-/* Whether there is a file of that name that may be used, whatever is in it. */
+/* Whether there is a file of that name that may be used, whatever is in it. One that this process
+   may not read is another's, for whom it is. */
 bool identity_file_exists(const char *directory, const char *identity);
 
 /* 1 and *record, 0: there is no file, or none that can be understood or may be used. */
@@ -38,5 +39,8 @@ int identity_file_read(TALLOC_CTX *ctx, const char *directory, const char *ident
 /* All that were written with this configuration, by whatever user and environment: how many. */
 size_t identity_file_find(TALLOC_CTX *ctx, const char *directory, const char *configuration,
                           struct identity_record **records);
+
+/* What hides files from this process: a sentence, a child of `ctx`; NULL: nothing does. */
+char *identity_file_obstacle(TALLOC_CTX *ctx, const char *directory);
 
 #endif

@@ -793,6 +793,20 @@ def test_a_kept_file_that_is_broken_counts_for_nothing(site):
     await_name(site, "own")
 
 
+def kept_file(site):
+    name = next(name for name in os.listdir(site.path("run")) if name.startswith("identity."))
+    return os.path.join(site.path("run"), name)
+
+
+def test_what_is_kept_may_have_bytes_that_are_not_utf_8(site):
+    site.configure(ROUTES)
+    site.environment = {**os.environ, "PGOPTIONS": "-c search_path=public,caf\udce9"}
+    site.start_worker("-n", "1", name="first").stop()
+    site.address.clear()
+    worker = site.start_worker("-n", "1")
+    assert ready(site)[0] == 200, worker.log_text()
+
+
 # --- /ready
 
 def test_a_route_of_that_pattern_comes_before_ready(site):

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/identity.h"
@@ -20,7 +21,7 @@ static const struct identity_record sample = {
     .destination = {.hosts = "/run/pg:5432@m1",
                     .database = "a b\nc",
                     .user = "\xc3\xa9",
-                    .options = "-c a=100%"},
+                    .options = "-c a=100% -c b=\xe9"},
 };
 
 static void check_same(const struct identity_record *a, const struct identity_record *b)
@@ -70,7 +71,8 @@ static void test_broken_records(void **state)
         {"user ", "usher "},
         {"%0A", "%00"},
         {"%0A", "%GG"},
-        {"%C3", "%FF"},
+        {"%C3", "%C"},
+        {"%A9", "%A"},
     };
     TALLOC_CTX *ctx = talloc_new(NULL);
     const char *text = identity_record_encode(ctx, &sample);
@@ -99,7 +101,16 @@ static void test_files(void **state)
     path = talloc_asprintf(ctx, "%s/identity.%s", directory, sample.identity);
     assert_int_equal(identity_file_read(ctx, directory, sample.identity, &back), 0);
     assert_int_equal(identity_file_write(directory, &sample), 0);
+    /* what somebody of the same number has left is in nobody's way */
+    char *left = talloc_asprintf(ctx, "%s.%ld.new", path, (long)getpid());
+    assert_int_equal(mkdir(left, 0700), 0);
+    assert_int_equal(chmod(directory, 0770), 0);
     assert_int_equal(identity_file_write(directory, &sample), 0);
+    assert_int_equal(rmdir(left), 0);
+    /* who shares the directory replaces it in turn */
+    struct stat file;
+    assert_int_equal(stat(path, &file), 0);
+    assert_int_equal(file.st_mode & 0777, 0660);
     assert_int_equal(identity_file_read(ctx, directory, sample.identity, &back), 1);
     check_same(&sample, &back);
     assert_int_equal(identity_file_find(ctx, directory, "0000000000000000", &found), 0);
