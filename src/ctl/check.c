@@ -260,6 +260,10 @@ static void check_identity(struct ctl *ctl, TALLOC_CTX *ctx, struct report *repo
         find(report, LEVEL_WARNING, "identity",
              "the role may not execute pg_control_system(): clusters are told apart by the "
              "database's OID only");
+    else if (found == 1 && noted.system[0] == '\0')
+        find(report, LEVEL_WARNING, "identity",
+             "noted is no cluster, for the daemons' role may not execute pg_control_system(): "
+             "clusters are told apart by the database's OID only");
 }
 
 static void finish(const struct ctl *ctl, struct report *report)

@@ -119,17 +119,33 @@ static void write_json(const struct findings *found)
     json_end(json);
 }
 
-static void accept_server(struct ctl *ctl, TALLOC_CTX *ctx, struct findings *found)
+/* false: less would be noted than is, and another cluster could take the place of the noted one. */
+static bool may_be_noted(const struct findings *found)
+{
+    if (found->noted != 1 || found->note.system[0] == '\0' || found->place.seen.system[0] != '\0')
+        return true;
+    fprintf(stderr,
+            "leewayctl: nothing is accepted: user '%s' may not execute "
+            "pg_control_system(), and the cluster is noted; run as a user that may\n",
+            found->place.user);
+    return false;
+}
+
+/* false: refused. */
+static bool accept_server(struct ctl *ctl, TALLOC_CTX *ctx, struct findings *found)
 {
     struct identity_note noted;
     const char *key = ctl_note_key(ctl, ctx, found->identity);
 
     if (found->noted == -1 || !found->reached)
-        return;
+        return true;
+    if (!may_be_noted(found))
+        return false;
     found->noted =
         identity_note_accept(ctl_redis(ctl), key, &found->place.seen, &noted) == 0 ? 1 : -1;
     if (found->noted == 1)
         found->note = noted;
+    return true;
 }
 
 static enum ctl_exit look(struct ctl *ctl, TALLOC_CTX *ctx, bool accept)
@@ -150,15 +166,14 @@ static enum ctl_exit look(struct ctl *ctl, TALLOC_CTX *ctx, bool accept)
         found.reached = ctl_place(ctl, ctx, &found.place) == 0;
     else
         fprintf(stderr, "leewayctl: the daemons connect elsewhere: their server is not asked\n");
-    if (accept)
-        accept_server(ctl, ctx, &found);
+    bool refused = accept && !accept_server(ctl, ctx, &found);
     if (ctl->json)
         write_json(&found);
     else
         print_text(&found);
     if (found.noted == -1 || !found.reached)
         return CTL_UNREACHABLE;
-    return is_right(&found) ? found.keys->status : CTL_BAD;
+    return is_right(&found) && !refused ? found.keys->status : CTL_BAD;
 }
 
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)

@@ -109,37 +109,62 @@ static void say_several(struct ctl_keys *keys, const struct identity_record *rec
     keys->status = CTL_BAD;
 }
 
+static void say_not_kept(const char *directory, const char *what)
+{
+    char *obstacle = identity_file_obstacle(NULL, directory);
+
+    if (obstacle != NULL)
+        fprintf(stderr, "leewayctl: %s: what daemons have verified is not known%s\n", obstacle,
+                what);
+    else
+        fprintf(stderr, "leewayctl: no daemon has verified this configuration in %s%s\n", directory,
+                what);
+    talloc_free(obstacle);
+}
+
 /* As a daemon would make them that connected as we do. */
 static void take_ours(struct ctl *ctl, struct ctl_keys *keys)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     const char *directory = ctl->app->config->settings.runtime_dir;
-    struct redis *redis = ctl_redis(ctl);
     struct identity_record *record = &keys->record;
     struct ctl_place place;
 
     if (ctl_place(ctl, ctx, &place) == -1) {
-        fprintf(stderr,
-                "leewayctl: no daemon has verified this configuration in %s, and the server cannot "
-                "be asked: keys are not known\n",
-                directory);
+        say_not_kept(directory, ", and the server cannot be asked: keys are not known");
         keys->status = CTL_UNREACHABLE;
     } else {
-        const char *note = ctl_note_key(ctl, ctx, ctl->app->identity);
         strcpy(record->identity, ctl->app->identity);
         record->destination = ctl->app->destination;
         record->session = identity_session_hash(place.user, place.search_path);
-        if (redis == NULL || identity_note_read(redis, note, &record->known) != 1)
-            record->known = place.seen;
+        record->known = place.seen;
         if (!destination_names_user(ctl->app->config->settings.postgres.conninfo)) {
-            fprintf(stderr,
-                    "leewayctl: no daemon has verified this configuration in %s: keys are those of "
-                    "user '%s'\n",
-                    directory, record->destination.user);
+            char *what = mem_check(
+                talloc_asprintf(ctx, ": keys are those of user '%s'", record->destination.user));
+            say_not_kept(directory, what);
             keys->status = CTL_BAD;
         }
     }
     talloc_free(ctx);
+}
+
+/* The database may have been accepted anew since this host's daemons kept what they knew. */
+static void take_accepts(struct ctl *ctl, struct ctl_keys *keys)
+{
+    struct identity_note *known = &keys->record.known, noted;
+    char *key = ctl_note_key(ctl, NULL, keys->record.identity);
+    struct redis *redis = ctl_redis(ctl);
+    int found = redis != NULL ? identity_note_read(redis, key, &noted) : -1;
+
+    if (found == -1) {
+        fprintf(stderr, "leewayctl: Redis cannot be asked what is noted of the database: keys may "
+                        "be those of before it was accepted anew\n");
+        keys->status = CTL_UNREACHABLE;
+    } else if (found == 1 && identity_note_agrees(&noted, known) &&
+               noted.accepts > known->accepts) {
+        known->accepts = noted.accepts;
+    }
+    talloc_free(key);
 }
 
 const struct ctl_keys *ctl_keys(struct ctl *ctl)
@@ -164,8 +189,10 @@ const struct ctl_keys *ctl_keys(struct ctl *ctl)
         else
             take_ours(ctl, keys);
     }
-    if (ctl_keys_known(keys))
+    if (ctl_keys_known(keys)) {
+        take_accepts(ctl, keys);
         keys->generation = identity_generation_of(keys->record.session, keys->record.known.accepts);
+    }
     return keys;
 }
 

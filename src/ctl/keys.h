@@ -12,7 +12,8 @@ struct ctl_keys {
     uint64_t generation;
     bool kept; /* a daemon of this host has verified it; else it is as this command would connect */
     /* CTL_OK; CTL_BAD: they may be others than the daemons' keys, or there are several and nothing
-       else is set; CTL_UNREACHABLE: nothing is set. Why has been said on standard error. */
+       else is set; CTL_UNREACHABLE: nothing is set, or Redis cannot say how often the database was
+       accepted. Why has been said on standard error. */
     enum ctl_exit status;
 };
 

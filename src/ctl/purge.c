@@ -31,6 +31,7 @@ struct options {
 struct purge {
     struct redis *redis;
     const char *pattern;
+    bool entries_only;
     char cursor[24];
     int64_t scanned; /* about as many keys have been looked at */
     int64_t total;
@@ -53,25 +54,17 @@ static void report(const struct ctl *ctl, int64_t deleted)
     }
 }
 
-static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options *options)
+static int delete_entry(struct purge *purge, const redisReply *key)
 {
-    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    enum ctl_exit status = CTL_BAD;
+    const struct redis_part parts[] = {redis_text("DEL"), {key->str, key->len}};
+    redisReply *reply = redis_command(purge->redis, parts, 2);
+    int result = redis_reply_failed(reply, "DEL") ? -1 : 0;
 
-    target_resolve(ctl, ctx, url, &options->target);
-    if (options->target.status != 0) {
-        fprintf(stderr, "leewayctl: %s: %s\n", url, options->target.detail);
-    } else if (options->target.base == NULL) {
-        status = ctl_keys(ctl)->status;
-    } else {
-        struct redis *redis = ctl_redis(ctl);
-        int deleted = redis != NULL ? store_purge(ctx, redis, options->target.base) : -1;
-        status = deleted != -1 ? ctl_keys(ctl)->status : CTL_UNREACHABLE;
-        if (deleted != -1)
-            report(ctl, deleted);
-    }
-    talloc_free(ctx);
-    return status;
+    if (result == 0)
+        purge->deleted += reply->integer;
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return result;
 }
 
 /* Entry and lease in one step; a lease without an entry is a query under way, and goes too. */
@@ -79,6 +72,8 @@ static int purge_key(struct purge *purge, TALLOC_CTX *ctx, const redisReply *key
 {
     static const char *const endings[] = {":entry", ":lease"};
 
+    if (purge->entries_only)
+        return delete_entry(purge, key);
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
         size_t len = strlen(endings[i]);
         if (key->len <= len || strcmp(key->str + key->len - len, endings[i]) != 0)
@@ -152,6 +147,51 @@ static int scan(struct purge *purge)
     if (purge->to_terminal && purge->shown_us != purge->began_us)
         fputs("\n", stderr);
     return result;
+}
+
+/* The key of the daemons' newest sessions, and the entries that other generations have of the same
+   response: a daemon whose session is older serves those. Names, escapes and `prefix` have nothing
+   that a pattern would take for more than itself. -1: Redis is away. */
+static int64_t purge_target(const struct ctl *ctl, TALLOC_CTX *ctx, struct redis *redis,
+                            const struct target *target)
+{
+    const char *of_any = key_base(ctx, ctl->app->config->settings.redis.prefix, target->match.route,
+                                  ANY_FINGERPRINT, &target->values);
+    struct purge purge = {
+        .cursor = "0",
+        .redis = redis,
+        .to_terminal = isatty(2) == 1,
+        .pattern = mem_check(talloc_asprintf(ctx, "%s:entry", of_any)),
+        .entries_only = true,
+    };
+    int deleted = store_purge(ctx, redis, target->base);
+
+    if (deleted == -1)
+        return -1;
+    purge.total = count_keys(redis);
+    purge.began_us = purge.shown_us = clock_monotonic_us();
+    return scan(&purge) == 0 ? purge.deleted + deleted : -1;
+}
+
+static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options *options)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    enum ctl_exit status = CTL_BAD;
+
+    target_resolve(ctl, ctx, url, &options->target);
+    if (options->target.status != 0) {
+        fprintf(stderr, "leewayctl: %s: %s\n", url, options->target.detail);
+    } else if (options->target.base == NULL) {
+        status = ctl_keys(ctl)->status;
+    } else {
+        struct redis *redis = ctl_redis(ctl);
+        int64_t deleted = redis != NULL ? purge_target(ctl, ctx, redis, &options->target) : -1;
+        status = deleted != -1 ? ctl_keys(ctl)->status : CTL_UNREACHABLE;
+        if (deleted != -1)
+            report(ctl, deleted);
+    }
+    talloc_free(ctx);
+    return status;
 }
 
 /* Of the route's name, with whatever fingerprint: entries from before a deploy go too. */

@@ -656,11 +656,12 @@ def test_the_tool_says_that_it_does_not_know_the_daemons_user(unnamed):
     assert unnamed.path("none") in changed
     unnamed.postgres.execute("postgres", "create role nobody_else login")
     environment = {**os.environ, "PGUSER": "nobody_else"}
-    for command, said in (("purge", "0 purged\n"), ("explain", "")):
+    for command, said in (("explain", "entry       none"), ("purge", "1 purged\n")):
         run = ctl(unnamed, command, "/items/1", environment=environment)
         assert run.returncode == BAD and said in run.stdout, (run.stdout, run.stderr)
         assert "keys are those of user 'nobody_else'" in run.stderr
     unnamed.postgres.execute("postgres", "drop role nobody_else")
+    assert "fwd=uri-miss" in name_at(unnamed)[1]  # the URL's, whosever it was
     run = ctl(unnamed, "purge", "/items/1", environment={**os.environ, "PGHOST": "/nowhere",
                                                          "PGUSER": "not_there"})
     assert run.returncode in (BAD, UNREACHABLE) and len(unnamed.entries.keys()) == 1
@@ -679,6 +680,91 @@ def test_the_tool_does_not_choose_between_two_users(unnamed):
     assert (run.returncode, run.stdout) == (OK, "1 purged\n")
     unnamed.stop()
     unnamed.postgres.execute("postgres", "drop role second")
+
+
+def test_the_tool_finds_the_daemons_whatever_else_conninfo_says(unnamed):
+    """A text that chooses no other database is no other configuration, and neither is one that says
+    in another way where the same is."""
+    plain = unnamed.postgres_conninfo
+    environment = {**os.environ, "PGHOST": unnamed.address.folder}
+    for number, (text, more) in enumerate((
+            (plain + " connect_timeout=7 password=none", {}),
+            (f"dbname={unnamed.database}", {"PGHOST": unnamed.address.folder}))):
+        unnamed.stop()
+        unnamed.postgres_conninfo = text
+        unnamed.environment = {**os.environ, "PGUSER": "leeway", **more}
+        unnamed.configure(ROUTES)
+        unnamed.start_worker(name=f"again{number}")
+        name_at(unnamed)
+        run = ctl(unnamed, "purge", "/items/1", environment=environment)
+        assert (run.returncode, run.stdout) == (OK, "1 purged\n"), (text, run.stderr)
+
+
+def test_purge_after_an_accept_that_this_host_has_not_heard_of(site):
+    host = site.beside("host")
+    host.postgres_conninfo = site.postgres_conninfo
+    for one in (site, host):
+        one.configure(ROUTES)
+    site.start_worker("-n", "1", name="first").stop()
+    host.start_worker("-n", "1")
+    assert ctl(host, "identity", "--accept").returncode == OK
+    generation = ctl_json(host, "identity")["generation"]
+    assert ctl_json(site, "identity")["generation"] == generation
+    def is_stored():
+        name_at(host)
+        return ctl(site, "explain", "/items/1").stdout.count("entry       fresh") == 1
+    wait_until(is_stored, "it is stored under the key that this host names")
+    run = ctl(site, "purge", "/items/1")
+    assert run.returncode == OK and site.entries.keys() == [], run.stdout
+    site.redis.stop()
+    run = ctl(site, "purge", "/items/1")
+    assert (run.returncode, run.stdout) == (UNREACHABLE, "")
+    assert "Redis cannot be asked what is noted" in run.stderr
+    site.redis.start()
+
+
+def test_purge_reaches_all_generations(site, role):
+    """A host whose session is from before a change serves its own."""
+    new = site.beside("host")
+    new.postgres_conninfo = site.postgres_conninfo
+    site.configure(ROUTES)
+    site.start_worker("-n", "1")
+    assert [name_at(site, path)[0] for path in ("/items/1", "/items/11", "/lenient")] == ["a"] * 3
+    site.sql(f"alter role {role} set search_path = b")
+    new.configure(ROUTES)
+    new.start_worker("-n", "1")
+    assert name_at(new)[0] == "b"
+    for host in (site, new):
+        run = ctl(host, "purge", "/items/1")
+        assert (run.returncode, run.stdout) == (OK, "2 purged\n"), run.stderr
+        assert sorted(key.rsplit(":", 2)[1] for key in site.entries.keys()) == ["=11}", "}"]
+        assert "fwd=uri-miss" in name_at(site)[1] and "fwd=uri-miss" in name_at(new)[1]
+
+
+def test_explain_where_nothing_is_kept_and_another_cluster_is_there(site):
+    site.configure(ROUTES)
+    site.start_worker("-n", "1").stop()
+    site.start_worker("-n", "1", name="again")
+    assert name_at(site)[0] == "own"
+    site.stop()
+    shutil.rmtree(site.path("run"))
+    switch(site, site.other)
+    run = ctl(site, "explain", "/items/1")
+    assert "request     would get 503" in run.stdout, (run.stdout, run.stderr)
+    assert "no daemon has verified" not in run.stderr  # conninfo names the user
+
+
+def test_a_runtime_dir_that_cannot_be_read_is_not_an_empty_one(unnamed):
+    hidden = unnamed.path("file")
+    with open(hidden, "w", encoding="utf-8"):
+        pass
+    with open(unnamed.config, encoding="utf-8") as text:
+        changed = text.read().replace(unnamed.path("run"), hidden)
+    with open(unnamed.config, "w", encoding="utf-8") as out:
+        out.write(changed)
+    run = ctl(unnamed, "explain", "/items/1", environment={**os.environ, "PGUSER": "leeway"})
+    assert run.returncode == BAD and f"cannot read directory {hidden}" in run.stderr, run.stderr
+    assert "no daemon has verified" not in run.stderr
 
 
 def test_identity_says_what_is_what(site):
