@@ -24,6 +24,8 @@ enum {
     /* Keys may also be strange for reasons that no session can mend, as after a deploy. */
     RENEW_US = 10 * 1000 * 1000,
     RENEWALS_MAX = 6, /* the wait has doubled so often at the most */
+    /* Behind a pooler every transaction may be of another generation. */
+    HOLD_US = 10 * 1000 * 1000,
 };
 
 /* The generation of no session: all are outdated. */
@@ -44,14 +46,17 @@ struct identity {
     bool speaks;
     enum identity_state state;
     char problem[256];
-    bool complained; /* of it, in the log */
-    bool judged;     /* a session has come to be */
+    bool complained;      /* of it, in the log */
+    bool refused_by_note; /* and not for what a server says */
+    bool judged;          /* a session has come to be */
     const char *note_key;
     /* What a session of this host has verified, now or before; `has_record` false: none has. */
     struct identity_record record;
     bool has_record;
+    bool is_kept; /* the file says the same */
     bool keeping_failed;
     uint64_t generation;                       /* 0: none yet */
+    int64_t switched_us;                       /* when a session changed it; 0: none has */
     char (*fingerprints)[FINGERPRINT_HEX + 1]; /* by route index */
     unsigned ticks;
     int64_t renew_at_us; /* not before */
@@ -96,10 +101,12 @@ uint64_t identity_generation_of(uint64_t session, int64_t accepts)
 void identity_configuration(const struct application *app, char out[CONFIGURATION_HEX + 1])
 {
     const struct settings *settings = &app->config->settings;
+    char *written = destination_as_written(NULL, settings->postgres.conninfo);
     const struct destination as_written = {
-        .hosts = "", .database = settings->postgres.conninfo, .user = "", .options = ""};
+        .hosts = "", .database = written, .user = "", .options = ""};
 
     destination_hash(&as_written, settings->redis.namespace, out);
+    talloc_free(written);
 }
 
 static void make_fingerprints(struct identity *identity)
@@ -120,6 +127,7 @@ static void keep_record(struct identity *identity)
         log_event(LOG_LEVEL_WARN, "the verified identity cannot be kept",
                   log_text("runtime_dir", directory), log_text("error", strerror(errno)));
     identity->keeping_failed = failed;
+    identity->is_kept = !failed;
 }
 
 static void log_state(struct identity *identity)
@@ -133,13 +141,19 @@ static void log_state(struct identity *identity)
                            : identity->state == IDENTITY_UNVERIFIED ? LOG_LEVEL_WARN
                                                                     : LOG_LEVEL_INFO;
 
+    /* at a start it is the same for all of a kind; later each may have come to another server */
+    bool silent =
+        identity->state == IDENTITY_UNVERIFIED && !identity->has_record && !identity->speaks;
+
     /* that all is well is news only after it was not */
-    if (identity->speaks && identity->state != IDENTITY_VERIFIED)
-        log_event(level, messages[identity->state], log_text("identity", identity->app->identity),
-                  log_text("problem", identity->problem));
-    else if (identity->speaks && identity->complained)
-        log_event(level, messages[identity->state], log_text("identity", identity->app->identity));
-    identity->complained = identity->state != IDENTITY_VERIFIED;
+    if (identity->state != IDENTITY_VERIFIED && !silent)
+        log_event_limited(level, messages[identity->state],
+                          log_text("identity", identity->app->identity),
+                          log_text("problem", identity->problem));
+    else if (identity->complained && !silent)
+        log_event_limited(level, messages[identity->state],
+                          log_text("identity", identity->app->identity));
+    identity->complained = identity->state != IDENTITY_VERIFIED && !silent;
 }
 
 /* Every change of state goes through here. `problem` "": it is verified. */
@@ -193,19 +207,38 @@ static void refuse(struct identity *identity, const struct identity_note *noted,
     enter(identity, IDENTITY_REFUSED, problem);
 }
 
-/* What is noted, once `mine` is if nothing was: -1: Redis cannot say. A Redis that takes no writes
-   will do where there is a note. */
+/* What is noted, once `mine` is if nothing was, completed by what this host knows and by `mine`.
+   `is_now`: a server says so now, whatever was accepted since. -1: Redis cannot say. A Redis that
+   takes no writes will do where there is a note. */
 static int read_or_claim(const struct identity *identity, const struct identity_note *mine,
-                         struct identity_note *noted)
+                         bool is_now, struct identity_note *noted)
 {
-    int found = redis_is_up(identity->redis)
-                    ? identity_note_read(identity->redis, identity->note_key, noted)
-                    : -1;
+    struct redis *redis = identity->redis;
+    struct identity_note claim = *mine;
+    int found = redis_is_up(redis) ? identity_note_read(redis, identity->note_key, noted) : -1;
 
-    if (found == 0 ||
-        (found == 1 && identity_note_agrees(noted, mine) && noted->accepts < mine->accepts))
-        return identity_note_claim(identity->redis, identity->note_key, mine, noted);
-    return found == 1 ? 0 : -1;
+    if (found == 0)
+        return identity_note_claim(redis, identity->note_key, mine, noted);
+    if (found == -1)
+        return -1;
+    bool lacks_system = noted->system[0] == '\0';
+    bool lacks_accepts = noted->accepts < mine->accepts;
+    if (identity->has_record)
+        identity_note_complete(noted, &identity->record.known);
+    if (!identity_note_agrees(noted, mine))
+        return 0;
+    if (is_now && noted->accepts > claim.accepts)
+        claim.accepts = noted->accepts;
+    identity_note_complete(noted, &claim);
+    strcpy(claim.system, noted->system);
+    if (lacks_accepts || (lacks_system && noted->system[0] != '\0')) {
+        struct identity_note now;
+        if (identity_note_claim(redis, identity->note_key, &claim, &now) == 0)
+            *noted = now;
+        else if (lacks_accepts)
+            return -1;
+    }
+    return 0;
 }
 
 /* By the note, which is made if there is none; while Redis is away by what this host knows.
@@ -222,14 +255,18 @@ static enum place_verdict compare(struct identity *identity, const struct postgr
     }
     if (identity->has_record && identity_note_agrees(&identity->record.known, &found))
         found.accepts = identity->record.known.accepts;
-    if (read_or_claim(identity, &found, known) == 0) {
+    if (read_or_claim(identity, &found, true, known) == 0) {
         if (identity_note_agrees(known, &found))
             return PLACE_RIGHT;
+        /* what this host has verified is there, and the note is of something else */
+        identity->refused_by_note =
+            identity->has_record && identity_note_agrees(&identity->record.known, &found);
         refuse(identity, known, "the server", &found);
         return PLACE_WRONG;
     }
     if (identity->has_record && identity_note_agrees(&identity->record.known, &found)) {
         *known = identity->record.known;
+        identity_note_complete(known, &found);
         return PLACE_RIGHT;
     }
     enter(identity, IDENTITY_UNVERIFIED, "Redis cannot be asked which database is meant");
@@ -240,6 +277,30 @@ static bool is_same_note(const struct identity_note *a, const struct identity_no
 {
     return strcmp(a->system, b->system) == 0 && strcmp(a->database, b->database) == 0 &&
            a->accepts == b->accepts;
+}
+
+/* Going to and fro with every transaction would close all sessions and find nothing stored. */
+static bool is_passing(const struct identity *identity, const struct postgres_place *place,
+                       uint64_t session)
+{
+    return place->recurring && identity->state == IDENTITY_VERIFIED &&
+           identity->record.session != session && identity->switched_us != 0 &&
+           clock_monotonic_us() - identity->switched_us < HOLD_US;
+}
+
+static void take_session(struct identity *identity, const struct postgres_place *place,
+                         uint64_t session)
+{
+    struct identity_record *record = &identity->record;
+
+    if (identity->has_record && record->session != session) {
+        identity->switched_us = clock_monotonic_us();
+        log_event_limited(LOG_LEVEL_WARN,
+                          "a session has another user or search_path than those before",
+                          log_text("identity", record->identity), log_text("user", place->user),
+                          log_text("search_path", place->search_path));
+    }
+    record->session = session;
 }
 
 static enum place_verdict judge(void *data, const struct postgres_place *place,
@@ -254,16 +315,16 @@ static enum place_verdict judge(void *data, const struct postgres_place *place,
     identity->judged = true;
     if (verdict != PLACE_RIGHT)
         return verdict;
-    if (identity->has_record && record->session != session)
-        log_event(LOG_LEVEL_WARN, "a session has another user or search_path than those before",
-                  log_text("user", place->user), log_text("search_path", place->search_path));
-    bool news = !identity->has_record || record->session != session ||
-                !is_same_note(&record->known, &known);
+    if (is_passing(identity, place, session)) {
+        *generation = identity_generation_of(session, known.accepts);
+        return PLACE_RIGHT;
+    }
+    if (!identity->has_record || record->session != session ||
+        !is_same_note(&record->known, &known))
+        identity->is_kept = false;
+    take_session(identity, place, session);
     record->known = known;
-    record->session = session;
     identity->has_record = true;
-    if (news)
-        keep_record(identity);
     use_record(identity);
     *generation = identity->generation;
     return PLACE_RIGHT;
@@ -275,17 +336,22 @@ static void look_at_note(struct identity *identity)
     struct identity_note *known = &identity->record.known, noted;
 
     /* one that was lost, or noted anew by a host that knew of fewer accepts, is mended */
-    if (!identity->has_record || read_or_claim(identity, known, &noted) == -1)
+    if (!identity->has_record || read_or_claim(identity, known, false, &noted) == -1)
         return;
     if (!identity_note_agrees(&noted, known)) {
-        if (identity->state != IDENTITY_REFUSED)
-            refuse(identity, &noted, "this host", known);
-    } else if (noted.accepts != known->accepts) {
-        known->accepts = noted.accepts;
-        keep_record(identity);
-        if (identity->state == IDENTITY_VERIFIED)
-            use_record(identity);
+        if (identity->state == IDENTITY_REFUSED)
+            return;
+        identity->refused_by_note = true;
+        refuse(identity, &noted, "this host", known);
+        return;
     }
+    bool news = !is_same_note(&noted, known);
+    *known = noted;
+    if (news)
+        identity->is_kept = false;
+    bool mended = identity->state == IDENTITY_REFUSED && identity->refused_by_note;
+    if (mended || (news && identity->state == IDENTITY_VERIFIED))
+        use_record(identity);
 }
 
 static bool can_be_judged(const struct identity *identity)
@@ -293,20 +359,22 @@ static bool can_be_judged(const struct identity *identity)
     return redis_is_up(identity->redis) || identity->has_record;
 }
 
-/* Somebody has taken the file away. */
-static void mend_record(struct identity *identity)
+/* What is not kept yet is, at the most once for each look, however often it has changed; and what
+   was, and somebody has taken the file away. */
+static void tend_record(struct identity *identity)
 {
     const char *directory = identity->app->config->settings.runtime_dir;
 
-    if (identity->state == IDENTITY_VERIFIED &&
-        !identity_file_exists(directory, identity->app->identity))
+    if (identity->has_record &&
+        (!identity->is_kept || (identity->state == IDENTITY_VERIFIED &&
+                                !identity_file_exists(directory, identity->app->identity))))
         keep_record(identity);
 }
 
 void identity_tick(struct identity *identity)
 {
     look_at_note(identity);
-    mend_record(identity);
+    tend_record(identity);
     bool verified = identity->state == IDENTITY_VERIFIED;
     bool due = !verified || identity->ticks++ % RECONNECT_TICKS == 0;
     if (identity->postgres == NULL || !can_be_judged(identity) || !due)
@@ -346,8 +414,8 @@ static void on_signal_check(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 /* Until a session has been judged, or could not be made. `renewing`: a session that there is does
-   not count, and is closed as soon as it is idle. */
-static void await_judgement(struct identity *identity, bool renewing)
+   not count, and is closed as soon as it is idle. `stopping`: NULL, or what ends it early. */
+static void await_judgement(struct identity *identity, bool renewing, const bool *stopping)
 {
     int64_t limit_ms = identity->app->config->settings.postgres.connect_timeout_ms;
     int64_t until_us = clock_monotonic_us() + limit_ms * 1000;
@@ -358,7 +426,7 @@ static void await_judgement(struct identity *identity, bool renewing)
     /* once judged, until it can be used: a query would open another */
     while (can_be_judged(identity) && (!identity->judged || postgres_is_busy(identity->postgres)) &&
            postgres_is_up(identity->postgres) && clock_monotonic_us() < until_us &&
-           !is_signal_pending()) {
+           !is_signal_pending() && (stopping == NULL || !*stopping)) {
         if (renewing && !identity->judged) {
             postgres_use_generation(identity->postgres, NO_GENERATION);
             postgres_connect(identity->postgres);
@@ -374,12 +442,27 @@ void identity_start(struct identity *identity, struct postgres *postgres)
     if (identity->generation != 0)
         postgres_use_generation(postgres, identity->generation);
     identity_tick(identity);
-    await_judgement(identity, false);
+    await_judgement(identity, false, NULL);
+    tend_record(identity);
     if (!identity_is_verified(identity) && !identity->complained)
         log_state(identity);
 }
 
-void identity_renew(struct identity *identity)
+void identity_await(struct identity *identity, int64_t limit_ms)
+{
+    int64_t until_us = clock_monotonic_us() + limit_ms * 1000;
+    ev_timer check;
+
+    ev_timer_init(&check, on_signal_check, SIGNAL_CHECK_MS / 1000.0, SIGNAL_CHECK_MS / 1000.0);
+    ev_timer_start(identity->loop, &check);
+    while (!identity_is_verified(identity) && clock_monotonic_us() < until_us &&
+           !is_signal_pending())
+        ev_run(identity->loop, EVRUN_ONCE);
+    ev_timer_stop(identity->loop, &check);
+    tend_record(identity);
+}
+
+void identity_renew(struct identity *identity, const bool *stopping)
 {
     int64_t now_us = clock_monotonic_us();
 
@@ -389,7 +472,10 @@ void identity_renew(struct identity *identity)
     if (identity->renewals < RENEWALS_MAX)
         identity->renewals++;
     identity->judged = false;
-    await_judgement(identity, true);
+    await_judgement(identity, true, stopping);
+    /* in vain: sessions of the generation that is in force are as good as before */
+    if (identity->state == IDENTITY_VERIFIED)
+        postgres_use_generation(identity->postgres, identity->generation);
 }
 
 /* The file's word, until a session gives its own. */
@@ -403,6 +489,8 @@ static void load_record(struct identity *identity)
     identity->record.known = kept.known;
     identity->record.session = kept.session;
     identity->has_record = true;
+    /* another text that leads to the same place is how the operator's tool finds it from now on */
+    identity->is_kept = strcmp(kept.configuration, identity->record.configuration) == 0;
     look_at_note(identity);
     if (identity->state != IDENTITY_REFUSED)
         use_record(identity);
@@ -411,6 +499,8 @@ static void load_record(struct identity *identity)
 static int identity_destroy(struct identity *identity)
 {
     ev_timer_stop(identity->loop, &identity->retry);
+    if (identity->has_record && !identity->is_kept)
+        keep_record(identity);
     return 0;
 }
 

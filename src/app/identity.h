@@ -29,14 +29,18 @@ const struct postgres_judge *identity_judge(const struct identity *identity);
    back. */
 void identity_start(struct identity *identity, struct postgres *postgres);
 
+/* Runs the loop until it is verified, for up to `limit_ms`, or a signal is held back. */
+void identity_await(struct identity *identity, int64_t limit_ms);
+
 /* Looks at the note, and sees to it that there is a session. To be called once a second, and when
    Redis has come up. */
 void identity_tick(struct identity *identity);
 
 /* Somebody's keys are of another generation: makes the sessions anew, lest they are from before a
    change, and runs the loop meanwhile. Does so after 10 s at the earliest, and ever more rarely
-   while it changes nothing. Not to be called by what the loop calls. */
-void identity_renew(struct identity *identity);
+   while it changes nothing. Ends early once *stopping is set, by what the loop calls. Not to be
+   called by what the loop calls. */
+void identity_renew(struct identity *identity, const bool *stopping);
 
 /* Whether anything may be served or stored. */
 bool identity_is_verified(const struct identity *identity);

@@ -119,7 +119,7 @@ static bool understand(struct task *task)
     task->base = key_base(task, app->config->settings.redis.prefix, task->route,
                           task->job.fingerprint, &task->job.values);
     if (!is_of_our_generation(task))
-        identity_renew(task->refresher->backend->identity);
+        identity_renew(task->refresher->backend->identity, &task->refresher->stopping);
     return is_of_our_generation(task) && param_values_fit(task, task->route, &task->job.values);
 }
 
@@ -160,7 +160,9 @@ static void do_job(struct refresher *refresher, const char *bytes, size_t len)
     task->refresher = refresher;
     task->bytes = (struct redis_part){bytes, len};
     if (!understand(task)) {
-        drop(task);
+        /* one that could not be looked into because of a stop is put back as it ends */
+        if (task->route == NULL || !refresher->stopping)
+            drop(task);
         talloc_free(task);
         return;
     }

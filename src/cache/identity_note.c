@@ -17,9 +17,14 @@ static const char claim_script[] =
     "local noted = redis.call('HMGET', KEYS[1], " FIELDS ")\n"
     "if not noted[2] then\n"
     "  redis.call('HSET', KEYS[1], 'system', ARGV[1], 'database', ARGV[2], 'accepts', ARGV[3])\n"
-    "elseif (noted[1] == ARGV[1] or noted[1] == '' or ARGV[1] == '') and noted[2] == ARGV[2]\n"
-    "    and (tonumber(noted[3]) or 0) < tonumber(ARGV[3]) then\n"
-    "  redis.call('HSET', KEYS[1], 'accepts', ARGV[3])\n"
+    "elseif noted[2] == ARGV[2] and (noted[1] == ARGV[1] or noted[1] == '' or ARGV[1] == '') then\n"
+    "  local noted_accepts, accepts = tonumber(noted[3]) or 0, tonumber(ARGV[3])\n"
+    "  if noted[1] == '' and ARGV[1] ~= '' and noted_accepts <= accepts then\n"
+    "    redis.call('HSET', KEYS[1], 'system', ARGV[1])\n"
+    "  end\n"
+    "  if noted_accepts < accepts then\n"
+    "    redis.call('HSET', KEYS[1], 'accepts', ARGV[3])\n"
+    "  end\n"
     "end\n" RETURN;
 
 static const char accept_script[] =
@@ -44,6 +49,12 @@ int identity_note_set(struct identity_note *note, const char *system, const char
         set_digits(note->database, sizeof note->database, database) == -1)
         return -1;
     return num_parse_i64(accepts, strlen(accepts), &note->accepts) && note->accepts >= 0 ? 0 : -1;
+}
+
+void identity_note_complete(struct identity_note *note, const struct identity_note *by)
+{
+    if (note->system[0] == '\0' && note->accepts <= by->accepts && identity_note_agrees(note, by))
+        strcpy(note->system, by->system);
 }
 
 bool identity_note_agrees(const struct identity_note *a, const struct identity_note *b)

@@ -25,6 +25,10 @@ int identity_note_set(struct identity_note *note, const char *system, const char
    and accepts are not. Pure. */
 bool identity_note_agrees(const struct identity_note *a, const struct identity_note *b);
 
+/* Gives `note` the system identifier that it lacks and `by` has, if both agree. Not that of an
+   earlier accept: another cluster may have been accepted since. Pure. */
+void identity_note_complete(struct identity_note *note, const struct identity_note *by);
+
 /* PREFIX:identity:IDENTITY, a child of `ctx`. */
 char *identity_note_key(TALLOC_CTX *ctx, const char *prefix, const char *identity);
 
@@ -32,8 +36,9 @@ char *identity_note_key(TALLOC_CTX *ctx, const char *prefix, const char *identit
 int identity_note_read(struct redis *redis, const char *key, struct identity_note *noted)
     __attribute__((warn_unused_result));
 
-/* Notes `mine` unless something is noted; of a note that agrees with it the greater number of
-   accepts stays. 0 and *noted, as it is now; or -1. */
+/* Notes `mine` unless something is noted; a note that agrees with it is completed by it
+   (identity_note_complete()), and the greater number of accepts stays. 0 and *noted, as it is now;
+   or -1. */
 int identity_note_claim(struct redis *redis, const char *key, const struct identity_note *mine,
                         struct identity_note *noted) __attribute__((warn_unused_result));
 

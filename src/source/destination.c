@@ -191,6 +191,20 @@ static void put_field(struct buf *out, const char *text)
     buf_printf(out, "%zu:%s", strlen(text), text);
 }
 
+char *destination_as_written(TALLOC_CTX *ctx, const char *conninfo)
+{
+    static const char *const keywords[] = {"service", "host", "hostaddr", "port",
+                                           "dbname",  "user", "options"};
+    PQconninfoOption *given = PQconninfoParse(conninfo, NULL);
+    struct buf out;
+
+    buf_init(&out, ctx, 128);
+    for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
+        put_field(&out, value_of(given, keywords[i]));
+    PQconninfoFree(given);
+    return out.data;
+}
+
 void destination_hash(const struct destination *destination, const char *name,
                       char out[DESTINATION_HEX + 1])
 {

@@ -31,6 +31,10 @@ int destination_resolve(TALLOC_CTX *ctx, const char *conninfo, const char *machi
                         struct destination *found, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
+/* What `conninfo` itself has of that which chooses a database, as it is written: another password
+   or time limit gives the same. Resolves nothing. A child of `ctx`. */
+char *destination_as_written(TALLOC_CTX *ctx, const char *conninfo);
+
 /* Whether `conninfo` itself names the user, and no environment decides. */
 bool destination_names_user(const char *conninfo);
 

@@ -36,6 +36,7 @@ struct postgres {
     struct statement *statements; /* by route index */
     size_t n_statements;
     struct session_options session_options;
+    struct session_outage outage;
     struct pooled_list sessions; /* the most recently used one first */
     size_t n_sessions;
     struct query_list waiting; /* for a slot */
@@ -351,6 +352,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
         .slow_query_ms = config->settings.slow_query_ms,
         .n_statements = config->n_routes,
         .events = &events,
+        .outage = &postgres->outage,
         .pool = postgres,
     };
     if (judge != NULL)

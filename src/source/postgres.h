@@ -22,6 +22,7 @@ struct postgres_place {
     const char *database_oid;      /* decimal */
     const char *user;              /* current_user */
     const char *search_path;       /* the setting, and which of its schemas there are */
+    bool recurring; /* through a pooler: the session's next transaction may say something else */
 };
 
 enum place_verdict {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -27,6 +28,8 @@ enum {
     MAX_TRIALS = 3,
     /* Of one row: a connection that has taken more is not kept. */
     BULKY_BYTES = 8 * 1024 * 1024,
+    /* How often the log is reminded of an outage that stays the same. */
+    REMIND_S = 60,
 };
 
 /* What the results of one step have been so far. */
@@ -123,14 +126,27 @@ static void stop_deadline(struct session *session)
     ev_timer_stop(session->options.loop, &session->deadline);
 }
 
-static void log_connection(struct session *session, const char *message)
+/* Each process tries about once a second: once for an outage, and again when it changes. */
+static void log_outage(const struct session *session, const char *error)
+{
+    struct session_outage *outage = session->options.outage;
+    int64_t now_us = clock_monotonic_us();
+    uint64_t hash = XXH3_64bits(error, strlen(error)) | 1;
+
+    if (hash == outage->error && now_us - outage->told_us < (int64_t)REMIND_S * 1000000)
+        return;
+    *outage = (struct session_outage){.error = hash, .told_us = now_us};
+    log_event_limited(LOG_LEVEL_WARN, "cannot connect to postgres", log_text("error", error));
+}
+
+static void log_connection(struct session *session)
 {
     char *error = mem_check(talloc_strdup(session, PQerrorMessage(session->conn)));
     size_t len = strlen(error);
 
     while (len > 0 && error[len - 1] == '\n')
         error[--len] = '\0';
-    log_event(LOG_LEVEL_WARN, message, log_text("error", error));
+    log_outage(session, error);
     talloc_free(error);
 }
 
@@ -387,6 +403,7 @@ static bool is_right_place(struct session *session)
         .database_oid = session->place[PLACE_DATABASE],
         .user = session->place[PLACE_USER],
         .search_path = session->place[PLACE_SEARCH_PATH],
+        .recurring = session->pooled,
     };
 
     return judge->judge == NULL ||
@@ -686,6 +703,7 @@ static void go_on(struct session *session, enum session_event event);
 static void begin_work(struct session *session)
 {
     session->worked = true;
+    session->options.outage->error = 0;
     stop_deadline(session);
     session->idle_since_us = clock_monotonic_us();
     start_step(session, STEP_IDLE);
@@ -791,7 +809,7 @@ static void poll_connect(struct session *session)
         go_on(session, PQenterPipelineMode(session->conn) == 1 ? EVENT_DONE : EVENT_LOST);
         break;
     default:
-        log_connection(session, "cannot connect to postgres");
+        log_connection(session);
         lose(session);
     }
 }
@@ -893,10 +911,9 @@ static bool is_our_delay(struct session *session)
 static void fail_to_connect(struct session *session)
 {
     if (PQstatus(session->conn) == CONNECTION_BAD)
-        log_connection(session, "cannot connect to postgres");
+        log_connection(session);
     else
-        log_event(LOG_LEVEL_WARN, "cannot connect to postgres",
-                  log_text("error", "no answer in time"));
+        log_outage(session, "no answer in time");
     lose(session);
 }
 

@@ -31,6 +31,12 @@ struct session_events {
     void (*closed)(void *pool, struct session *session, struct query *query, enum session_end how);
 };
 
+/* What the log has said of a server that cannot be connected to, by all sessions of a pool. */
+struct session_outage {
+    uint64_t error;  /* a hash of the last; 0: none since a session worked */
+    int64_t told_us; /* when it was logged */
+};
+
 struct session_options {
     struct ev_loop *loop;
     const struct postgres_settings *settings;
@@ -38,6 +44,7 @@ struct session_options {
     size_t n_statements;
     struct postgres_judge judge; /* its function may be NULL */
     const struct session_events *events;
+    struct session_outage *outage;
     void *pool;
 };
 

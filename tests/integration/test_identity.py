@@ -12,6 +12,7 @@ import pytest
 
 from harness import fastcgi
 from harness.address import Address
+from harness.pgbouncer import start_pgbouncer
 from harness.postgres import Postgres
 from harness.wait import wait_until
 
@@ -368,6 +369,24 @@ def test_a_stop_while_a_worker_waits_for_verification(site):
         pass  # it came after the stop had begun
 
 
+def test_a_stop_while_a_refresher_takes_a_new_session(site):
+    """For a job of another generation, from a server that says nothing."""
+    site.configure(ROUTES, postgres="connect_timeout = 1m", settings="drain_timeout = 6s")
+    refresher = site.start_refresher()
+    client = site.redis.client()
+    wait_until(lambda: client.keys("leeway:identity:*"), "it has verified")
+    site.postgres.hang()
+    try:
+        client.lpush(JOBS, '[1,1795435200123,"items.id","0123456789abcdef",["1"]]')
+        wait_until(lambda: client.llen(JOBS) == 0, "it is taken")
+        refresher.send(signal.SIGTERM)
+        assert refresher.wait() == 0
+    finally:
+        site.postgres.go_on()
+    assert "is killed" not in refresher.log_text()
+    assert client.llen(JOBS) == 1, "another refresher will look into it"
+
+
 def test_a_note_that_cannot_be_read_is_none(site):
     site.configure(ROUTES)
     site.start_worker(name="first").stop()
@@ -422,9 +441,11 @@ def test_another_cluster_is_refused(site):
     for path in ("/items/1", "/lenient", "/never", "/items/2"):
         await_refusal(site, path)
     assert site.ask("/health")[0] == site.ask("/metrics")[0] == 200
-    said = wait_until(lambda: [line for line in worker.log_text().splitlines()
-                               if line.startswith("error ")], "an error line")
-    assert len(said) == 1 and "another database is refused" in said[0], said
+    def errors():
+        return [line for line in worker.log_text().splitlines() if line.startswith("error ")]
+    wait_until(lambda: len(errors()) >= 2, "an error line of each worker")
+    said = errors()
+    assert len(said) == 2 and all("another database is refused" in line for line in said), said
     identifiers = [server.execute("postgres", "select system_identifier from pg_control_system()")
                    [0][0] for server in (site.postgres, site.other)]
     assert all(str(identifier) in said[0] for identifier in identifiers)
@@ -502,6 +523,106 @@ def test_a_refused_fleet_member_spoils_nothing_for_others(site):
     assert name_at(good, "/items/2")[0] == "own"
     assert {entry.body for entry in site.entries.all("items.id")} == {
         '{"id":1,"name":"own"}', '{"id":2,"name":"own"}'}
+
+
+def test_each_process_says_what_it_refuses(site):
+    """Behind one address there may be several servers, and each process comes to its own."""
+    site.configure(ROUTES, workers=3)
+    worker = site.start_worker()
+    for _ in range(12):
+        assert name_at(site)[0] == "own"
+    switch(site, site.other)
+    wait_until(lambda: worker.log_text().count("another database is refused") == 3, "all have")
+
+
+def test_a_note_without_a_cluster_is_completed_by_who_may_read_it(site):
+    role = "q_" + site.database
+    site.sql("revoke execute on function pg_control_system() from public")
+    site.sql(f"create role {role} login")
+    site.sql(f"grant select on items to {role}")
+    site.postgres_conninfo = f"host={site.address.folder} dbname={site.database}"
+    site.environment = {**os.environ, "PGUSER": role}
+    site.configure(ROUTES)
+    site.start_worker("-n", "1")
+    assert name_at(site)[0] == "own"
+    # the operator may read more than the daemons
+    run = ctl(site, "check", environment={**os.environ, "PGUSER": "leeway"})
+    assert re.search(r"^warning +identity +noted is no cluster", run.stdout, re.M), run.stdout
+    site.sql(f"grant execute on function pg_control_system() to {role}")
+    site.processes[-1].stop()
+    site.start_worker("-n", "1", name="again")
+    assert name_at(site)[0] == "own"
+    found = json.loads(ctl(site, "--json", "identity", environment=site.environment).stdout)
+    assert found["noted"]["system_identifier"] == found["server"]["system_identifier"] is not None
+    site.stop()
+    site.sql(f"drop owned by {role}")
+    site.sql(f"drop role {role}")
+
+
+def test_a_note_that_lost_its_cluster_gets_it_back(site):
+    site.configure(ROUTES)
+    site.start_worker("-n", "1")
+    assert name_at(site)[0] == "own"
+    client = site.redis.client()
+    key = client.keys("leeway:identity:*")[0]
+    noted = client.hget(key, "system")
+    client.hset(key, "system", "")
+    wait_until(lambda: client.hget(key, "system") == noted, "it is completed")
+
+
+def test_what_a_host_knows_of_the_cluster_counts_where_the_note_lacks_it(site):
+    """Also of a Redis that takes no writes."""
+    site.configure(ROUTES)
+    site.start_worker("-n", "1", name="first").stop()
+    client = site.redis.client()
+    key = client.keys("leeway:identity:*")[0]
+    oid = site.other.execute("postgres", "select oid from pg_database where datname = %s",
+                             site.database)[0][0]
+    # the other cluster's database has the same OID as far as anybody can tell
+    kept = kept_file(site)
+    with open(kept, encoding="utf-8") as text:
+        changed = re.sub(r"^oid \d+$", f"oid {oid}", text.read(), flags=re.M)
+    with open(kept, "w", encoding="utf-8") as out:
+        out.write(changed)
+    client.hset(key, mapping={"system": "", "database": str(oid)})
+    site.address.point(site.other)
+    client.config_set("min-replicas-to-write", "1")
+    try:
+        site.start_worker("-n", "1", name="second")
+        await_refusal(site)
+    finally:
+        client.config_set("min-replicas-to-write", "0")
+
+
+def test_nothing_weaker_is_accepted_than_is_noted(site):
+    site.sql("revoke execute on function pg_control_system() from public")
+    site.sql("create role weak login")
+    site.postgres_conninfo = f"host={site.address.folder} dbname={site.database}"
+    site.environment = {**os.environ, "PGUSER": "leeway"}
+    site.configure(ROUTES)
+    site.start_worker("-n", "1")
+    assert name_at(site)[0] == "own"
+    client = site.redis.client()
+    before = client.hgetall(client.keys("leeway:identity:*")[0])
+    run = ctl(site, "identity", "--accept", environment={**os.environ, "PGUSER": "weak"})
+    assert run.returncode == BAD and "user 'weak' may not execute" in run.stderr, run.stderr
+    assert client.hgetall(client.keys("leeway:identity:*")[0]) == before
+    site.sql("drop role weak")
+
+
+def test_a_refusal_by_the_note_ends_when_the_note_agrees_again(site):
+    site.configure(ROUTES)
+    site.start_worker(name="first")
+    assert name_at(site)[0] == "own"
+    site.address.clear()
+    end_sessions(site.postgres, site.database)
+    client = site.redis.client()
+    key = client.keys("leeway:identity:*")[0]
+    noted = client.hget(key, "system")
+    client.hset(key, "system", "1")
+    await_refusal(site)
+    client.hset(key, "system", noted)
+    await_all(site, "own", "/items/1")
 
 
 # --- the generation
@@ -592,6 +713,28 @@ def test_a_refresher_whose_session_is_from_before_takes_a_new_one(site, role):
     assert "another user or search_path" in refresher.log_text()
     assert names_by_fingerprint(site) == {site.entries.only("items.id").key.split(".")[-1]
                                           .split(":")[0]: {"b"}}
+
+
+def test_two_generations_behind_a_pooler(site, role):
+    """Its server connections are older and newer than the change, and every transaction may come to
+    any of them."""
+    start_pgbouncer(site, "transaction", size=2, user=role, more="server_round_robin = 1")
+    site.configure(ROUTES + """
+    route "/slow/{id}" {
+      context = "never"
+      param "id" { type = int }
+      sql = "select name from items, pg_sleep(0.3) where id = $1"
+      shape = value
+    }""")
+    worker = site.start_worker("-n", "1")
+    assert name_at(site)[0] == "a"
+    site.sql(f"alter role {role} set search_path = b")
+    for answer in [site.ask_later(f"/slow/{number}") for number in range(1, 4)]:
+        answer.result()  # the pooler connects once more
+    found = [name_at(site, f"/items/{number}") for _ in range(5) for number in range(1, 21)]
+    assert {name for name, _ in found} == {"a", "b"}, "both are there"
+    assert sum("hit" in cache for _, cache in found) >= 20, found
+    assert worker.log_text().count("another user or search_path") < 5, worker.log_text()
 
 
 def test_another_search_path_by_reload(site):

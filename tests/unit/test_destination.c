@@ -221,6 +221,32 @@ static void test_a_name_stands_in_for_hosts(void **state)
     assert_string_equal(one, other);
 }
 
+static void test_what_is_written(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } cases[] = {
+        {"host=h dbname=d", "dbname=d password=x host=h connect_timeout=7 sslmode=require", true},
+        {"host=h dbname=d", "postgresql://:x@h/d?application_name=y", true},
+        {"host=h dbname=d", "host=h dbname=e", false},
+        {"host=h dbname=d", "host=h user=d", false},
+        {"host=h", "hostaddr=h", false},
+        {"service=a", "service=b", false},
+        {"port=1", "port=2", false},
+        {"options=a", "options=b", false},
+        {"", "user=u", false},
+    };
+    TALLOC_CTX *ctx = talloc_new(NULL);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        check((strcmp(destination_as_written(ctx, cases[i].a),
+                      destination_as_written(ctx, cases[i].b)) == 0) == cases[i].same,
+              "case %zu", i);
+    talloc_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_who_names_the_user),
         cmocka_unit_test(test_hash_tells_all_apart),
         cmocka_unit_test(test_a_name_stands_in_for_hosts),
+        cmocka_unit_test(test_what_is_written),
     };
 
     return cmocka_run_group_tests(tests, make_service_file, remove_service_file);

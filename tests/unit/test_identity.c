@@ -147,6 +147,25 @@ static void test_which_notes_agree(void **state)
         check(identity_note_agrees(&cases[i].a, &cases[i].b) == cases[i].agree, "case %zu", i);
 }
 
+static void test_how_notes_are_completed(void **state)
+{
+    static const struct {
+        struct identity_note note, by;
+        const char *system;
+    } cases[] = {
+        {{"", "2", 0}, {"1", "2", 0}, "1"},  {{"", "2", 0}, {"1", "2", 3}, "1"},
+        {{"", "2", 1}, {"1", "2", 0}, ""},   {{"", "2", 0}, {"1", "3", 0}, ""},
+        {{"4", "2", 0}, {"1", "2", 0}, "4"}, {{"4", "2", 0}, {"", "2", 0}, "4"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct identity_note note = cases[i].note;
+        identity_note_complete(&note, &cases[i].by);
+        check(strcmp(note.system, cases[i].system) == 0, "case %zu", i);
+    }
+}
+
 static void test_generations(void **state)
 {
     static const struct {
@@ -176,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_broken_records),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_which_notes_agree),
+        cmocka_unit_test(test_how_notes_are_completed),
         cmocka_unit_test(test_generations),
     };
 
