@@ -22,6 +22,8 @@ enum {
        and with a quarter less processor time. */
     STAYING_TOGETHER = 8,
     DRAIN_CHECK_MS = 20,
+    /* A server that is away for a moment is back by then. */
+    TAKE_OVER_MS = 5000,
 };
 
 struct worker {
@@ -167,6 +169,24 @@ static size_t staying_together(const struct child_link *link)
     return link != NULL && link->count > sysconf(_SC_NPROCESSORS_ONLN) ? STAYING_TOGETHER : 1;
 }
 
+/* Workers that serve are not replaced by those that cannot: for a while, for a reload must come to
+   an end. The first one waits for all, and keeps what it finds out. */
+static void await_identity(const struct worker *worker, const struct child_link *link)
+{
+    struct identity *identity = worker->backend->identity;
+    int64_t limit_ms = worker->app->config->settings.postgres.connect_timeout_ms + TAKE_OVER_MS;
+
+    if (link == NULL || !link->replaces || identity_is_verified(identity))
+        return;
+    if (link->index == 0)
+        identity_await(identity, limit_ms);
+    if (link->index == 0 && !identity_is_verified(identity))
+        log_event(LOG_LEVEL_ERROR,
+                  "workers that serve are replaced by ones that do not: the database of the new "
+                  "configuration is not verified",
+                  log_text("problem", identity_problem(identity)));
+}
+
 static int start(struct worker *worker, int listen_fd, const struct child_link *link)
 {
     const struct settings *settings = &worker->app->config->settings;
@@ -187,6 +207,7 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
     worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER, speaks);
     if (worker->backend == NULL)
         return -1;
+    await_identity(worker, link);
     worker->server = server_new(worker, worker->backend);
     worker->transport = transport_new(worker, &options);
     if (worker->transport == NULL) {

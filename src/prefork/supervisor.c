@@ -78,6 +78,17 @@ void child_ready(struct child_link *link)
     link->ready_fd = -1;
 }
 
+/* Whether somebody does the work of an index, by the old configuration or the new one. */
+static bool is_manned(const struct supervisor *supervisor, int index)
+{
+    const struct child *child;
+
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        if (child->index == index && child->state == CHILD_READY)
+            return true;
+    return false;
+}
+
 /* In the child: what was the parent's is put away. */
 static void become_child(struct supervisor *supervisor, const struct child *child, int ready_fd)
 {
@@ -86,6 +97,7 @@ static void become_child(struct supervisor *supervisor, const struct child *chil
         .count = supervisor->program->count(supervisor->program->data),
         .parent_fd = supervisor->parent_pipe[0],
         .ready_fd = ready_fd,
+        .replaces = is_manned(supervisor, child->index),
     };
     const struct child *other;
 
@@ -212,17 +224,6 @@ static void announce(struct supervisor *supervisor)
     }
     notify_manager("READY=1");
     supervisor->announced = true;
-}
-
-/* Whether somebody does the work of an index, by the old configuration or the new one. */
-static bool is_manned(const struct supervisor *supervisor, int index)
-{
-    const struct child *child;
-
-    TAILQ_FOREACH (child, &supervisor->children, link)
-        if (child->index == index && child->state == CHILD_READY)
-            return true;
-    return false;
 }
 
 static void describe(const struct supervisor *supervisor, char *status, size_t size)

@@ -15,6 +15,7 @@ struct child_link {
     int64_t count; /* of children wanted when this one was started */
     int parent_fd; /* readable (end of file) once the parent has died */
     int ready_fd;
+    bool replaces; /* another does its work until this one is ready */
 };
 
 /* To be called by a child once it can do its work; ends the back-off. */

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import tempfile
 
 import pytest
@@ -427,6 +428,74 @@ def test_a_service_that_is_not_there_is_a_fault_of_the_configuration(site):
     for name in ("leeway-worker", "leeway-refresher"):
         run = site.run(name, "-c", site.config, "-t")
         assert run.returncode == 1 and 'definition of service "none" not found' in run.stderr
+
+
+def test_a_reload_waits_for_verification_before_it_replaces_workers(site):
+    """While the new configuration's server is away those of before serve hits."""
+    new = Address(site.path("new"))
+    site.configure(ROUTES)
+    worker = site.start_worker()
+    assert name_at(site)[0] == "own"
+    before = worker.children()
+    with AwayServer(new.socket(5432)) as away:
+        site.postgres_conninfo = conninfo(site, new.folder)
+        site.configure(ROUTES)
+        worker.send(signal.SIGHUP)
+        away.turn_down(3)
+        for _ in range(20):
+            assert "hit" in name_at(site)[1]
+        assert set(before) <= set(worker.children())
+    new.point(site.postgres)
+    while set(before) & set(worker.children()):
+        assert name_at(site)[0] == "own"
+    assert "are replaced by ones that do not" not in worker.log_text()
+
+
+def test_a_reload_to_a_server_that_stays_away_ends_and_says_what_it_has_done(site):
+    site.configure(ROUTES, postgres="connect_timeout = 1s")
+    worker = site.start_worker()
+    assert name_at(site)[0] == "own"
+    before = worker.children()
+    site.postgres_conninfo = conninfo(site, "/nowhere")
+    site.configure(ROUTES, postgres="connect_timeout = 1s")
+    worker.send(signal.SIGHUP)
+    site.await_replaced(worker, before)
+    assert status_at(site) == 503
+    said = [line for line in worker.log_text().splitlines() if "are replaced by ones" in line]
+    assert len(said) == 1 and said[0].startswith("error "), worker.log_text()
+
+
+def test_an_outage_is_logged_once(site):
+    site.address.clear()
+    with AwayServer(site.address.socket(5432)) as away:
+        site.configure(ROUTES)
+        worker = site.start_process("worker", site.worker_command("-n", "1"))
+        away.turn_down(4)
+        said = [line for line in worker.log_text().splitlines() if "cannot connect" in line]
+        assert len(said) == 1, said
+
+
+class AwayServer:
+    """Takes connections at a socket and closes them."""
+
+    def __init__(self, path):
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(path)
+        os.chmod(path, 0o777)
+        self.socket.listen()
+        self.socket.settimeout(20)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.socket.close()
+        os.unlink(self.path)
+
+    def turn_down(self, count):
+        for _ in range(count):
+            self.socket.accept()[0].close()
 
 
 # --- another database behind the address
