@@ -455,8 +455,9 @@ void identity_await(struct identity *identity, int64_t limit_ms)
 
     ev_timer_init(&check, on_signal_check, SIGNAL_CHECK_MS / 1000.0, SIGNAL_CHECK_MS / 1000.0);
     ev_timer_start(identity->loop, &check);
-    while (!identity_is_verified(identity) && clock_monotonic_us() < until_us &&
-           !is_signal_pending())
+    /* once verified, until the session can be used, as at the start */
+    while ((!identity_is_verified(identity) || postgres_is_busy(identity->postgres)) &&
+           clock_monotonic_us() < until_us && !is_signal_pending())
         ev_run(identity->loop, EVRUN_ONCE);
     ev_timer_stop(identity->loop, &check);
     tend_record(identity);

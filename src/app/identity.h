@@ -29,7 +29,8 @@ const struct postgres_judge *identity_judge(const struct identity *identity);
    back. */
 void identity_start(struct identity *identity, struct postgres *postgres);
 
-/* Runs the loop until it is verified, for up to `limit_ms`, or a signal is held back. */
+/* Runs the loop until it is verified and its session can be used, for up to `limit_ms`, or a signal
+ * is held back. */
 void identity_await(struct identity *identity, int64_t limit_ms);
 
 /* Looks at the note, and sees to it that there is a session. To be called once a second, and when
