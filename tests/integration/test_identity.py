@@ -920,6 +920,10 @@ def test_purge_after_an_accept_that_this_host_has_not_heard_of(site):
     site.start_worker("-n", "1", name="first").stop()
     host.start_worker("-n", "1")
     assert ctl(host, "identity", "--accept").returncode == OK
+    def has_heard():
+        with open(kept_file(host), encoding="utf-8") as text:
+            return "\naccepts 1\n" in text.read()
+    wait_until(has_heard, "the other host has")
     generation = ctl_json(host, "identity")["generation"]
     assert ctl_json(site, "identity")["generation"] == generation
     def is_stored():
