@@ -129,6 +129,37 @@ static void test_files(void **state)
     talloc_free(ctx);
 }
 
+/* It is there all the same, for those whose it is. */
+static void test_a_file_that_may_not_be_read(void **state)
+{
+    char directory[] = "/tmp/test_identity.XXXXXX";
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    struct identity_record back;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_non_null(mkdtemp(directory));
+    char *path = talloc_asprintf(ctx, "%s/identity.%s", directory, sample.identity);
+    assert_int_equal(chmod(directory, 0755), 0);
+    assert_false(identity_file_exists(directory, sample.identity));
+    assert_null(identity_file_obstacle(ctx, directory));
+    assert_int_equal(identity_file_write(directory, &sample), 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(seteuid(65534), 0);
+    bool exists = identity_file_exists(directory, sample.identity);
+    int found = identity_file_read(ctx, directory, sample.identity, &back);
+    const char *obstacle = identity_file_obstacle(ctx, directory);
+    assert_int_equal(seteuid(0), 0);
+    assert_true(exists);
+    assert_int_equal(found, 0);
+    assert_non_null(obstacle);
+    assert_non_null(strstr(obstacle, path));
+    unlink(path);
+    rmdir(directory);
+    talloc_free(ctx);
+}
+
 static void test_which_notes_agree(void **state)
 {
     static const struct {
@@ -194,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_record_comes_back),
         cmocka_unit_test(test_broken_records),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_a_file_that_may_not_be_read),
         cmocka_unit_test(test_which_notes_agree),
         cmocka_unit_test(test_how_notes_are_completed),
         cmocka_unit_test(test_generations),
