@@ -6,6 +6,7 @@
 #include "app/identity.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,7 +49,9 @@ struct identity {
     char problem[256];
     bool complained;      /* of it, in the log */
     bool refused_by_note; /* and not for what a server says */
-    bool judged;          /* a session has come to be */
+    bool overruled; /* the last note that was read is of something else than what this host has
+                       seen: it makes no note, and its record says nothing without one */
+    bool judged;    /* a session has come to be */
     const char *note_key;
     /* What a session of this host has verified, now or before; `has_record` false: none has. */
     struct identity_record record;
@@ -91,9 +94,12 @@ uint64_t identity_session_hash(const char *user, const char *search_path)
     return XXH3_64bits_withSeed(search_path, strlen(search_path), of_user);
 }
 
-uint64_t identity_generation_of(uint64_t session, int64_t accepts)
+uint64_t identity_generation_of(uint64_t session, const struct identity_note *known)
 {
-    uint64_t generation = XXH3_64bits_withSeed(&accepts, sizeof accepts, session);
+    char text[sizeof known->system + sizeof known->database + 32];
+    int len = snprintf(text, sizeof text, "%s/%s/%" PRId64, known->system, known->database,
+                       known->accepts);
+    uint64_t generation = XXH3_64bits_withSeed(text, (size_t)len, session);
 
     return generation == 0 || generation == NO_GENERATION ? 1 : generation;
 }
@@ -177,7 +183,7 @@ static void enter(struct identity *identity, enum identity_state state, const ch
 static void use_record(struct identity *identity)
 {
     const struct identity_record *record = &identity->record;
-    uint64_t generation = identity_generation_of(record->session, record->known.accepts);
+    uint64_t generation = identity_generation_of(record->session, &record->known);
 
     if (generation != identity->generation) {
         identity->generation = generation;
@@ -207,6 +213,23 @@ static void refuse(struct identity *identity, const struct identity_note *noted,
     enter(identity, IDENTITY_REFUSED, problem);
 }
 
+/* A record that a note has spoken against must not be there for a start without Redis. */
+static void overrule(struct identity *identity, bool overruled)
+{
+    if (overruled && !identity->overruled && identity->has_record) {
+        identity_file_remove(identity->app->config->settings.runtime_dir, &identity->record);
+        identity->is_kept = false;
+    }
+    identity->overruled = overruled;
+}
+
+/* A note that is lost is made again by who agreed with it, or by who has seen nothing else. */
+static bool may_claim(const struct identity *identity, const struct identity_note *mine)
+{
+    return !identity->overruled &&
+           (!identity->has_record || identity_note_agrees(&identity->record.known, mine));
+}
+
 /* What is noted, once `mine` is if nothing was, completed by what this host knows and by `mine`.
    `is_now`: a server says so now, whatever was accepted since. -1: Redis cannot say. A Redis that
    takes no writes will do where there is a note. */
@@ -218,7 +241,9 @@ static int read_or_claim(const struct identity *identity, const struct identity_
     int found = redis_is_up(redis) ? identity_note_read(redis, identity->note_key, noted) : -1;
 
     if (found == 0)
-        return identity_note_claim(redis, identity->note_key, mine, noted);
+        return may_claim(identity, mine)
+                   ? identity_note_claim(redis, identity->note_key, mine, noted)
+                   : -1;
     if (found == -1)
         return -1;
     bool lacks_system = noted->system[0] == '\0';
@@ -241,36 +266,62 @@ static int read_or_claim(const struct identity *identity, const struct identity_
     return 0;
 }
 
-/* By the note, which is made if there is none; while Redis is away by what this host knows.
-   PLACE_RIGHT and what is known of the place, or why not. */
+/* One cluster is known, and `found` agrees but for not telling which cluster it is of. */
+static bool lacks_proof(const struct identity_note *known, const struct identity_note *found)
+{
+    return known->system[0] != '\0' && found->system[0] == '\0';
+}
+
+static enum place_verdict cannot_tell(struct identity *identity, const char *problem)
+{
+    enter(identity, IDENTITY_UNVERIFIED, problem);
+    return PLACE_UNKNOWN;
+}
+
+static const char no_proof[] =
+    "the server does not say which cluster it is, and one is known (grant pg_control_system)";
+
+/* While there is no note to be read: by what this host knows, unless the last one spoke against
+   it. */
+static enum place_verdict compare_with_record(struct identity *identity,
+                                              const struct identity_note *found,
+                                              struct identity_note *known)
+{
+    if (!identity->has_record || identity->overruled)
+        return cannot_tell(identity, "Redis cannot be asked which database is meant");
+    *known = identity->record.known;
+    if (!identity_note_agrees(known, found)) {
+        refuse(identity, known, "the server", found);
+        return PLACE_WRONG;
+    }
+    return lacks_proof(known, found) ? cannot_tell(identity, no_proof) : PLACE_RIGHT;
+}
+
+/* By the note, which is made if there is none. PLACE_RIGHT and what is known of the place, or why
+   not. */
 static enum place_verdict compare(struct identity *identity, const struct postgres_place *place,
                                   struct identity_note *known)
 {
+    const struct identity_note *mine = &identity->record.known;
     struct identity_note found;
 
     if (identity_note_set(&found, place->system_identifier, place->database_oid, "0") == -1 ||
-        found.database[0] == '\0') {
-        enter(identity, IDENTITY_UNVERIFIED, "the server does not say which database it is");
-        return PLACE_UNKNOWN;
-    }
-    if (identity->has_record && identity_note_agrees(&identity->record.known, &found))
-        found.accepts = identity->record.known.accepts;
-    if (read_or_claim(identity, &found, true, known) == 0) {
-        if (identity_note_agrees(known, &found))
-            return PLACE_RIGHT;
+        found.database[0] == '\0')
+        return cannot_tell(identity, "the server does not say which database it is");
+    if (!identity->has_record)
+        mine = &found;
+    else if (identity_note_agrees(mine, &found))
+        found.accepts = mine->accepts;
+    if (read_or_claim(identity, &found, true, known) == -1)
+        return compare_with_record(identity, &found, known);
+    overrule(identity, !identity_note_agrees(known, mine));
+    if (!identity_note_agrees(known, &found)) {
         /* what this host has verified is there, and the note is of something else */
-        identity->refused_by_note =
-            identity->has_record && identity_note_agrees(&identity->record.known, &found);
+        identity->refused_by_note = identity->has_record && identity_note_agrees(mine, &found);
         refuse(identity, known, "the server", &found);
         return PLACE_WRONG;
     }
-    if (identity->has_record && identity_note_agrees(&identity->record.known, &found)) {
-        *known = identity->record.known;
-        identity_note_complete(known, &found);
-        return PLACE_RIGHT;
-    }
-    enter(identity, IDENTITY_UNVERIFIED, "Redis cannot be asked which database is meant");
-    return PLACE_UNKNOWN;
+    return lacks_proof(known, &found) ? cannot_tell(identity, no_proof) : PLACE_RIGHT;
 }
 
 static bool is_same_note(const struct identity_note *a, const struct identity_note *b)
@@ -316,7 +367,7 @@ static enum place_verdict judge(void *data, const struct postgres_place *place,
     if (verdict != PLACE_RIGHT)
         return verdict;
     if (is_passing(identity, place, session)) {
-        *generation = identity_generation_of(session, known.accepts);
+        *generation = identity_generation_of(session, &known);
         return PLACE_RIGHT;
     }
     if (!identity->has_record || record->session != session ||
@@ -338,7 +389,8 @@ static void look_at_note(struct identity *identity)
     /* one that was lost, or noted anew by a host that knew of fewer accepts, is mended */
     if (!identity->has_record || read_or_claim(identity, known, false, &noted) == -1)
         return;
-    if (!identity_note_agrees(&noted, known)) {
+    overrule(identity, !identity_note_agrees(&noted, known));
+    if (identity->overruled) {
         if (identity->state == IDENTITY_REFUSED)
             return;
         identity->refused_by_note = true;
@@ -365,7 +417,7 @@ static void tend_record(struct identity *identity)
 {
     const char *directory = identity->app->config->settings.runtime_dir;
 
-    if (identity->has_record &&
+    if (identity->has_record && !identity->overruled &&
         (!identity->is_kept || (identity->state == IDENTITY_VERIFIED &&
                                 !identity_file_exists(directory, identity->app->identity))))
         keep_record(identity);

@@ -58,7 +58,7 @@ const char *identity_fingerprint(const struct identity *identity, const struct r
 /* What a session with this user and search_path, of a database accepted so often, gives to keys.
    Never 0. Pure. */
 uint64_t identity_session_hash(const char *user, const char *search_path);
-uint64_t identity_generation_of(uint64_t session, int64_t accepts);
+uint64_t identity_generation_of(uint64_t session, const struct identity_note *known);
 
 /* Under which `app` finds its files again, whatever its user and environment. */
 void identity_configuration(const struct application *app, char out[CONFIGURATION_HEX + 1]);

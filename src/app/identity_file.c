@@ -202,6 +202,15 @@ int identity_file_write(const char *directory, const struct identity_record *rec
     return result;
 }
 
+void identity_file_remove(const char *directory, const struct identity_record *record)
+{
+    char *path =
+        mem_check(talloc_asprintf(NULL, "%s/" FILE_NAME "%s", directory, record->identity));
+
+    unlink(path);
+    talloc_free(path);
+}
+
 static int open_file(const char *directory, const char *identity)
 {
     char *name = mem_check(talloc_asprintf(NULL, FILE_NAME "%s", identity));

@@ -28,6 +28,9 @@ int identity_record_decode(TALLOC_CTX *ctx, const char *text, struct identity_re
 int identity_file_write(const char *directory, const struct identity_record *record)
     __attribute__((warn_unused_result));
 
+/* Removes the record's file, if there is one. */
+void identity_file_remove(const char *directory, const struct identity_record *record);
+
 /* Whether there is a file of that name that may be used, whatever is in it. One that this process
    may not read is another's, for whom it is. */
 bool identity_file_exists(const char *directory, const char *identity);

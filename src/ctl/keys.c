@@ -191,7 +191,7 @@ const struct ctl_keys *ctl_keys(struct ctl *ctl)
     }
     if (ctl_keys_known(keys)) {
         take_accepts(ctl, keys);
-        keys->generation = identity_generation_of(keys->record.session, keys->record.known.accepts);
+        keys->generation = identity_generation_of(keys->record.session, &keys->record.known);
     }
     return keys;
 }

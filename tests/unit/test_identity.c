@@ -201,19 +201,22 @@ static void test_generations(void **state)
 {
     static const struct {
         const char *user, *search_path;
-        int64_t accepts;
+        struct identity_note known;
     } cases[] = {
-        {"u", "public", 0}, {"u", "public", 1}, {"v", "public", 0},
-        {"u", "other", 0},  {"", "upublic", 0}, {"upublic", "", 0},
+        {"u", "public", {"7", "5", 0}}, {"u", "public", {"7", "5", 1}},
+        {"u", "public", {"8", "5", 0}}, {"u", "public", {"7", "6", 0}},
+        {"u", "public", {"", "5", 0}},  {"u", "public", {"75", "", 0}},
+        {"v", "public", {"7", "5", 0}}, {"u", "other", {"7", "5", 0}},
+        {"", "upublic", {"7", "5", 0}}, {"upublic", "", {"7", "5", 0}},
     };
     uint64_t seen[COUNT_OF(cases)];
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         uint64_t session = identity_session_hash(cases[i].user, cases[i].search_path);
-        seen[i] = identity_generation_of(session, cases[i].accepts);
+        seen[i] = identity_generation_of(session, &cases[i].known);
         check(seen[i] != 0 && seen[i] != UINT64_MAX, "case %zu", i);
-        assert_true(seen[i] == identity_generation_of(session, cases[i].accepts));
+        assert_true(seen[i] == identity_generation_of(session, &cases[i].known));
         for (size_t j = 0; j < i; j++)
             check(seen[i] != seen[j], "%zu and %zu", i, j);
     }
