@@ -35,7 +35,8 @@ def sockets(pid):
 
 @pytest.fixture(name="shares")
 def connections_by_worker(stack):
-    stack.configure(ROUTES, workers=WORKERS, postgres=f"slots = {2 * WORKERS * EACH}")
+    stack.configure(ROUTES, workers=WORKERS, settings="drain_timeout = 60s",
+                    postgres=f"slots = {2 * WORKERS * EACH}  statement_timeout = 60s")
     pids = stack.start_worker().children()
     wait_until(lambda: f'leeway_workers{{state="serving"}} {WORKERS}' in
                stack.ask("/metrics")[2].decode(), "all workers serve")
