@@ -375,6 +375,7 @@ static enum place_verdict judge(void *data, const struct postgres_place *place,
         identity->is_kept = false;
     take_session(identity, place, session);
     record->known = known;
+    identity->overruled = false; /* the record is what is noted */
     identity->has_record = true;
     use_record(identity);
     *generation = identity->generation;
@@ -552,7 +553,7 @@ static void load_record(struct identity *identity)
 static int identity_destroy(struct identity *identity)
 {
     ev_timer_stop(identity->loop, &identity->retry);
-    if (identity->has_record && !identity->is_kept)
+    if (identity->has_record && !identity->is_kept && !identity->overruled)
         keep_record(identity);
     return 0;
 }

@@ -160,17 +160,17 @@ void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan
 
 /* In front of the query: on a pooler's connection nothing can be known from earlier. */
 static void send_local_pins(struct packet *packet, PGconn *conn,
-                            const struct postgres_settings *settings)
+                            const struct postgres_settings *settings, bool may_read_database)
 {
     char sql[4096];
 
     send_sql(packet, conn, PART_BEGIN, OWN_ROLE);
     send_sql(packet, conn, PART_BEGIN, OWN_PATH);
     snprintf(sql, sizeof sql,
-             "SELECT " RECURRING_PLACE ", pg_catalog.set_config('statement_timeout', '%" PRId64
+             "SELECT " RECURRING_PLACE ", %s, pg_catalog.set_config('statement_timeout', '%" PRId64
              "', true)" PINNED_SETTINGS(SET_IN_TRANSACTION) PIN_ABBREVIATIONS("true")
                  HIDE_TEMPORARY,
-             settings->statement_timeout_ms);
+             may_read_database ? DATABASE : DATABASE_OF_LOCK, settings->statement_timeout_ms);
     send_sql(packet, conn, PART_PLACE, sql);
 }
 
@@ -186,12 +186,12 @@ static void send_fixed(struct packet *packet, PGconn *conn, enum packet_part par
 }
 
 void packet_describe(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
-                     const struct route *route, bool pooled)
+                     const struct route *route, bool pooled, bool may_read_database)
 {
     *packet = (struct packet){.n_parts = 0};
     if (pooled) {
         send_fixed(packet, conn, PART_BEGIN, &begin, false);
-        send_local_pins(packet, conn, settings);
+        send_local_pins(packet, conn, settings, may_read_database);
     }
     send_parse(packet, conn, "", route->sql, route);
     add(packet, PART_DESCRIBE);
@@ -271,7 +271,7 @@ void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_s
     *packet = (struct packet){.n_parts = 0};
     send_fixed(packet, conn, PART_BEGIN, &begin, !query->pooled);
     if (query->pooled)
-        send_local_pins(packet, conn, settings);
+        send_local_pins(packet, conn, settings, query->may_read_database);
     else
         send_fixed(packet, conn, PART_PLACE, &place, true);
     send_fixed(packet, conn, PART_BEGIN, &mark, !query->pooled);

@@ -20,7 +20,7 @@ enum place_column {
     PLACE_NAME,    /* of the database */
     PLACE_USER,
     PLACE_SEARCH_PATH,
-    PLACE_RECURRING, /* in a transaction it has no further ones */
+    PLACE_RECURRING, /* in a transaction it has no further ones, but the next through a pooler */
     PLACE_DATABASE = PLACE_RECURRING,
     PLACE_SYSTEM, /* NULL: the role may not read it */
     PLACE_COLUMNS,
@@ -70,7 +70,7 @@ void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_setti
 /* Parses the route's own SQL and describes it; `pooled`: in a transaction that carries the
    settings, some of which decide how SQL is read. */
 void packet_describe(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
-                     const struct route *route, bool pooled);
+                     const struct route *route, bool pooled, bool may_read_database);
 
 /* The names of a plan's statements are made of `name`. `before`: those of an earlier plan of the
    same route, to deallocate first; NULL: there are none. */
@@ -82,6 +82,7 @@ struct packet_query {
     const struct param_values *values;
     const char *name; /* of the prepared statement; NULL: its SQL is sent */
     bool pooled;
+    bool may_read_database; /* pg_database, where the transaction asks for its OID */
 };
 
 /* One read-only, read-committed transaction with the query in a subtransaction that is rolled back:

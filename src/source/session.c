@@ -53,6 +53,7 @@ struct session {
     bool pooled; /* as in struct session_facts */
     bool spent;  /* something was left that nobody knows of: not to be used again */
     bool in_recovery;
+    bool may_read_database;
     char *place[PLACE_COLUMNS]; /* as the server said last */
     char *first_backend;        /* of the first transaction */
     uint64_t generation;
@@ -437,7 +438,8 @@ static void log_recovery(void)
  */
 static void compare_place(struct session *session, const PGresult *res)
 {
-    bool moved = !is_same(session, res, PLACE_STARTED) || !is_same(session, res, PLACE_NAME);
+    bool moved = !is_same(session, res, PLACE_STARTED) || !is_same(session, res, PLACE_NAME) ||
+                 (session->pooled && !is_same(session, res, PLACE_DATABASE));
     bool changed = !is_same(session, res, PLACE_USER) || !is_same(session, res, PLACE_SEARCH_PATH);
 
     note_place(session, res);
@@ -474,6 +476,7 @@ static void take_place(struct session *session, const PGresult *res)
         compare_place(session, res);
     } else if (session->step == STEP_PLACE) {
         note_place(session, res);
+        session->may_read_database = session->place[PLACE_MAY_READ_DATABASE][0] == 't';
         talloc_free(session->first_backend);
         session->first_backend = mem_check(talloc_strdup(session, session->place[PLACE_BACKEND]));
     } else {
@@ -575,6 +578,7 @@ static void send_execute(struct session *session)
         .values = query->request.values,
         .name = named ? name : NULL,
         .pooled = session->pooled,
+        .may_read_database = session->may_read_database,
     };
     /* age counts from before anything that can make the server take the snapshot */
     session->result.sent_us = clock_monotonic_us();
@@ -591,7 +595,7 @@ static void send_step(struct session *session)
         break;
     case STEP_IDENTIFY:
         packet_identify(packet, session->conn, session->options.settings,
-                        session->place[PLACE_MAY_READ_DATABASE][0] == 't',
+                        session->may_read_database,
                         session->place[PLACE_MAY_READ_SYSTEM][0] == 't');
         break;
     case STEP_PIN:
@@ -599,7 +603,8 @@ static void send_step(struct session *session)
         break;
     case STEP_DESCRIBE:
         packet_describe(packet, session->conn, session->options.settings,
-                        session->query->statement->route, session->pooled);
+                        session->query->statement->route, session->pooled,
+                        session->may_read_database);
         break;
     case STEP_PREPARE:
         send_prepare(session);

@@ -49,6 +49,25 @@ def test_a_pooler_that_is_pointed_at_another_database(stack):
     stack.postgres.drop_database(second)
 
 
+def test_a_database_that_is_made_anew_behind_a_pooler(stack):
+    """The name stays, and the pooler's client does not hear of it."""
+    fill(stack, "first")
+    start_pgbouncer(stack, "transaction")
+    stack.start(ROUTES, refresher=False, workers=1)
+    assert stack.get("/items/1").json() == "first"
+    stack.postgres.drop_database(stack.database)
+    stack.postgres.create_database(stack.database)
+    fill(stack, "second")
+    answers = []
+
+    def is_refused():
+        answers.append(stack.get(f"/items/{len(answers) % 40 + 2}"))
+        return answers[-1].status == 503
+    wait_until(is_refused, "another database is refused")
+    wait_until(lambda: stack.get("/items/1").status == 503, "hits are too")
+    assert all(answer.status == 503 or answer.json() == "first" for answer in answers)
+
+
 def served(stack, key):
     """The row, asked for until it comes from the key of the session's own generation."""
     wait_until(lambda: "; hit" in stack.get(key).headers["cache-status"], "it is stored")
