@@ -79,11 +79,12 @@ def ask(stack):
 
 
 def end_sessions(stack):
-    stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
-              " where datname = current_database() and pid <> pg_backend_pid()")
-    wait_until(lambda: stack.sql("select count(*) from pg_stat_activity where datname ="
-                                 " current_database() and pid <> pg_backend_pid()") == [(0,)],
-               "they have ended")
+    """Those there are; the worker makes others by itself."""
+    ended = stack.sql("select pid, pg_terminate_backend(pid) from pg_stat_activity"
+                      " where datname = current_database() and pid <> pg_backend_pid()")
+    pids = [pid for pid, _ in ended]
+    wait_until(lambda: stack.sql("select count(*) from pg_stat_activity where pid = any(%s)",
+                                 pids) == [(0,)], "they have ended")
 
 
 @pytest.mark.parametrize("owner, options", [("role", ""), ("role", "prepared = false"),
