@@ -288,7 +288,9 @@ static enum place_verdict compare_with_record(struct identity *identity,
                                               struct identity_note *known)
 {
     if (!identity->has_record || identity->overruled)
-        return cannot_tell(identity, "Redis cannot be asked which database is meant");
+        return cannot_tell(
+            identity,
+            "Redis cannot be asked which database is meant, or does not know it any more");
     *known = identity->record.known;
     if (!identity_note_agrees(known, found)) {
         refuse(identity, known, "the server", found);

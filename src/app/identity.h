@@ -29,8 +29,8 @@ const struct postgres_judge *identity_judge(const struct identity *identity);
    back. */
 void identity_start(struct identity *identity, struct postgres *postgres);
 
-/* Runs the loop until it is verified and its session can be used, for up to `limit_ms`, or a signal
- * is held back. */
+/* Runs the loop until it is verified and its session can be used, for up to `limit_ms`, or until a
+   signal is held back. */
 void identity_await(struct identity *identity, int64_t limit_ms);
 
 /* Looks at the note, and sees to it that there is a session. To be called once a second, and when
@@ -55,9 +55,10 @@ uint64_t identity_generation(const struct identity *identity);
 /* The fingerprint of `route` in keys of that generation; its text changes with it. */
 const char *identity_fingerprint(const struct identity *identity, const struct route *route);
 
-/* What a session with this user and search_path, of a database accepted so often, gives to keys.
-   Never 0. Pure. */
+/* What a session's user and search_path add to keys. Pure. */
 uint64_t identity_session_hash(const char *user, const char *search_path);
+
+/* What keys carry for such a session of the database that is known. Never 0. Pure. */
 uint64_t identity_generation_of(uint64_t session, const struct identity_note *known);
 
 /* Under which `app` finds its files again, whatever its user and environment. */

@@ -33,9 +33,9 @@ enum place_verdict {
 
 /* Who decides whether a session may be used. */
 struct postgres_judge {
-    /* Called when a session has connected, and through a pooler, whenever the server behind it
-       says something else than before. With PLACE_RIGHT, *generation is what the keys of answers
-       from such a session carry. */
+    /* Called when a session has connected, and whenever a query's transaction says something else
+       than the one before: through a pooler, or when a path leads to other schemas. With
+       PLACE_RIGHT, *generation is what the keys of answers from such a session carry. */
     enum place_verdict (*judge)(void *data, const struct postgres_place *place,
                                 uint64_t *generation);
     void *data;
