@@ -164,11 +164,13 @@ static void take_step(struct redis *redis, const redisReply *reply)
         redis->heard = (struct redis_clock_step){0, 0};
 }
 
-static void take_time(struct redis *redis, const redisReply *reply, int64_t sent_us)
+void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *reply)
 {
     int64_t seconds, micros;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_STRING ||
+        reply->element[1]->type != REDIS_REPLY_STRING ||
         !num_parse_i64(reply->element[0]->str, reply->element[0]->len, &seconds) ||
         !num_parse_i64(reply->element[1]->str, reply->element[1]->len, &micros))
         return;
@@ -213,8 +215,7 @@ static void measure_clock(struct redis *redis)
     redisReply *time = redis_next(redis);
     if (step != NULL)
         take_step(redis, step);
-    if (time != NULL)
-        take_time(redis, time, sent_us);
+    redis_take_time(redis, sent_us, time);
     if (step != NULL)
         freeReplyObject(step);
     if (time != NULL)
@@ -278,7 +279,7 @@ static void take_handshake_reply(struct redis *redis, const redisReply *reply)
     }
     if (--redis->handshake_replies > 0)
         return;
-    take_time(redis, reply, redis->time_sent_us);
+    redis_take_time(redis, redis->time_sent_us, reply);
     if (!redis->clock.known) {
         go_down(redis, "TIME was not understood");
         return;

@@ -43,6 +43,10 @@ bool redis_wait_up(struct redis *redis, int64_t ms);
 /* Redis's clock; measured in the handshake and every 10 s. */
 const struct redis_clock *redis_get_clock(const struct redis *redis);
 
+/* Takes in what TIME said, asked at `sent_us` (monotonic) and received just now, beside other
+   commands. `reply` may be NULL or anything else: then nothing is learnt. */
+void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *reply);
+
 /* A command and its parts. Text parts may use redis_text(). */
 struct redis_part {
     const char *data;
