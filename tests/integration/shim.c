@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a test does to a running process, by LD_PRELOAD: another time of day, and a delay before
-   each response is written. The file that SHIM_FILE names holds both, as two 64-bit numbers of
-   microseconds, and may be changed while the process runs. What SHIM_MACHINE_ID names is opened
-   for /etc/machine-id. System calls are made directly, so that nothing has to be looked up while a
+/* What a test does to a running process, by LD_PRELOAD: clocks that show something else, and a
+   delay before each response is written. The file that SHIM_FILE names holds all that, as 64-bit
+   numbers, and may be changed while the process runs. What SHIM_MACHINE_ID names is opened for
+   /etc/machine-id. System calls are made directly, so that nothing has to be looked up while a
    sanitizer starts. */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -22,6 +22,10 @@ enum { MILLION = 1000000 };
 struct orders {
     volatile int64_t time_of_day_us; /* added to what the clock shows */
     volatile int64_t write_delay_us;
+    volatile int64_t held_us; /* for so long all clocks stood still */
+    /* From then on, by the hardware's clock, all clocks but that one are slewed. */
+    volatile int64_t slew_since_us;
+    volatile int64_t slew_ppm;
 };
 
 static const struct orders *orders(void)
@@ -40,12 +44,42 @@ static const struct orders *orders(void)
     return mapped;
 }
 
+static int64_t slewed_us(void)
+{
+    struct timespec raw;
+
+    if (orders()->slew_ppm == 0)
+        return 0;
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC_RAW, &raw);
+    return (raw.tv_sec * MILLION + raw.tv_nsec / 1000 - orders()->slew_since_us) *
+           orders()->slew_ppm / MILLION;
+}
+
+/* By how much a clock is off. */
+static int64_t error_us(clockid_t clock)
+{
+    switch (clock) {
+    case CLOCK_REALTIME:
+    case CLOCK_REALTIME_COARSE:
+        return orders()->time_of_day_us - orders()->held_us + slewed_us();
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_COARSE:
+    case CLOCK_BOOTTIME:
+        return slewed_us() - orders()->held_us;
+    case CLOCK_MONOTONIC_RAW:
+        return -orders()->held_us;
+    default:
+        return 0;
+    }
+}
+
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int result = (int)syscall(SYS_clock_gettime, clock, now);
+    int64_t error = result == 0 ? error_us(clock) : 0;
 
-    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
-        int64_t us = now->tv_sec * MILLION + now->tv_nsec / 1000 + orders()->time_of_day_us;
+    if (error != 0) {
+        int64_t us = now->tv_sec * MILLION + now->tv_nsec / 1000 + error;
         now->tv_sec = us / MILLION;
         now->tv_nsec = us % MILLION * 1000;
     }

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A process's time of day and the speed of its writes, in a test's hand (shim.c)."""
+"""A process's clocks and the speed of its writes, in a test's hand (shim.c)."""
 import mmap
 import os
 import struct
+import time
 
 
 class Shim:
@@ -11,9 +12,9 @@ class Shim:
 
     def __init__(self, library, file, machine_id=None):
         with open(file, "wb") as out:
-            out.write(bytes(16))
+            out.write(bytes(40))
         with open(file, "r+b") as mapped:
-            self.memory = mmap.mmap(mapped.fileno(), 16)
+            self.memory = mmap.mmap(mapped.fileno(), 40)
         # a preloaded library comes before the sanitizer's own, which minds
         options = os.environ.get("ASAN_OPTIONS", "")
         self.environment = {**os.environ, "LD_PRELOAD": library, "SHIM_FILE": file,
@@ -22,7 +23,10 @@ class Shim:
             self.environment["SHIM_MACHINE_ID"] = machine_id
 
     def set(self, at, seconds):
-        self.memory[at:at + 8] = struct.pack("=q", int(seconds * 1e6))
+        self.set_number(at, int(seconds * 1e6))
+
+    def set_number(self, at, number):
+        self.memory[at:at + 8] = struct.pack("=q", number)
 
     def move_time_of_day(self, seconds):
         """By how much the clock is off, whatever it was before."""
@@ -30,3 +34,12 @@ class Shim:
 
     def delay_writes(self, seconds):
         self.set(8, seconds)
+
+    def hold(self, seconds):
+        """All clocks have stood still for so long, in all: as of a machine that was paused."""
+        self.set(16, seconds)
+
+    def slew(self, ppm):
+        """From now on, as chrony does; the hardware's own clock keeps its rate. Once."""
+        self.set(24, time.clock_gettime(time.CLOCK_MONOTONIC_RAW))
+        self.set_number(32, ppm)
