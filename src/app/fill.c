@@ -13,8 +13,9 @@ struct fill {
     struct backend *backend;
     struct fill_request request;
     struct lease lease;
-    bool leased; /* as far as we know */
-    bool fits;   /* the result is of the key's generation */
+    bool leased;                      /* as far as we know */
+    bool fits;                        /* the result is of the key's generation */
+    struct redis_clock_reading clock; /* Redis's, as it was read last before the query was sent */
     ev_timer renew;
 };
 
@@ -57,7 +58,8 @@ static void make_entry(struct fill *fill, const struct query_result *query,
         body = query->json->data;
         body_len = query->json->len;
     }
-    int64_t snapshot_us = clock->known ? redis_clock_earliest(clock, query->sent_us) : 0;
+    int64_t snapshot_us =
+        clock->known ? redis_clock_earliest_after(clock, &fill->clock, query->sent_us) : 0;
     buf_init(bytes, fill, body_len + 512);
     entry_encode(bytes, snapshot_us, result->status, body, body_len);
     /* just encoded: it cannot fail to decode */
@@ -143,6 +145,7 @@ void fill_start(struct backend *backend, const struct fill_request *request)
 
     fill->backend = backend;
     fill->request = *request;
+    fill->clock = redis_get_clock(backend->redis)->last;
     ev_timer_init(&fill->renew, on_renew, LEASE_RENEW_MS / 1000.0, LEASE_RENEW_MS / 1000.0);
     fill->renew.data = fill;
     talloc_set_destructor(fill, fill_destroy);

@@ -33,9 +33,16 @@ void lookups_run(struct lookups *lookups, struct redis *redis, lookup_fn *take, 
 {
     struct visit *visit;
     struct stored stored;
+    int64_t asked_us;
 
+    if (lookups->count == 0)
+        return;
+    /* first, so that all are judged by it */
+    bool asks_time = redis_queue_time(redis, &asked_us);
     TAILQ_FOREACH (visit, &lookups->visits, link)
         store_ask(visit, redis, visit->base);
+    if (asks_time)
+        redis_next_time(redis, asked_us);
     while ((visit = TAILQ_FIRST(&lookups->visits)) != NULL) {
         lookups_remove(lookups, visit);
         int found = store_take(redis_next(redis), &stored);

@@ -24,6 +24,7 @@
 
 enum {
     RETRY_MS = 250,
+    STEP_ASK_S = 10,
     /* Redis may answer a blocking command this much later than it was asked to. */
     BLOCK_OVERRUN_MS = 500,
     /* A reply's buffer that is not grown anew, by copying, for each large response. */
@@ -51,7 +52,10 @@ struct redis {
     int64_t replies_until_us; /* to those sent last; monotonic */
     bool reply_begun;         /* something of them has come */
     struct redis_clock clock;
+    int64_t lead_us; /* of the time of day, when commands were last sent */
+    bool used;       /* something was asked since the last measurement */
     const char *step_key;
+    int64_t step_asked_us;         /* when others' steps were last asked for */
     struct redis_clock_step heard; /* of a step back, from others; all 0: of none */
     bool step_untold;
     ev_io readable;
@@ -175,7 +179,8 @@ void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *rep
         !num_parse_i64(reply->element[1]->str, reply->element[1]->len, &micros))
         return;
     int64_t back_us = redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
-                                          seconds * 1000000 + micros);
+                                          seconds * 1000000 + micros, redis->lead_us);
+    redis->used = false;
     if (redis->heard.until_us != 0)
         redis_clock_learn(&redis->clock, &redis->heard);
     if (back_us == 0 || redis->options.on_reply != NULL)
@@ -203,31 +208,43 @@ static void tell_step(struct redis *redis)
         freeReplyObject(reply);
 }
 
+/* Rarely: those who live see a step themselves. */
+static void ask_for_step(struct redis *redis)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (now_us - redis->step_asked_us < (int64_t)STEP_ASK_S * 1000000)
+        return;
+    redis->step_asked_us = now_us;
+    append_step_question(redis);
+    redisReply *step = redis_next(redis);
+    if (step != NULL) {
+        take_step(redis, step);
+        freeReplyObject(step);
+    }
+}
+
 static void measure_clock(struct redis *redis)
 {
-    int64_t sent_us = clock_monotonic_us();
-
     if (redis->options.on_reply != NULL)
         return;
-    append_step_question(redis);
-    append(redis, (struct redis_part[]){redis_text("TIME")}, 1);
-    redisReply *step = redis_next(redis);
-    redisReply *time = redis_next(redis);
-    if (step != NULL)
-        take_step(redis, step);
-    redis_take_time(redis, sent_us, time);
-    if (step != NULL)
-        freeReplyObject(step);
-    if (time != NULL)
-        freeReplyObject(time);
+    ask_for_step(redis);
+    int64_t sent_us = clock_monotonic_us();
+    redis_queue(redis, (struct redis_part[]){redis_text("TIME")}, 1);
+    redis_next_time(redis, sent_us);
     tell_step(redis);
 }
 
 static void on_measure(struct ev_loop *loop, ev_timer *timer, int events)
 {
+    struct redis *redis = timer->data;
+    int64_t age_us = clock_monotonic_us() - redis->clock.last.measured_us;
+
     (void)loop;
     (void)events;
-    measure_clock(timer->data);
+    /* other commands may have brought the time just now */
+    if (age_us >= (redis->used ? REDIS_CLOCK_MEASURE_MS / 2 : REDIS_CLOCK_IDLE_MS) * 1000)
+        measure_clock(redis);
 }
 
 /* From here on commands are awaited in place. */
@@ -388,6 +405,7 @@ static void queue_handshake(struct redis *redis)
     append_step_question(redis);
     append(redis, (struct redis_part[]){redis_text("TIME")}, 1);
     redis->handshake_replies += 4;
+    redis->lead_us = clock_time_of_day_lead_us();
     redis->time_sent_us = clock_monotonic_us();
 }
 
@@ -447,7 +465,7 @@ struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redi
     ev_init(&redis->readable, on_readable);
     ev_init(&redis->writable, on_writable);
     ev_init(&redis->deadline, on_deadline);
-    ev_timer_init(&redis->measure, on_measure, 0.0, REDIS_CLOCK_MEASURE_S);
+    ev_timer_init(&redis->measure, on_measure, 0.0, REDIS_CLOCK_MEASURE_MS / 1000.0);
     redis->readable.data = redis->writable.data = redis;
     redis->deadline.data = redis->measure.data = redis;
     talloc_set_destructor(redis, redis_destroy);
@@ -496,6 +514,8 @@ static const char *send_queued(struct redis *redis)
     if (!redis->unsent)
         return NULL;
     redis->unsent = false;
+    redis->used = true;
+    redis->lead_us = clock_time_of_day_lead_us();
     redis->reply_begun = false;
     redis->replies_until_us = clock_monotonic_us() + redis->timeout_ms * 1000;
     while (!done)
@@ -581,6 +601,25 @@ redisReply *redis_command_blocking(struct redis *redis, int64_t block_ms,
     if (redis->state == REDIS_UP)
         redisSetTimeout(redis->context, to_timeval(usual_ms));
     return reply;
+}
+
+bool redis_queue_time(struct redis *redis, int64_t *sent_us)
+{
+    *sent_us = clock_monotonic_us();
+    if (redis->state != REDIS_UP ||
+        redis_clock_is_current(&redis->clock, *sent_us, clock_time_of_day_lead_us()))
+        return false;
+    append(redis, (struct redis_part[]){redis_text("TIME")}, 1);
+    return true;
+}
+
+void redis_next_time(struct redis *redis, int64_t sent_us)
+{
+    redisReply *time = redis_next(redis);
+
+    redis_take_time(redis, sent_us, time);
+    if (time != NULL)
+        freeReplyObject(time);
 }
 
 void redis_post(struct redis *redis, const struct redis_part *parts, size_t count)

@@ -40,7 +40,8 @@ bool redis_is_up(const struct redis *redis);
    processes that have nothing else to do. */
 bool redis_wait_up(struct redis *redis, int64_t ms);
 
-/* Redis's clock; measured in the handshake and every 10 s. */
+/* Redis's clock; measured in the handshake, every half second while something is asked, and else
+   every two (redis_clock.h). */
 const struct redis_clock *redis_get_clock(const struct redis *redis);
 
 /* Takes in what TIME said, asked at `sent_us` (monotonic) and received just now, beside other
@@ -76,6 +77,11 @@ redisReply *redis_command_blocking(struct redis *redis, int64_t block_ms,
 /* A pipeline: any number of redis_queue, then as many redis_next. */
 void redis_queue(struct redis *redis, const struct redis_part *parts, size_t count);
 redisReply *redis_next(struct redis *redis) __attribute__((warn_unused_result));
+
+/* Puts TIME into the pipeline if what is known of Redis's clock is too old, or the local clocks
+   have jumped since; true: it did, and redis_next_time() is to take the reply. */
+bool redis_queue_time(struct redis *redis, int64_t *sent_us);
+void redis_next_time(struct redis *redis, int64_t sent_us);
 
 /* Only with `on_reply`: writes a command out; lost without a word while down. */
 void redis_post(struct redis *redis, const struct redis_part *parts, size_t count);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Bounds of Redis's clock from one question and its answer. */
+/* Bounds of Redis's clock from questions and their answers. */
 #include "config.h"
 
 #include "cache/redis_clock.h"
@@ -10,7 +10,14 @@
 
 #include "base/num.h"
 
-enum { DRIFT_DIVISOR = 1000 }; /* 1 ms per second */
+enum {
+    /* Of the time that has passed: a clock that is slewed by 83,333 ppm, and some for hardware. */
+    SLEW_DIVISOR = 11,
+    /* 500 ppm: what a kernel corrects the rate of its hardware by. */
+    UNSEEN_DIVISOR = 2000,
+    /* Two clocks can't be read at once. */
+    READING_US = 5000,
+};
 
 /* Rounded up, which also covers that all clocks are read in whole microseconds. A moment
    before the measurement is as uncertain as one after it. */
@@ -20,50 +27,163 @@ static int64_t drift(int64_t measured_us, int64_t local_us)
 
     if (distance < 0)
         distance = -distance;
-    return (distance + DRIFT_DIVISOR - 1) / DRIFT_DIVISOR;
+    return (distance + SLEW_DIVISOR - 1) / SLEW_DIVISOR;
 }
 
-static int64_t latest_before(const struct redis_clock *clock, int64_t local_us)
+static int64_t earliest_by(const struct redis_clock_reading *reading, int64_t local_us)
 {
-    return local_us + clock->before_high_us + drift(clock->before_measured_us, local_us);
+    return local_us + reading->low_us - drift(reading->measured_us, local_us);
 }
 
-/* Of several steps back, the clock that runs furthest ahead counts for all. */
-static void remember_step(struct redis_clock *clock, int64_t high_us, int64_t measured_us,
-                          int64_t until_us)
+static int64_t latest_by(const struct redis_clock_reading *reading, int64_t local_us)
 {
-    if (clock->before_until_us == 0 || latest_before(clock, measured_us) < measured_us + high_us) {
-        clock->before_high_us = high_us;
-        clock->before_measured_us = measured_us;
+    return local_us + reading->high_us + drift(reading->measured_us, local_us);
+}
+
+static void remove_past(struct redis_clock *clock, size_t at, size_t count)
+{
+    memmove(&clock->past[at], &clock->past[at + count],
+            (clock->n_past - at - count) * sizeof clock->past[0]);
+    clock->n_past -= count;
+}
+
+/* Of two neighbours the later one takes over what the earlier one says. Where that adds least, for
+   how long ago they are. */
+static void thin_out(struct redis_clock *clock)
+{
+    const struct redis_clock_past *past = clock->past;
+    int64_t newest_us = past[clock->n_past - 1].until_us;
+    double least = 0;
+    size_t at = 0;
+
+    for (size_t i = 0; i + 1 < clock->n_past; i++) {
+        double cost = (double)(past[i].high_us - past[i + 1].high_us) /
+                      (double)(newest_us - past[i].until_us + 1);
+        if (i == 0 || cost < least) {
+            least = cost;
+            at = i;
+        }
     }
-    if (clock->before_until_us < until_us)
-        clock->before_until_us = until_us;
+    clock->past[at + 1].high_us = past[at].high_us;
+    remove_past(clock, at, 1);
+}
+
+/* Keeps `past` in order, until rising and high falling: what is neither later nor higher than
+   another says nothing. */
+static void remember(struct redis_clock *clock, int64_t until_us, int64_t high_us)
+{
+    size_t at = 0, first = 0;
+
+    while (at < clock->n_past && clock->past[at].until_us < until_us)
+        at++;
+    if (at < clock->n_past && clock->past[at].high_us >= high_us)
+        return;
+    if (at < clock->n_past && clock->past[at].until_us == until_us)
+        at++;
+    while (first < at && clock->past[first].high_us > high_us)
+        first++;
+    remove_past(clock, first, at - first);
+    if (clock->n_past == REDIS_CLOCK_PAST) {
+        thin_out(clock);
+        remember(clock, until_us, high_us);
+        return;
+    }
+    memmove(&clock->past[first + 1], &clock->past[first],
+            (clock->n_past - first) * sizeof clock->past[0]);
+    clock->past[first] = (struct redis_clock_past){until_us, high_us};
+    clock->n_past++;
+}
+
+/* Of several the clock that ran furthest ahead is told for all. */
+static void remember_step(struct redis_clock *clock, int64_t until_us, int64_t high_us)
+{
+    remember(clock, until_us, high_us);
+    if (clock->step_until_us == 0 || clock->step_high_us < high_us)
+        clock->step_high_us = high_us;
+    if (clock->step_until_us < until_us)
+        clock->step_until_us = until_us;
+}
+
+/* Where it was not set, what the last reading allows is as true as what this one does: a slow
+   answer makes the bounds no wider. */
+static struct redis_clock_reading narrow(const struct redis_clock_reading *last,
+                                         const struct redis_clock_reading *next,
+                                         int64_t received_us)
+{
+    int64_t low_us = earliest_by(last, received_us) - received_us;
+    int64_t high_us = latest_by(last, received_us) - received_us;
+    struct redis_clock_reading both = *next;
+
+    if (low_us > next->high_us || high_us < next->low_us)
+        return both;
+    if (low_us > both.low_us)
+        both.low_us = low_us;
+    if (high_us < both.high_us)
+        both.high_us = high_us;
+    return both;
 }
 
 int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
-                            int64_t redis_us)
+                            int64_t redis_us, int64_t lead_us)
 {
-    int64_t back_us = clock->known ? redis_clock_earliest(clock, sent_us) - redis_us : 0;
+    const struct redis_clock_reading next = {
+        .low_us = redis_us - received_us,
+        .high_us = redis_us - sent_us,
+        .measured_us = sent_us,
+    };
 
-    /* carried on to now, so that its drift is counted but once */
+    clock->lead_us = lead_us;
+    if (!clock->known) {
+        clock->known = true;
+        clock->first_us = redis_us;
+        clock->last = next;
+        return 0;
+    }
+    int64_t back_us = redis_clock_earliest(clock, sent_us) - redis_us;
     if (back_us > 0)
-        remember_step(clock, redis_clock_latest(clock, received_us) - received_us, received_us,
-                      redis_clock_latest(clock, received_us) + REDIS_CLOCK_UNNOTICED_US);
-    clock->known = true;
-    clock->low_us = redis_us - received_us;
-    clock->high_us = redis_us - sent_us;
-    clock->measured_us = sent_us;
+        remember_step(clock, latest_by(&clock->last, received_us) + REDIS_CLOCK_UNNOTICED_US,
+                      latest_by(&clock->last, received_us) - received_us);
+    else
+        remember(clock, redis_us, clock->last.high_us);
+    clock->last = back_us > 0 ? next : narrow(&clock->last, &next, received_us);
     return back_us > 0 ? back_us : 0;
+}
+
+bool redis_clock_is_current(const struct redis_clock *clock, int64_t local_us, int64_t lead_us)
+{
+    int64_t moved_us = lead_us - clock->lead_us;
+
+    return clock->known && local_us - clock->last.measured_us < REDIS_CLOCK_OLD_US &&
+           (moved_us < 0 ? -moved_us : moved_us) <
+               READING_US + drift(clock->last.measured_us, local_us);
 }
 
 int64_t redis_clock_earliest(const struct redis_clock *clock, int64_t local_us)
 {
-    return local_us + clock->low_us - drift(clock->measured_us, local_us);
+    return earliest_by(&clock->last, local_us);
 }
 
 int64_t redis_clock_latest(const struct redis_clock *clock, int64_t local_us)
 {
-    return local_us + clock->high_us + drift(clock->measured_us, local_us);
+    return latest_by(&clock->last, local_us);
+}
+
+int64_t redis_clock_earliest_after(const struct redis_clock *clock,
+                                   const struct redis_clock_reading *before, int64_t local_us)
+{
+    int64_t then_us = earliest_by(before, local_us);
+    int64_t last_us = redis_clock_earliest(clock, local_us);
+
+    /* set back in between: only the last one goes on */
+    if (then_us > redis_clock_latest(clock, local_us))
+        return last_us;
+    return then_us > last_us ? then_us : last_us;
+}
+
+/* What a clock that nobody here has seen can have lost of an age. */
+static int64_t unseen_loss(const struct redis_clock *clock, int64_t snapshot_us)
+{
+    return snapshot_us < clock->first_us ? (clock->first_us - snapshot_us) / UNSEEN_DIVISOR : 0;
 }
 
 int64_t redis_clock_latest_for(const struct redis_clock *clock, int64_t snapshot_us,
@@ -71,23 +191,26 @@ int64_t redis_clock_latest_for(const struct redis_clock *clock, int64_t snapshot
 {
     int64_t latest_us = redis_clock_latest(clock, local_us);
 
-    if (snapshot_us > clock->before_until_us)
-        return latest_us;
-    int64_t before_us = latest_before(clock, local_us);
-    return before_us > latest_us ? before_us : latest_us;
+    for (size_t i = 0; i < clock->n_past; i++)
+        if (clock->past[i].until_us >= snapshot_us) {
+            if (local_us + clock->past[i].high_us > latest_us)
+                latest_us = local_us + clock->past[i].high_us;
+            break;
+        }
+    return latest_us + unseen_loss(clock, snapshot_us);
 }
 
 struct redis_clock_step redis_clock_tell(const struct redis_clock *clock)
 {
     return (struct redis_clock_step){
-        .until_us = clock->before_until_us,
-        .ahead_us = latest_before(clock, clock->measured_us) - clock->measured_us - clock->low_us,
+        .until_us = clock->step_until_us,
+        .ahead_us = clock->step_high_us - clock->last.low_us,
     };
 }
 
 void redis_clock_learn(struct redis_clock *clock, const struct redis_clock_step *step)
 {
-    remember_step(clock, clock->high_us + step->ahead_us, clock->measured_us, step->until_us);
+    remember_step(clock, step->until_us, clock->last.high_us + step->ahead_us);
 }
 
 void redis_clock_step_format(const struct redis_clock_step *step, char *out)

@@ -51,7 +51,7 @@ static void check_step(const char *text, size_t len)
     redis_clock_step_format(&step, again);
     must(redis_clock_step_parse(again, strlen(again), &told) == 0);
     must(told.until_us == step.until_us && told.ahead_us == step.ahead_us);
-    redis_clock_measure(&clock, local_us, local_us, now_us);
+    redis_clock_measure(&clock, local_us, local_us, now_us, 0);
     redis_clock_learn(&clock, &step);
     for (int64_t snapshot_us = 1; snapshot_us < 4 * now_us; snapshot_us *= 3)
         must(redis_clock_latest_for(&clock, snapshot_us, local_us) >=
