@@ -180,7 +180,6 @@ def test_a_query_that_was_done_while_the_machine_was_paused(stack, kind):
         gone_on = time.time()
     answer = later.result()
     if answer[0] == 200:
-        assert json.loads(answer[2]) < gone_on
         world.judge("slow", kind, answer, gone_on)
     world.note(f"host paused, its query done, {kind}")
     assert max(world.oldest.values(), default=0) < 1
