@@ -36,7 +36,7 @@ static void on_renew(struct ev_loop *loop, ev_timer *timer, int events)
     TALLOC_CTX *ctx = talloc_new(fill);
 
     (void)events;
-    if (lease_renew(ctx, fill->backend->redis, &fill->lease) == 0) {
+    if (lease_renew(ctx, fill->backend->redis, &fill->lease) == LEASE_LOST) {
         fill->leased = false;
         ev_timer_stop(loop, timer);
     }
@@ -68,32 +68,59 @@ static void make_entry(struct fill *fill, const struct query_result *query,
     result->bytes = bytes->data;
 }
 
-static enum fill_storing store_entry(struct fill *fill, const struct fill_result *result)
+static enum fill_storing storing_of(enum lease_end end)
+{
+    switch (end) {
+    case LEASE_STORED:
+        return FILL_STORED;
+    case LEASE_KEPT:
+    case LEASE_LOST:
+        return FILL_NOT_STORED;
+    case LEASE_UNKNOWN:
+        break;
+    }
+    return FILL_NO_REDIS;
+}
+
+/* What it comes to, and the lease with it. */
+static enum fill_storing store_under_lease(struct fill *fill, const struct fill_result *result,
+                                           enum lease_end *end)
 {
     const struct application *app = fill->backend->app;
     const struct freshness_policy *policy = &application_rules(app, fill->request.route)->policy;
     struct redis *redis = fill->backend->redis;
-    size_t len = (size_t)(result->entry.body + result->entry.body_len - (char *)result->bytes);
+    const struct redis_part bytes = {
+        result->bytes,
+        (size_t)(result->entry.body + result->entry.body_len - (char *)result->bytes),
+    };
+    int64_t expiry_ms =
+        freshness_expiry_ms(policy, result->entry.status, result->entry.snapshot_us);
 
-    if (!fill->leased)
-        return fill->request.lease != NULL ? FILL_NOT_STORED : FILL_NO_REDIS;
-    if (!fill->fits || !identity_is_verified(fill->backend->identity)) {
-        lease_give_up(fill, redis, &fill->lease);
+    if (!fill->fits || !identity_is_verified(fill->backend->identity) ||
+        expiry_ms <= result->entry.snapshot_us / 1000) {
+        *end = lease_give_up(fill, redis, &fill->lease);
         return FILL_NOT_STORED;
     }
     if (result->entry.body_len > (size_t)app->config->settings.max_object_bytes) {
-        lease_too_large(fill, redis, &fill->lease);
+        *end = lease_too_large(fill, redis, &fill->lease);
         return FILL_TOO_LARGE;
     }
-    int64_t expiry_ms =
-        freshness_expiry_ms(policy, result->entry.status, result->entry.snapshot_us);
-    if (expiry_ms <= result->entry.snapshot_us / 1000) {
-        lease_give_up(fill, redis, &fill->lease);
-        return FILL_NOT_STORED;
+    *end = lease_store(fill, redis, &fill->lease, bytes, expiry_ms);
+    return storing_of(*end);
+}
+
+static void store_entry(struct fill *fill, struct fill_result *result)
+{
+    enum lease_end end = LEASE_LOST;
+
+    if (fill->request.lease == NULL) {
+        result->storing = FILL_NO_REDIS;
+        result->for_before_us = result->sent_us;
+        return;
     }
-    const struct redis_part bytes = {result->bytes, len};
-    int stored = lease_store(fill, redis, &fill->lease, bytes, expiry_ms);
-    return stored == 1 ? FILL_STORED : stored == 0 ? FILL_NOT_STORED : FILL_NO_REDIS;
+    result->storing = fill->leased ? store_under_lease(fill, result, &end) : FILL_NOT_STORED;
+    result->for_before_us =
+        end == LEASE_KEPT || end == LEASE_STORED ? INT64_MAX : fill->lease.held_at_us;
 }
 
 /* Waiters are told of a failure, but not of one that is this process's own: one of them may have
@@ -126,7 +153,7 @@ static void on_query(void *data, const struct query_result *query)
     if (query->outcome == QUERY_DONE || query->outcome == QUERY_NO_ROW)
         make_entry(fill, query, &result);
     if (result.outcome == QUERY_DONE || result.outcome == QUERY_NO_ROW)
-        result.storing = store_entry(fill, &result);
+        store_entry(fill, &result);
     else
         end_lease(fill, &result);
     fill->request.done(fill->request.data, &result);

@@ -24,6 +24,9 @@ struct fill_result {
     void *bytes;     /* the talloc chunk that the entry points into */
     int64_t sent_us; /* monotonic; the answer's age counts from here */
     enum fill_storing storing;
+    /* Monotonic: an answer is for requests that came before. What came later may have come after a
+       purge that refused the store, or, without a lease, after one that nobody heard of. */
+    int64_t for_before_us;
 };
 
 /* The status that a client is told about a query that ended so. */

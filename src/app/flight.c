@@ -17,6 +17,7 @@
 enum {
     AFTER_LEASE_MS = 5, /* when a lease that was not renewed is surely gone */
     NO_EXPIRY_MS = 50,  /* it ended between two commands, or somebody gave it no expiry */
+    MAX_TOO_OLD = 2,    /* of a visit */
 };
 
 /* Why a response is not stored from the outset. */
@@ -101,6 +102,24 @@ static struct visit *next_visit(struct flight *flight)
     visit->flight = NULL;
     flight->flights->waiting--;
     return visit;
+}
+
+static void park(struct flight *flight, struct visit *visit)
+{
+    visit->flight = flight;
+    TAILQ_INSERT_TAIL(&flight->visits, visit, link);
+    flight->flights->waiting++;
+}
+
+/* As long as another's query may take, with all that it may wait for before. */
+static double longest_wait_s(const struct flight *flight)
+{
+    const struct postgres_settings *settings =
+        &flight->flights->backend->app->config->settings.postgres;
+
+    return (double)(settings->slot_timeout_ms + settings->connect_timeout_ms +
+                    flight->rules->query_limit_ms + LEASE_MS) /
+           1000.0;
 }
 
 static struct freshness_verdict judge_stored(const struct flight *flight,
@@ -191,31 +210,83 @@ static enum answer_row row_of(const struct flight *flight, const struct visit *v
     return visit->expired ? ANSWER_EXPIRED : ANSWER_MISS;
 }
 
+/* By the local clock, which started this query, and by Redis's, which went on should this machine
+   have stood still meanwhile. */
+static struct freshness_verdict judge_result(const struct flight *flight,
+                                             const struct fill_result *result, int status,
+                                             bool by_redis)
+{
+    struct backend *backend = flight->flights->backend;
+    int64_t snapshot_us = result->entry.snapshot_us;
+
+    if (by_redis && snapshot_us != 0 && redis_is_up(backend->redis))
+        return freshness_judge(&flight->rules->policy, status, snapshot_us,
+                               backend_now_us(backend, snapshot_us));
+    return freshness_judge(&flight->rules->policy, status, result->sent_us,
+                           clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
+}
+
+/* false: it has to be looked for again. */
+static bool answer_visit(struct flight *flight, struct visit *visit,
+                         const struct fill_result *result)
+{
+    bool has_budget = flight->rules->policy.budget_us > 0;
+    struct answer answer = {
+        .row = row_of(flight, visit, result),
+        .fwd_status = result->status,
+        .stored = result->storing == FILL_STORED,
+        .private = !flight->rules->edge,
+        .sent_us = result->sent_us,
+    };
+
+    if (visit->request->received_us > result->for_before_us)
+        return false;
+    if (has_budget && judge_result(flight, result, 200, false).ttl_us <= 0) {
+        respond_failure(visit, 504, false);
+        return true;
+    }
+    if (has_budget && judge_result(flight, result, 200, true).ttl_us <= 0) {
+        if (++visit->too_old < MAX_TOO_OLD)
+            return false;
+        respond_failure(visit, 504, false);
+        return true;
+    }
+    answer.verdict = judge_result(flight, result, result->status, true);
+    respond_entry(visit, &result->entry, &answer, result->bytes);
+    return true;
+}
+
+static void start_deadline(struct flight *flight)
+{
+    struct ev_loop *loop = flight->flights->backend->loop;
+
+    ev_now_update(loop);
+    ev_timer_stop(loop, &flight->deadline);
+    ev_timer_set(&flight->deadline, longest_wait_s(flight), 0.0);
+    ev_timer_start(loop, &flight->deadline);
+}
+
+/* Those for whom it is too old go on together, so that there is still one query at a time. */
 static void end_with_result(struct flight *flight, const struct fill_result *result)
 {
-    const struct freshness_policy *policy = &flight->rules->policy;
+    struct visit_list later = TAILQ_HEAD_INITIALIZER(later);
     struct visit *visit;
 
-    unlist(flight);
-    while ((visit = next_visit(flight)) != NULL) {
-        int64_t now_us = clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US;
-        struct answer answer = {
-            .row = row_of(flight, visit, result),
-            .fwd_status = result->status,
-            .stored = result->storing == FILL_STORED,
-            .private = !flight->rules->edge,
-            .sent_us = result->sent_us,
-        };
-        /* by the local clock, which started this query */
-        answer.verdict = freshness_judge(policy, 200, result->sent_us, now_us);
-        if (policy->budget_us > 0 && answer.verdict.ttl_us <= 0) {
-            respond_failure(visit, 504, false);
-            continue;
-        }
-        answer.verdict = freshness_judge(policy, result->status, result->sent_us, now_us);
-        respond_entry(visit, &result->entry, &answer, result->bytes);
+    while ((visit = next_visit(flight)) != NULL)
+        if (!answer_visit(flight, visit, result))
+            TAILQ_INSERT_TAIL(&later, visit, link);
+    if (TAILQ_EMPTY(&later)) {
+        talloc_free(node_of(flight));
+        return;
     }
-    talloc_free(node_of(flight));
+    while ((visit = TAILQ_FIRST(&later)) != NULL) {
+        TAILQ_REMOVE(&later, visit, link);
+        park(flight, visit);
+    }
+    flight->leader = NULL;
+    flight->bypass = BYPASS_NONE;
+    start_deadline(flight);
+    begin(flight);
 }
 
 static void on_filled(void *data, const struct fill_result *result)
@@ -349,17 +420,6 @@ static void copy_values(struct flight *flight, const struct visit *visit)
             flight->values.texts[i] = mem_check(talloc_strdup(node, visit->values.texts[i]));
 }
 
-/* As long as another's query may take, with all that it may wait for before. */
-static double longest_wait_s(const struct flight *flight)
-{
-    const struct postgres_settings *settings =
-        &flight->flights->backend->app->config->settings.postgres;
-
-    return (double)(settings->slot_timeout_ms + settings->connect_timeout_ms +
-                    flight->rules->query_limit_ms + LEASE_MS) /
-           1000.0;
-}
-
 static struct flight *new_flight(struct flights *flights, const struct visit *visit)
 {
     struct flight_node *node = mem_check(talloc_zero(flights, struct flight_node));
@@ -373,17 +433,10 @@ static struct flight *new_flight(struct flights *flights, const struct visit *vi
     TAILQ_INIT(&flight->visits);
     TAILQ_INSERT_TAIL(&flights->all, node, link);
     ev_init(&flight->recheck, on_recheck);
-    ev_timer_init(&flight->deadline, on_deadline, longest_wait_s(flight), 0.0);
+    ev_init(&flight->deadline, on_deadline);
     flight->recheck.data = flight->deadline.data = flight;
     talloc_set_destructor(node, node_destroy);
     return flight;
-}
-
-static void park(struct flight *flight, struct visit *visit)
-{
-    visit->flight = flight;
-    TAILQ_INSERT_TAIL(&flight->visits, visit, link);
-    flight->flights->waiting++;
 }
 
 void flights_join(struct flights *flights, struct visit *visit, bool shared)
@@ -409,8 +462,7 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
     }
     mem_check(tsearch(flight, &flights->by_base, compare));
     flight->listed = true;
-    ev_now_update(flights->backend->loop);
-    ev_timer_start(flights->backend->loop, &flight->deadline);
+    start_deadline(flight);
     begin(flight);
 }
 

@@ -46,6 +46,19 @@ static int64_t age_limit_us(const struct receipt *receipt)
     return receipt->policy->budget_us;
 }
 
+/* Of the local clock, which saw the query sent, and Redis's the one that says more. */
+static int64_t age_of(const struct receipt *receipt, int64_t now_us)
+{
+    const struct redis *redis = receipt->backend->redis;
+    int64_t local_us = receipt->sent_us != 0 ? now_us - receipt->sent_us : 0;
+    int64_t redis_us = 0;
+
+    if (receipt->snapshot_us != 0 && (receipt->sent_us == 0 || redis_is_up(redis)))
+        redis_us = redis_clock_latest_for(redis_get_clock(redis), receipt->snapshot_us, now_us) -
+                   receipt->snapshot_us;
+    return local_us > redis_us ? local_us : redis_us;
+}
+
 /* Nothing here comes from the decision to serve: the age is worked out anew, after the write. */
 static void count_response(const struct receipt *receipt)
 {
@@ -53,11 +66,7 @@ static void count_response(const struct receipt *receipt)
     bool stale = receipt->row == ANSWER_STALE || receipt->row == ANSWER_ON_ERROR;
     int64_t limit_us = age_limit_us(receipt);
     int64_t now_us = clock_monotonic_us();
-    int64_t age_us = receipt->sent_us != 0
-                         ? now_us - receipt->sent_us
-                         : redis_clock_latest_for(redis_get_clock(receipt->backend->redis),
-                                                  receipt->snapshot_us, now_us) -
-                               receipt->snapshot_us;
+    int64_t age_us = age_of(receipt, now_us);
 
     metrics_response(metrics, receipt->route, row_is_cached(receipt->row), stale,
                      now_us - receipt->received_us);

@@ -22,6 +22,7 @@ struct visit {
     uint64_t generation;   /* of the key */
     bool expired;          /* an entry past its budget was found */
     bool looking_up;       /* it waits for the turn's end */
+    unsigned too_old;      /* answers that Redis's clock did not allow */
     struct flight *flight; /* NULL: it does not wait for a fill */
 };
 

@@ -11,43 +11,46 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
 
 #define TOO_LARGE_MARKER "!too-large"
 
+/* Each script answers with what became of the lease (enum lease_end) and Redis's time. */
+#define ANSWER(end) "return {" end ", time[1], time[2]} "
+#define UNLESS_LOST                                                                                \
+    "local time = redis.call('TIME') "                                                             \
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then " ANSWER("1") "end "
+#define KEPT          ANSWER("2")
+#define STORED_OR_NOT ANSWER("newer and 2 or 3")
+
 /* KEYS: lease. ARGV: token, milliseconds. */
-static const char renew_script[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
-                                   "return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+static const char renew_script[] = UNLESS_LOST "redis.call('PEXPIRE', KEYS[1], ARGV[2]) " KEPT;
 
 /* KEYS: lease, entry. ARGV: token, entry, expiry (ms), channel, offset and end of
    the snapshot. A stored entry of the same version and a later snapshot stays, unless
    that lies in the future: then the clock was set back, and the entry must not
    outlive its budget by as much. */
 static const char store_script[] =
-    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
-    "local from, to = tonumber(ARGV[5]), tonumber(ARGV[6]) "
-    "local held = redis.call('GETRANGE', KEYS[2], 0, to - 1) "
-    "local time = redis.call('TIME') "
-    "local now = string.format('%016.0f', time[1] * 1000000 + time[2]) "
-    "local there = string.sub(held, from + 1, to) "
-    "local newer = string.sub(held, 1, from) == string.sub(ARGV[2], 1, from) "
-    "  and there > string.sub(ARGV[2], from + 1, to) and there <= now "
-    "if not newer then redis.call('SET', KEYS[2], ARGV[2], 'PXAT', ARGV[3]) end "
-    "redis.call('DEL', KEYS[1]) "
-    "redis.call('PUBLISH', ARGV[4], 'stored') "
-    "return newer and 0 or 1";
+    UNLESS_LOST "local from, to = tonumber(ARGV[5]), tonumber(ARGV[6]) "
+                "local held = redis.call('GETRANGE', KEYS[2], 0, to - 1) "
+                "local now = string.format('%016.0f', time[1] * 1000000 + time[2]) "
+                "local there = string.sub(held, from + 1, to) "
+                "local newer = string.sub(held, 1, from) == string.sub(ARGV[2], 1, from) "
+                "  and there > string.sub(ARGV[2], from + 1, to) and there <= now "
+                "if not newer then redis.call('SET', KEYS[2], ARGV[2], 'PXAT', ARGV[3]) end "
+                "redis.call('DEL', KEYS[1]) "
+                "redis.call('PUBLISH', ARGV[4], 'stored') " STORED_OR_NOT;
 
 /* KEYS: lease. ARGV: token, channel [, marker, its milliseconds]. */
-static const char end_script[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
-                                 "if ARGV[3] then "
-                                 "  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) "
-                                 "else "
-                                 "  redis.call('DEL', KEYS[1]) "
-                                 "end "
-                                 "redis.call('PUBLISH', ARGV[2], 'ended') "
-                                 "return 1";
+static const char end_script[] = UNLESS_LOST "if ARGV[3] then "
+                                             "  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) "
+                                             "else "
+                                             "  redis.call('DEL', KEYS[1]) "
+                                             "end "
+                                             "redis.call('PUBLISH', ARGV[2], 'ended') " KEPT;
 
 static const char *lease_key(TALLOC_CTX *ctx, const char *base)
 {
@@ -92,19 +95,23 @@ static void read_holder(const redisReply *reply, struct lease_answer *answer)
     }
 }
 
-/* Asks what else belongs to the answer, behind a first command that tells the holder. */
+/* Asks what else belongs to the answer, behind a first command that tells the holder. Redis's time
+   comes last: what is sent to Postgres then is sent after it. */
 static void read_answer(TALLOC_CTX *ctx, struct redis *redis, const char *base,
                         struct lease_answer *answer)
 {
+    int64_t sent_us = clock_monotonic_us();
     const char *key = lease_key(ctx, base);
     const char *entry_key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
 
     *answer = (struct lease_answer){.state = LEASE_AWAY};
     redis_queue(redis, (struct redis_part[]){redis_text("PTTL"), redis_text(key)}, 2);
     redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(entry_key)}, 2);
+    redis_queue(redis, (struct redis_part[]){redis_text("TIME")}, 1);
     redisReply *holder = redis_next(redis);
     redisReply *left = redis_next(redis);
     redisReply *entry = redis_next(redis);
+    redis_next_time(redis, sent_us);
     read_holder(holder, answer);
     if (left != NULL && left->type == REDIS_REPLY_INTEGER && left->integer > 0)
         answer->left_ms = left->integer;
@@ -124,6 +131,7 @@ void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct l
     struct redis_digits ms;
 
     lease->base = base;
+    lease->held_at_us = clock_monotonic_us();
     make_token(lease->token);
     redis_queue(redis,
                 (struct redis_part[]){redis_text("SET"), redis_text(lease_key(ctx, base)),
@@ -139,21 +147,26 @@ void lease_look(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct l
                 2);
     read_answer(ctx, redis, base, answer);
 }
-/* Runs a script that answers with an integer. */
-static int run_script(struct redis *redis, const struct redis_part *parts, size_t count)
-{
-    redisReply *reply = redis_command(redis, parts, count);
-    int result = -1;
 
-    if (!redis_reply_failed(reply, "EVAL") && reply->type == REDIS_REPLY_INTEGER)
-        result = reply->integer != 0;
+static enum lease_end run_script(struct redis *redis, const struct redis_part *parts, size_t count)
+{
+    int64_t sent_us = clock_monotonic_us();
+    redisReply *reply = redis_command(redis, parts, count);
+    enum lease_end end = LEASE_UNKNOWN;
+
+    if (!redis_reply_failed(reply, "EVAL") && reply->type == REDIS_REPLY_ARRAY &&
+        reply->elements == 3 && reply->element[0]->type == REDIS_REPLY_INTEGER &&
+        reply->element[0]->integer >= LEASE_LOST && reply->element[0]->integer <= LEASE_STORED)
+        end = (enum lease_end)reply->element[0]->integer;
+    redis_take_time(redis, sent_us, reply);
     if (reply != NULL)
         freeReplyObject(reply);
-    return result;
+    return end;
 }
 
-int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+enum lease_end lease_renew(TALLOC_CTX *ctx, struct redis *redis, struct lease *lease)
 {
+    int64_t sent_us = clock_monotonic_us();
     struct redis_digits ms;
     const struct redis_part parts[] = {
         redis_text("EVAL"),       redis_text(renew_script),
@@ -161,11 +174,14 @@ int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
         redis_text(lease->token), redis_number(&ms, LEASE_MS),
     };
 
-    return run_script(redis, parts, 6);
+    enum lease_end end = run_script(redis, parts, 6);
+    if (end == LEASE_KEPT)
+        lease->held_at_us = sent_us;
+    return end;
 }
 
-int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
-                struct redis_part entry, int64_t expiry_ms)
+enum lease_end lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+                           struct redis_part entry, int64_t expiry_ms)
 {
     struct redis_digits expiry, from, to;
     const struct redis_part parts[] = {
@@ -185,8 +201,8 @@ int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
     return run_script(redis, parts, 11);
 }
 
-static int end_lease(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
-                     const char *marker, int64_t marker_ms)
+static enum lease_end end_lease(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+                                const char *marker, int64_t marker_ms)
 {
     struct redis_digits ms;
     const struct redis_part parts[] = {
@@ -203,12 +219,13 @@ static int end_lease(TALLOC_CTX *ctx, struct redis *redis, const struct lease *l
     return run_script(redis, parts, marker != NULL ? 8 : 6);
 }
 
-int lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+enum lease_end lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
 {
     return end_lease(ctx, redis, lease, NULL, 0);
 }
 
-int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, int status)
+enum lease_end lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+                          int status)
 {
     char marker[16];
 
@@ -216,7 +233,7 @@ int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, 
     return end_lease(ctx, redis, lease, marker, LEASE_FAILED_MS);
 }
 
-int lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+enum lease_end lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
 {
     return end_lease(ctx, redis, lease, TOO_LARGE_MARKER, LEASE_TOO_LARGE_MS);
 }

@@ -21,6 +21,7 @@ enum {
 struct lease {
     const char *base; /* borrowed; must outlive the lease */
     char token[LEASE_TOKEN_BYTES + 1];
+    int64_t held_at_us; /* monotonic: it was ours for certain, for Redis has said so since */
 };
 
 enum lease_state {
@@ -38,8 +39,18 @@ struct lease_answer {
     struct stored stored; /* the entry as it was right after; free it. reply NULL: none */
 };
 
+/* What became of it with a command that ended or renewed it. A lease is lost when it was purged, or
+   when it ran out and another took over. */
+enum lease_end {
+    LEASE_UNKNOWN, /* Redis is away, or refuses */
+    LEASE_LOST,    /* it was not ours any more: nothing was done */
+    LEASE_KEPT,    /* it was ours to the end; nothing was stored */
+    LEASE_STORED,
+};
+
 /* Tries to take the lease of `base` and reads the entry behind it, in one round
-   trip: what another stored since the caller's look-up is not queried again. */
+   trip: what another stored since the caller's look-up is not queried again. Redis's clock is
+   measured with it, as with everything below. */
 void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease *lease,
                 struct lease_answer *answer);
 
@@ -48,20 +59,22 @@ void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct l
 void lease_look(TALLOC_CTX *ctx, struct redis *redis, const char *base,
                 struct lease_answer *answer);
 
-/* 1: renewed, 0: it is not ours any more, -1: Redis is away. */
-int lease_renew(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+/* LEASE_KEPT: renewed. */
+enum lease_end lease_renew(TALLOC_CTX *ctx, struct redis *redis, struct lease *lease)
     __attribute__((warn_unused_result));
 
-/* Stores `entry`, ends the lease and wakes the waiters in one step.
-   1: stored, 0: refused (the lease was lost, or a newer snapshot is stored), -1. */
-int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
-                struct redis_part entry, int64_t expiry_ms) __attribute__((warn_unused_result));
+/* Stores `entry`, ends the lease and wakes the waiters in one step. LEASE_KEPT: a newer snapshot is
+   there already. */
+enum lease_end lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+                           struct redis_part entry, int64_t expiry_ms)
+    __attribute__((warn_unused_result));
 
 /* The ways to end a lease without storing; each wakes the waiters, and each does
-   nothing if the lease is no longer ours. -1: Redis is away (it ends by itself). */
-int lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
-int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, int status);
-int lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
+   nothing if the lease is no longer ours. */
+enum lease_end lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
+enum lease_end lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+                          int status);
+enum lease_end lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
 
 /* The channel on which a lease's end is published. A child of `ctx`. */
 char *lease_channel(TALLOC_CTX *ctx, const char *base);

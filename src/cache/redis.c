@@ -172,11 +172,12 @@ void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *rep
 {
     int64_t seconds, micros;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
-        reply->element[0]->type != REDIS_REPLY_STRING ||
-        reply->element[1]->type != REDIS_REPLY_STRING ||
-        !num_parse_i64(reply->element[0]->str, reply->element[0]->len, &seconds) ||
-        !num_parse_i64(reply->element[1]->str, reply->element[1]->len, &micros))
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements < 2)
+        return;
+    redisReply *const *time = &reply->element[reply->elements - 2];
+    if (time[0]->type != REDIS_REPLY_STRING || time[1]->type != REDIS_REPLY_STRING ||
+        !num_parse_i64(time[0]->str, time[0]->len, &seconds) ||
+        !num_parse_i64(time[1]->str, time[1]->len, &micros))
         return;
     int64_t back_us = redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
                                           seconds * 1000000 + micros, redis->lead_us);

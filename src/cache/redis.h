@@ -44,8 +44,8 @@ bool redis_wait_up(struct redis *redis, int64_t ms);
    every two (redis_clock.h). */
 const struct redis_clock *redis_get_clock(const struct redis *redis);
 
-/* Takes in what TIME said, asked at `sent_us` (monotonic) and received just now, beside other
-   commands. `reply` may be NULL or anything else: then nothing is learnt. */
+/* Takes in what TIME said, asked at `sent_us` (monotonic) and received just now: `reply` is an
+   array that ends with it, as of a script. NULL or anything else: nothing is learnt. */
 void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *reply);
 
 /* A command and its parts. Text parts may use redis_text(). */

@@ -169,7 +169,6 @@ def test_hits_of_a_machine_that_was_paused(stack, wall_goes_on):
     assert world.exceeded() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="a refused store does not look again")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_query_that_was_done_while_the_machine_was_paused(stack, kind):
     world = World(stack)

@@ -43,7 +43,6 @@ def asked(stack, uri, count):
     return later
 
 
-@pytest.mark.xfail(reason="a refused store does not look again")
 @pytest.mark.parametrize("same_worker", [True, False])
 def test_who_comes_after_a_purge_gets_what_is_there_then(stack, same_worker):
     start(stack, workers=1)
@@ -100,7 +99,6 @@ def test_a_row_that_is_purged_more_often_than_its_query_takes(stack):
     assert purged[0] > ROUNDS, "it was purged all the while"
 
 
-@pytest.mark.xfail(reason="a refused store does not look again")
 def test_a_query_without_a_lease_is_not_joined_when_it_was_sent(stack):
     """The response is known to be too large for one."""
     start(stack, workers=1)
@@ -118,7 +116,6 @@ def test_a_query_without_a_lease_is_not_joined_when_it_was_sent(stack):
     assert stack.executions("marker:large") <= 4, "one at a time, and not one each"
 
 
-@pytest.mark.xfail(reason="a refused store does not look again")
 def test_a_query_without_redis_is_not_joined_when_it_was_sent(stack):
     start(stack, workers=1)
     stack.redis.stop()
@@ -135,7 +132,6 @@ def test_a_query_without_redis_is_not_joined_when_it_was_sent(stack):
     assert stack.executions("marker:gated") <= 3
 
 
-@pytest.mark.xfail(reason="a refused store does not look again")
 def test_a_leader_whose_lease_was_taken_over_looks_again(stack):
     """Its machine slept: another has stored by then, and that is what it serves."""
     stack.sql("create table item as select 1 as n")
