@@ -208,12 +208,14 @@ int lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *leas
     return end_lease(ctx, redis, lease, NULL, 0);
 }
 
-int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, int status)
+int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, int status,
+               int64_t hold_ms)
 {
     char marker[16];
 
     snprintf(marker, sizeof marker, "!%03d", status);
-    return end_lease(ctx, redis, lease, marker, LEASE_FAILED_MS);
+    return end_lease(ctx, redis, lease, marker,
+                     hold_ms > LEASE_FAILED_MS ? hold_ms : LEASE_FAILED_MS);
 }
 
 int lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)

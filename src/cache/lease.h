@@ -60,7 +60,9 @@ int lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
 /* The ways to end a lease without storing; each wakes the waiters, and each does
    nothing if the lease is no longer ours. -1: Redis is away (it ends by itself). */
 int lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
-int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, int status);
+/* `hold_ms`: for as long as the failed query may still run, nobody runs it again. */
+int lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease, int status,
+               int64_t hold_ms);
 int lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
 
 /* The channel on which a lease's end is published. A child of `ctx`. */

@@ -19,6 +19,7 @@ class PostgresProxy:
         self.target = os.path.join(server_folder, ".s.PGSQL.5432")
         self.ending = False  # each new session at its first question
         self.ended = 0
+        self.asked = 0  # packets of clients
         self.keeps_cancels = False  # they get no answer, and the server does not hear of them
         self.kept = []
         self.dead = set()  # connections on which nothing comes through any more
@@ -77,6 +78,7 @@ class PostgresProxy:
     def pump(self, source, other, ending):
         try:
             while data := source.recv(65536):
+                self.asked += source.getsockname() == self.path
                 if self.keeps_cancels and data.startswith(CANCEL):
                     self.kept.append(source)
                     return
