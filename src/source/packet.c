@@ -334,3 +334,9 @@ void packet_tidy(struct packet *packet, PGconn *conn, bool pooled)
         send_fixed(packet, conn, PART_TIDY, &unlock, true);
     send_sync(packet, conn);
 }
+
+void packet_try(struct packet *packet, PGconn *conn)
+{
+    *packet = (struct packet){.n_parts = 0};
+    send_sync(packet, conn);
+}

@@ -102,6 +102,9 @@ struct packet_query {
 void packet_execute(struct packet *packet, PGconn *conn, const struct packet_limits *limits,
                     const struct packet_query *query);
 
+/* Nothing, to see whether the server answers. */
+void packet_try(struct packet *packet, PGconn *conn);
+
 /* Ends a transaction that has failed. */
 void packet_tidy(struct packet *packet, PGconn *conn, bool pooled);
 

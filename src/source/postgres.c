@@ -159,7 +159,8 @@ static bool is_fit(const struct postgres *postgres, const struct session *sessio
 {
     uint64_t generation = session_generation(session);
 
-    return postgres->generation == 0 || generation == 0 || generation == postgres->generation;
+    return !session_is_aged(session) &&
+           (postgres->generation == 0 || generation == 0 || generation == postgres->generation);
 }
 
 static void close_idle_sessions(struct postgres *postgres, bool unfit_only)
@@ -230,6 +231,12 @@ static void on_session_closed(void *data, struct session *session, struct query 
         open_breaker(postgres);
     if (query == NULL)
         return;
+    if (how == SESSION_DEAD) {
+        query->wants_new = true; /* others were idle for as long */
+        TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
+        pump_after(postgres, 0);
+        return;
+    }
     if (how == SESSION_LOST && query_may_be_resent(query)) {
         query->resends++;
         TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
@@ -300,7 +307,8 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
         /* one whose session was ended by the server finds others of that time as dead */
-        struct session *session = query->resends > 0 ? NULL : idle_session(postgres);
+        struct session *session =
+            query->resends > 0 || query->wants_new ? NULL : idle_session(postgres);
         bool away = session == NULL && is_breaker_open(postgres);
         if (!away && !has_slot(postgres, query))
             break;
@@ -334,7 +342,8 @@ void postgres_query(struct postgres *postgres, const struct query_request *reque
     pump_after(postgres, 0);
 }
 
-/* Idle sessions beyond the first that have had nothing to do for a minute are closed. */
+/* Idle sessions that have grown old are closed, and those beyond the first that have had nothing to
+   do for a minute. */
 static void on_reap(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct postgres *postgres = timer->data;

@@ -2,7 +2,7 @@
 /* A process's Postgres connections: queries go in, JSON comes out, nothing
    blocks. The first connection is opened by postgres_connect() or on first need,
    and kept; further ones are opened while more queries run at once and closed
-   after a minute idle. A query that is given up
+   after a minute idle. None lives for longer than session_lifetime. A query that is given up
    keeps its slot until the server has ended it. */
 #ifndef LEEWAY_SOURCE_POSTGRES_H
 #define LEEWAY_SOURCE_POSTGRES_H

@@ -36,6 +36,9 @@ enum {
        notices; which it does within a second, and a bit. */
     CANCEL_MS = 1000,
     NOTICE_MS = 1500,
+    /* A connection that was idle for longer is tried first, for this long at the most. */
+    TRY_AFTER_MS = 1000,
+    TRY_MS = 500,
 };
 
 /* What the results of one step have been so far. */
@@ -74,6 +77,7 @@ struct session {
     int64_t idle_since_us;
     int64_t started_us;    /* when the query's first step was sent */
     int64_t step_us;       /* when this step's packet was */
+    int64_t until_us;      /* it is used for new queries; 0: for ever */
     bool watched;          /* as in struct session_facts */
     struct cancel *cancel; /* NULL: none, or it is over */
     int64_t hold_until_us; /* what was given up has ended by then */
@@ -112,6 +116,11 @@ bool session_is_ending(const struct session *session)
 bool session_is_hung(const struct session *session)
 {
     return session->hung;
+}
+
+bool session_is_aged(const struct session *session)
+{
+    return session->until_us != 0 && clock_monotonic_us() >= session->until_us;
 }
 
 int64_t session_idle_since_us(const struct session *session)
@@ -193,9 +202,10 @@ static void lose_as(struct session *session, enum session_end how)
 
 static void lose(struct session *session)
 {
-    lose_as(session, session->worked || session->now.terminated ? SESSION_LOST
-                     : session->now.refused                     ? SESSION_REFUSED
-                                                                : SESSION_UNREACHABLE);
+    lose_as(session, session->step == STEP_TRY                    ? SESSION_DEAD
+                     : session->worked || session->now.terminated ? SESSION_LOST
+                     : session->now.refused                       ? SESSION_REFUSED
+                                                                  : SESSION_UNREACHABLE);
 }
 
 static void forget_result(struct session *session)
@@ -663,6 +673,9 @@ static void send_step(struct session *session)
     case STEP_PIN:
         packet_pin(packet, session->conn, &limits);
         break;
+    case STEP_TRY:
+        packet_try(packet, session->conn);
+        break;
     case STEP_DESCRIBE:
         packet_describe(packet, session->conn, &limits, session->query->statement->route,
                         session->pooled, session->may_read_database);
@@ -699,6 +712,13 @@ static void start_step(struct session *session, enum session_step step)
         set_deadline(session, 0);
 }
 
+/* A pooler may let it wait for a server as long as a query, which tells nothing. */
+static bool is_untried(const struct session *session)
+{
+    return session->step == STEP_IDLE && !session->pooled &&
+           clock_monotonic_us() - session->idle_since_us >= (int64_t)TRY_AFTER_MS * 1000;
+}
+
 static struct session_facts facts_of(const struct session *session)
 {
     const struct query *query = session->query;
@@ -708,6 +728,7 @@ static struct session_facts facts_of(const struct session *session)
         .pooled = session->pooled,
         .has_query = query != NULL,
         .has_plan = has_plan,
+        .is_untried = is_untried(session),
         .is_prepared =
             has_plan && session->prepared[query->statement->route->index] == query->plan->number,
         .is_trial = query != NULL && query->is_trial,
@@ -761,6 +782,15 @@ static void start_query(struct session *session)
     if (query->plan == NULL && !query->is_trial)
         query->plan = plan_hold(query->statement->plan);
     set_deadline(session, query->request.limit_ms + SERVER_FIRST_MS);
+}
+
+/* It is not the query's time that passes. */
+static void start_try(struct session *session)
+{
+    int64_t connect_ms = session->options.settings->connect_timeout_ms;
+
+    session->late = false;
+    set_deadline(session, connect_ms < TRY_MS ? connect_ms : TRY_MS);
 }
 
 /* The server would have said by now that the limit is over; what waits in front of it, for a lock
@@ -870,6 +900,10 @@ static void go_on(struct session *session, enum session_event event)
     case STEP_CUT:
         cut(session);
         break;
+    case STEP_TRY:
+        start_try(session);
+        start_step(session, to);
+        break;
     default:
         if (to == STEP_DESCRIBE && session->outdated)
             begin_trial(session);
@@ -946,6 +980,8 @@ static enum session_event end_of_query_step(struct session *session)
 
 static void step_done(struct session *session)
 {
+    if (session->step == STEP_TRY)
+        start_query(session);
     go_on(session, session->step < STEP_IDLE ? end_of_setup(session) : end_of_query_step(session));
 }
 
@@ -1127,6 +1163,16 @@ static int session_destroy(struct session *session)
     return 0;
 }
 
+/* Not all at once, for those of a start were made at once. */
+static void set_lifetime(struct session *session)
+{
+    int64_t lifetime_ms = session->options.settings->session_lifetime_ms;
+
+    if (lifetime_ms != 0)
+        session->until_us =
+            clock_monotonic_us() + lifetime_ms * (900 + (int64_t)(session->nonce % 101));
+}
+
 struct session *session_new(TALLOC_CTX *ctx, const struct session_options *options)
 {
     static const char *const keywords[] = {"dbname", "password", "fallback_application_name",
@@ -1138,6 +1184,7 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
     session->options = *options;
     if (getrandom(&session->nonce, sizeof session->nonce, GRND_NONBLOCK) == -1)
         session->nonce = (uint32_t)clock_monotonic_us();
+    set_lifetime(session);
     session->prepared = mem_check(talloc_zero_array(session, unsigned, options->n_statements + 1));
     ev_init(&session->io, on_io);
     ev_init(&session->deadline, on_deadline);
@@ -1160,6 +1207,7 @@ void session_run(struct session *session, struct query *query)
     forget_result(session);
     if (session->step != STEP_IDLE)
         return;
-    start_query(session);
+    if (!is_untried(session))
+        start_query(session);
     go_on(session, EVENT_DONE);
 }

@@ -15,6 +15,7 @@ enum session_end {
     SESSION_UNREACHABLE, /* it never came to work */
     SESSION_REFUSED,     /* it came to another database than is meant, or that cannot be told */
     SESSION_LOST,        /* it had worked */
+    SESSION_DEAD,        /* it had been idle, and did not answer when it was tried */
 };
 
 /* What became of it is told to the pool; a session told to be closed must be freed
@@ -66,6 +67,9 @@ bool session_is_ending(const struct session *session);
 
 /* It is ending, and the server has not even kept its own time-out. */
 bool session_is_hung(const struct session *session);
+
+/* It has lived for as long as a session may. */
+bool session_is_aged(const struct session *session);
 
 /* As its judge has told; 0 until then. */
 uint64_t session_generation(const struct session *session);

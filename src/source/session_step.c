@@ -7,10 +7,11 @@
 const char *session_step_name(enum session_step step)
 {
     static const char *const names[] = {
-        [STEP_CONNECT] = "connect", [STEP_PLACE] = "place",     [STEP_IDENTIFY] = "identify",
-        [STEP_PIN] = "pin",         [STEP_IDLE] = "idle",       [STEP_DESCRIBE] = "describe",
-        [STEP_PREPARE] = "prepare", [STEP_EXECUTE] = "execute", [STEP_TIDY] = "tidy",
-        [STEP_CANCEL] = "cancel",   [STEP_CUT] = "cut",         [STEP_CLOSED] = "closed",
+        [STEP_CONNECT] = "connect",   [STEP_PLACE] = "place",     [STEP_IDENTIFY] = "identify",
+        [STEP_PIN] = "pin",           [STEP_IDLE] = "idle",       [STEP_TRY] = "try",
+        [STEP_DESCRIBE] = "describe", [STEP_PREPARE] = "prepare", [STEP_EXECUTE] = "execute",
+        [STEP_TIDY] = "tidy",         [STEP_CANCEL] = "cancel",   [STEP_CUT] = "cut",
+        [STEP_CLOSED] = "closed",
     };
 
     return names[step];
@@ -40,6 +41,8 @@ static enum session_step step_after_done(enum session_step step, const struct se
     case STEP_PIN:
         return STEP_IDLE;
     case STEP_IDLE:
+        return facts->has_query && facts->is_untried ? STEP_TRY : step_of_query(facts);
+    case STEP_TRY:
     case STEP_DESCRIBE:
     case STEP_PREPARE:
         return step_of_query(facts);
@@ -71,7 +74,7 @@ static enum session_step step_after_late(enum session_step step, const struct se
 
 static bool has_query_begun(enum session_step step)
 {
-    return step > STEP_IDLE && step < STEP_CANCEL;
+    return step > STEP_TRY && step < STEP_CANCEL;
 }
 
 enum session_step session_next_step(enum session_step step, enum session_event event,

@@ -12,6 +12,7 @@ enum session_step {
     STEP_IDENTIFY, /* ask once more, in another transaction, and which cluster it is */
     STEP_PIN,      /* set what decides how values print, for the session */
     STEP_IDLE,
+    STEP_TRY,      /* see whether a connection that was idle still leads to the server */
     STEP_DESCRIBE, /* parse the route's own SQL to see its columns */
     STEP_PREPARE,
     STEP_EXECUTE,
@@ -36,6 +37,7 @@ struct session_facts {
     bool pooled; /* transactions may come to different servers: nothing is set for the session,
                     nothing prepared by name */
     bool has_query;
+    bool is_untried;  /* it was idle for so long that nobody knows whether it still works */
     bool has_plan;    /* for the query */
     bool is_prepared; /* the query's plan, by name, on this connection */
     bool is_trial;    /* the plan is tried once before it gets a name */

@@ -9,10 +9,12 @@ from harness.postgres import Postgres
 from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
 
-pytestmark = pytest.mark.xfail(strict=True, reason="sessions live for ever, and are not tried")
 ROUTES = """
 context "none" { budget = 0s }
+context "short" { budget = 2s }
 route "/where" { context = "none"  sql = "select name from place"  shape = value }
+route "/short/{n}" { context = "short"  param "n" { type = int }
+                     sql = "select $1 as n"  shape = value }
 route "/one" { context = "none"  sql = "select 1 as n"  shape = value }
 """
 
@@ -84,3 +86,16 @@ def test_an_idle_connection_that_went_dead_is_found_out_before_it_is_used(stack)
     text = stack.worker.log_text()
     assert "timed out" not in text and "cannot connect" not in text
     assert stack.get("/one").status == 200
+
+
+@pytest.mark.parametrize("options", ["", "prepared = false"])
+@pytest.mark.parametrize("path", ["/one", "/short/{n}"])
+def test_a_query_is_one_packet_once_it_is_prepared(stack, path, options):
+    proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
+    stack.start(ROUTES, refresher=False, workers=1, postgres=options)
+    assert stack.get(path.format(n=0)).status == 200
+    before = proxy.asked
+    for n in range(1, 21):
+        assert stack.get(path.format(n=n)).status == 200
+    assert proxy.asked == before + 20

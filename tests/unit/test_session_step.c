@@ -14,7 +14,9 @@ static const struct session_facts nothing,
     outdated = {.has_query = true, .has_plan = true, .is_outdated = true},
     pooled = {.pooled = true}, pooled_query = {.pooled = true, .has_query = true},
     pooled_plan = {.pooled = true, .has_query = true, .has_plan = true},
-    given_up_untidy = {.is_untidy = true}, watched = {.is_watched = true};
+    untried = {.has_query = true, .has_plan = true, .is_prepared = true, .is_untried = true},
+    untried_idle = {.is_untried = true}, given_up_untidy = {.is_untidy = true},
+    watched = {.is_watched = true};
 
 static void test_steps(void **state)
 {
@@ -51,6 +53,14 @@ static void test_steps(void **state)
         {STEP_DESCRIBE, EVENT_DONE, &pooled_plan, STEP_EXECUTE},
         {STEP_PREPARE, EVENT_DONE, &prepared, STEP_EXECUTE},
         {STEP_EXECUTE, EVENT_DONE, &prepared, STEP_IDLE},
+        /* one that was idle is tried before */
+        {STEP_IDLE, EVENT_DONE, &untried, STEP_TRY},
+        {STEP_IDLE, EVENT_DONE, &untried_idle, STEP_IDLE},
+        {STEP_TRY, EVENT_DONE, &untried, STEP_EXECUTE},
+        {STEP_TRY, EVENT_DONE, &planned, STEP_PREPARE},
+        {STEP_TRY, EVENT_FAILED, &prepared, STEP_CLOSED},
+        {STEP_TRY, EVENT_OUTDATED, &prepared, STEP_CLOSED},
+        {STEP_TRY, EVENT_LATE, &prepared, STEP_CLOSED},
         /* given up */
         {STEP_DESCRIBE, EVENT_LATE, &query, STEP_CANCEL},
         {STEP_PREPARE, EVENT_LATE, &planned, STEP_CANCEL},
