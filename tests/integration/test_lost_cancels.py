@@ -12,6 +12,7 @@ from harness.wait import wait_until
 ROUTES = """
 context "short" { budget = 1s }
 context "none" { budget = 0s }
+context "long" { budget = 60s }
 route "/one" { context = "none"  sql = "select 1 as n"  shape = value }
 route "/slow" { context = "short"  sql = "select 1 as n from pg_sleep(60) -- marker:slow"
                 shape = value }
@@ -19,6 +20,8 @@ route "/slow/{n}" { context = "none"  param "n" { type = int }
                     sql = "select $1 as n from pg_sleep(60) -- marker:slow"  shape = value }
 route "/locked" { context = "none"  shape = value
                   sql = "select count(*)::int as n from t, pg_sleep(60) -- marker:slow" }
+route "/kept" { context = "long"  shape = value
+                sql = "select count(*)::int as n from t, pg_sleep(60) -- marker:slow" }
 route "/endless" { context = "none"  shape = object
                    sql = "select generate_series(1, 1000000000) as n -- marker:endless" }
 route "/drip" { context = "none"  shape = object  sql = "select generate_series(1, 1000000000) as n, \
@@ -41,11 +44,11 @@ def running(stack, marker="marker:slow"):
                      f"%{marker}%")[0][0]
 
 
-def start(stack, **options):
+def start(stack, workers=1, **options):
     proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
     proxy.keeps_cancels = True
     stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
-    stack.start(ROUTES, refresher=False, workers=1, **options)
+    stack.start(ROUTES, refresher=False, workers=workers, **options)
     assert stack.get("/one").status == 200
     return proxy
 
@@ -64,14 +67,12 @@ def test_no_second_query_of_a_key_is_begun_while_the_first_runs(stack, path, poo
     assert most == 1
 
 
-def test_a_query_that_began_late_holds_its_slot_until_its_own_limit(stack):
+def begin_late(stack, path):
     """Its preparation waits for a lock, so that the client's time is over long before the query's."""
-    stack.sql("create table t as select 1 as n")
-    proxy = start(stack, postgres="slots = 1\n statement_timeout = 2s\n slot_timeout = 0s")
     owner = stack.postgres.connect(stack.database)
     owner.autocommit = False
     owner.cursor().execute("lock table t in access exclusive mode")
-    asked = stack.get_later("/locked")
+    asked = stack.get_later(path)
     wait_until(lambda: stack.sql("select now() - query_start > '1.5s' from pg_stat_activity"
                                  " where wait_event_type = 'Lock' and query like '%marker:slow%'")
                == [(True,)], "most of its time is over")
@@ -79,6 +80,12 @@ def test_a_query_that_began_late_holds_its_slot_until_its_own_limit(stack):
     owner.close()
     assert asked.result().status == 504
     assert running(stack) == 1, "it has only begun"
+
+
+def test_a_query_that_began_late_holds_its_slot_until_its_own_limit(stack):
+    stack.sql("create table t as select 1 as n")
+    proxy = start(stack, postgres="slots = 1\n statement_timeout = 2s\n slot_timeout = 0s")
+    begin_late(stack, "/locked")
     refused = 0
     while running(stack) == 1:
         refused += stack.get("/one").status == 503
@@ -86,6 +93,18 @@ def test_a_query_that_began_late_holds_its_slot_until_its_own_limit(stack):
     wait_until(lambda: stack.get("/one").status == 200, "the slot is free")
     assert "/locked" in stack.worker.log_text()
     assert proxy.kept
+
+
+def test_a_query_that_began_late_holds_its_key_until_its_own_limit(stack):
+    stack.sql("create table t as select 1 as n")
+    start(stack, workers=2, postgres="statement_timeout = 2s")
+    begin_late(stack, "/kept")
+    most = 0
+    while stack.executions("marker:slow") < 2:
+        asked = stack.get_later("/kept")
+        while not asked.done():
+            most = max(most, running(stack))
+    assert most == 1
 
 
 def count(pid, what):
