@@ -125,14 +125,14 @@ static void store_entry(struct fill *fill, struct fill_result *result)
 
 /* Waiters are told of a failure, but not of one that is this process's own: one of them may have
    a slot, or reach the right database, where we do not. */
-static void end_lease(struct fill *fill, const struct fill_result *result)
+static void end_lease(struct fill *fill, const struct fill_result *result, int64_t hold_ms)
 {
     if (!fill->leased)
         return;
     if (result->outcome == QUERY_NO_SLOT || !identity_is_verified(fill->backend->identity))
         lease_give_up(fill, fill->backend->redis, &fill->lease);
     else
-        lease_fail(fill, fill->backend->redis, &fill->lease, result->status);
+        lease_fail(fill, fill->backend->redis, &fill->lease, result->status, hold_ms);
 }
 
 static void on_query(void *data, const struct query_result *query)
@@ -155,7 +155,7 @@ static void on_query(void *data, const struct query_result *query)
     if (result.outcome == QUERY_DONE || result.outcome == QUERY_NO_ROW)
         store_entry(fill, &result);
     else
-        end_lease(fill, &result);
+        end_lease(fill, &result, query->hold_ms);
     fill->request.done(fill->request.data, &result);
     talloc_free(fill);
 }

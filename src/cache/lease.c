@@ -225,12 +225,13 @@ enum lease_end lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct 
 }
 
 enum lease_end lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
-                          int status)
+                          int status, int64_t hold_ms)
 {
     char marker[16];
 
     snprintf(marker, sizeof marker, "!%03d", status);
-    return end_lease(ctx, redis, lease, marker, LEASE_FAILED_MS);
+    return end_lease(ctx, redis, lease, marker,
+                     hold_ms > LEASE_FAILED_MS ? hold_ms : LEASE_FAILED_MS);
 }
 
 enum lease_end lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)

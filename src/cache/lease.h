@@ -72,8 +72,9 @@ enum lease_end lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct le
 /* The ways to end a lease without storing; each wakes the waiters, and each does
    nothing if the lease is no longer ours. */
 enum lease_end lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
+/* `hold_ms`: for as long as the failed query may still run, nobody runs it again. */
 enum lease_end lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
-                          int status);
+                          int status, int64_t hold_ms);
 enum lease_end lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
 
 /* The channel on which a lease's end is published. A child of `ctx`. */

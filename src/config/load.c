@@ -81,6 +81,18 @@ static int check_timeouts(const struct config_build *build, const struct config_
                              (long long)settings->postgres.statement_timeout_ms);
 }
 
+/* A connection takes a while to be made. */
+static int check_lifetime(const struct config_build *build, const struct config_block *postgres)
+{
+    const struct config_entry *entry = config_block_find(postgres, "session_lifetime");
+    int64_t lifetime_ms = build->config->settings.postgres.session_lifetime_ms;
+
+    if (entry == NULL || lifetime_ms == 0 || lifetime_ms >= 1000)
+        return 0;
+    return config_build_fail(build, entry->place,
+                             "session_lifetime is out of range: it must be 0s, or from 1s to 30d");
+}
+
 static int check_paths(const struct config_build *build, const struct config_block *root)
 {
     const struct settings *settings = &build->config->settings;
@@ -118,7 +130,7 @@ static int read_settings(const struct config_build *build, const struct config_b
                                         ? config_block_place(postgres, "conninfo")
                                         : root->place;
     if (config_build_passwords(build, redis, postgres) == -1 ||
-        check_timeouts(build, root, postgres) == -1)
+        check_timeouts(build, root, postgres) == -1 || check_lifetime(build, postgres) == -1)
         return -1;
     return check_paths(build, root);
 }

@@ -38,6 +38,7 @@ struct postgres_settings {
     const char *password;      /* of password_file; NULL: none but what conninfo leads to */
     int64_t connect_timeout_ms;
     int64_t statement_timeout_ms;
+    int64_t session_lifetime_ms; /* 0: none */
     bool prepared;
     enum pooler pooler;
     int64_t slots;

@@ -1,54 +1,212 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Detached threads that run PQcancel, counted. */
+/* Threads that take requests from one queue and end when it is empty. What one of them opens is in
+   a table of descriptors of its own, so that nothing stays of a thread that is ended. */
 #include "config.h"
 
 #include "source/cancel.h"
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stddef.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <unistd.h>
 
-enum { MAX_UNDER_WAY = 8 };
+#include "base/clock.h"
+#include "base/mem.h"
 
-static atomic_int under_way;
+enum {
+    MAX_THREADS = 8,
+    /* A server that answers does so within a round trip. */
+    HANGS_AFTER_US = 2 * 1000 * 1000,
+};
+
+struct cancel {
+    TAILQ_ENTRY(cancel) link;
+    PGcancel *request;
+    enum { CANCEL_QUEUED, CANCEL_SENT, CANCEL_OVER } state;
+    bool succeeded; /* CANCEL_OVER */
+    bool ownerless; /* cancel_end() has been called */
+};
+
+struct canceller {
+    bool used;
+    bool told_to_end;
+    bool has_own_files;
+    pthread_t thread;
+    struct cancel *cancel; /* that it sends; NULL: none */
+    int64_t since_us;
+};
+
+TAILQ_HEAD(cancel_list, cancel);
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct cancel_list queue = TAILQ_HEAD_INITIALIZER(queue);
+static struct canceller cancellers[MAX_THREADS];
+
+static void lock(void)
+{
+    pthread_mutex_lock(&mutex);
+}
+
+static void unlock(void)
+{
+    pthread_mutex_unlock(&mutex);
+}
+
+static void free_cancel(struct cancel *cancel)
+{
+    PQfreeCancel(cancel->request);
+    free(cancel);
+}
+
+/* Locked. */
+static void finish(struct canceller *canceller, bool succeeded)
+{
+    struct cancel *cancel = canceller->cancel;
+
+    canceller->cancel = NULL;
+    if (cancel == NULL)
+        return;
+    cancel->state = CANCEL_OVER;
+    cancel->succeeded = succeeded;
+    if (cancel->ownerless)
+        free_cancel(cancel);
+}
+
+/* NULL: there is none, or none for this thread. */
+static struct cancel *take_next(struct canceller *canceller)
+{
+    lock();
+    struct cancel *cancel = canceller->told_to_end ? NULL : TAILQ_FIRST(&queue);
+    if (cancel != NULL) {
+        TAILQ_REMOVE(&queue, cancel, link);
+        cancel->state = CANCEL_SENT;
+        canceller->since_us = clock_monotonic_us();
+    } else {
+        canceller->used = false; /* from here on the queue's next needs another thread */
+    }
+    canceller->cancel = cancel;
+    unlock();
+    return cancel;
+}
+
+static void on_end(void *data)
+{
+    struct canceller *canceller = data;
+
+    lock();
+    finish(canceller, false);
+    canceller->used = false;
+    unlock();
+}
+
+static bool take_own_files(void)
+{
+#ifdef CLOSE_RANGE_UNSHARE
+    return close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_UNSHARE) == 0;
+#else
+    return false;
+#endif
+}
 
 static void *run(void *data)
 {
-    PGcancel *cancel = data;
+    struct canceller *canceller = data;
+    struct cancel *cancel;
     char error[256];
+    bool own_files = take_own_files();
 
-    PQcancel(cancel, error, sizeof error);
-    PQfreeCancel(cancel);
-    atomic_fetch_sub(&under_way, 1);
+    lock();
+    canceller->has_own_files = own_files;
+    unlock();
+    while ((cancel = take_next(canceller)) != NULL) {
+        pthread_cleanup_push(on_end, canceller);
+        bool succeeded = PQcancel(cancel->request, error, sizeof error) == 1;
+        lock();
+        finish(canceller, succeeded);
+        unlock();
+        pthread_cleanup_pop(0);
+    }
     return NULL;
 }
 
 /* Signals are the event loop's business: the thread is made with all of them blocked. */
-static int start_thread(PGcancel *cancel)
+static int start_thread(struct canceller *canceller)
 {
     sigset_t all, before;
     pthread_attr_t attributes;
-    pthread_t thread;
 
     if (pthread_attr_init(&attributes) != 0)
         return -1;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&thread, &attributes, run, cancel);
+    int failed = pthread_create(&canceller->thread, &attributes, run, canceller);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return failed == 0 ? 0 : -1;
 }
 
-void cancel_in_background(PGconn *conn)
+/* Locked. Threads for what waits, as far as there may be more. */
+static void start_threads(unsigned most)
 {
-    if (atomic_fetch_add(&under_way, 1) < MAX_UNDER_WAY) {
-        PGcancel *cancel = PQgetCancel(conn);
-        if (cancel != NULL && start_thread(cancel) == 0)
-            return;
-        PQfreeCancel(cancel);
+    for (size_t i = 0; i < MAX_THREADS && most > 0 && !TAILQ_EMPTY(&queue); i++) {
+        if (cancellers[i].used)
+            continue;
+        cancellers[i] = (struct canceller){.used = true};
+        if (start_thread(&cancellers[i]) == -1)
+            cancellers[i].used = false;
+        most--;
     }
-    atomic_fetch_sub(&under_way, 1);
+}
+
+struct cancel *cancel_start(PGconn *conn)
+{
+    PGcancel *request = PQgetCancel(conn);
+
+    if (request == NULL)
+        return NULL;
+    struct cancel *cancel = mem_check(calloc(1, sizeof *cancel));
+    cancel->request = request;
+    lock();
+    TAILQ_INSERT_TAIL(&queue, cancel, link);
+    start_threads(1);
+    unlock();
+    return cancel;
+}
+
+bool cancel_end(struct cancel *cancel)
+{
+    lock();
+    bool sent = cancel->state == CANCEL_SENT;
+    bool safe = cancel->state == CANCEL_QUEUED || (!sent && cancel->succeeded);
+    if (cancel->state == CANCEL_QUEUED)
+        TAILQ_REMOVE(&queue, cancel, link);
+    cancel->ownerless = true;
+    if (!sent)
+        free_cancel(cancel);
+    unlock();
+    return safe;
+}
+
+/* One without a table of its own would leave its socket behind: it keeps its place. */
+static bool hangs(const struct canceller *canceller, int64_t now_us)
+{
+    return canceller->used && canceller->has_own_files && !canceller->told_to_end &&
+           canceller->cancel != NULL && now_us - canceller->since_us >= HANGS_AFTER_US;
+}
+
+void cancel_tend(void)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    lock();
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        if (!hangs(&cancellers[i], now_us))
+            continue;
+        cancellers[i].told_to_end = true;
+        pthread_cancel(cancellers[i].thread);
+    }
+    start_threads(MAX_THREADS);
+    unlock();
 }

@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Cancelling a query without waiting: libpq's own call blocks, so it runs in a
-   short-lived thread. */
+/* Cancelling a query without waiting: libpq's own call blocks, so it runs in other threads, of
+   which there are at most 8; further requests wait for one of them. */
 #ifndef LEEWAY_SOURCE_CANCEL_H
 #define LEEWAY_SOURCE_CANCEL_H
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 
-/* Asks the server to stop what `conn` is doing; the caller may close `conn` at once.
-   At most 8 cancellations are under way; a further one is left to the server's
-   statement_timeout. */
-void cancel_in_background(PGconn *conn);
+struct cancel;
+
+/* Asks the server to stop what `conn` is doing; the caller may close `conn` at once. NULL: it
+   cannot be asked. */
+struct cancel *cancel_start(PGconn *conn);
+
+/* To be called once for each, at any time: one that has not begun is not sent any more. Whether
+   nothing of it can reach the server from now on, so that the connection may have another query.
+   Frees it. */
+bool cancel_end(struct cancel *cancel);
+
+/* To be called about once a second: a thread that hangs in a request, as towards an address that
+   does not answer, is ended for the sake of those that wait. */
+void cancel_tend(void);
 
 #endif

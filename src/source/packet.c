@@ -29,6 +29,11 @@
     "'Default' THEN "                                                                              \
     "pg_catalog.set_config('timezone_abbreviations', 'Default', " local ") END"
 
+/* A server before 14 does not know it. */
+#define WATCH(local)                                                                               \
+    "CASE WHEN pg_catalog.current_setting('client_connection_check_interval', true) IS NOT NULL "  \
+    "THEN pg_catalog.set_config('client_connection_check_interval', '1s', " local ") END"
+
 #define SET_IN_SESSION(name, value)     ", pg_catalog.set_config('" name "', '" value "', false)"
 #define SET_IN_TRANSACTION(name, value) ", pg_catalog.set_config('" name "', '" value "', true)"
 
@@ -71,6 +76,9 @@ struct fixed {
 static const struct fixed begin = {"leeway_begin",
                                    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"},
                           place = {"leeway_place", "SELECT " RECURRING_PLACE},
+                          place_limit = {"leeway_place_limit",
+                                         "SELECT " RECURRING_PLACE
+                                         ", pg_catalog.set_config('statement_timeout', $1, true)"},
                           mark = {"leeway_mark", "SAVEPOINT leeway"},
                           undo = {"leeway_undo", "ROLLBACK TO SAVEPOINT leeway"},
                           commit = {"leeway_commit", "COMMIT"},
@@ -94,24 +102,38 @@ static void send_sync(struct packet *packet, PGconn *conn)
     PQpipelineSync(conn);
 }
 
-void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings)
+void packet_pin(struct packet *packet, PGconn *conn, const struct packet_limits *limits)
 {
-    static const struct fixed *const fixed[] = {&begin, &place, &mark, &undo, &commit, &unlock};
-    char sql[2048];
+    static const struct fixed *const fixed[] = {&begin, &place,  &place_limit, &mark,
+                                                &undo,  &commit, &unlock};
+    char sql[4096];
 
     *packet = (struct packet){.n_parts = 0};
     /* a pooler may hand on a connection on which another process of ours has prepared its own */
     send_sql(packet, conn, PART_DEALLOCATE, "DEALLOCATE ALL");
     snprintf(sql, sizeof sql,
              "SELECT pg_catalog.set_config('statement_timeout', '%" PRId64
-             "', false)" PINNED_SETTINGS(SET_IN_SESSION) PIN_ABBREVIATIONS("false"),
-             settings->statement_timeout_ms);
+             "', false)" PINNED_SETTINGS(SET_IN_SESSION) PIN_ABBREVIATIONS("false") "%s",
+             limits->pinned_ms, limits->watched ? ", " WATCH("false") : "");
     send_sql(packet, conn, PART_PINS, sql);
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
         add(packet, PART_PARSE);
         PQsendPrepare(conn, fixed[i]->name, fixed[i]->sql, 0, NULL);
     }
     send_sync(packet, conn);
+}
+
+/* For the transaction: where the session has another, or none. */
+static void send_limit(struct packet *packet, PGconn *conn, const struct packet_limits *limits)
+{
+    char sql[128];
+
+    if (limits->execution_ms == limits->pinned_ms)
+        return;
+    snprintf(sql, sizeof sql,
+             "SELECT pg_catalog.set_config('statement_timeout', '%" PRId64 "', true)",
+             limits->execution_ms);
+    send_sql(packet, conn, PART_BEGIN, sql);
 }
 
 static void send_parse(struct packet *packet, PGconn *conn, const char *name, const char *sql,
@@ -139,8 +161,8 @@ static void send_deallocate(struct packet *packet, PGconn *conn, const char *nam
     send_sync(packet, conn); /* it may be gone already */
 }
 
-void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,
-                    const char *before)
+void packet_prepare(struct packet *packet, PGconn *conn, const struct packet_limits *limits,
+                    const struct plan *plan, const char *name, const char *before)
 {
     char inner[PACKET_NAME_BYTES + 2];
 
@@ -150,6 +172,7 @@ void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan
         send_deallocate(packet, conn, before);
         send_deallocate(packet, conn, inner);
     }
+    send_limit(packet, conn, limits);
     if (plan->kind == PLAN_RENDERED) {
         name_inner(name, inner);
         send_parse(packet, conn, inner, plan->route->sql, plan->route);
@@ -159,8 +182,8 @@ void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan
 }
 
 /* In front of the query: on a pooler's connection nothing can be known from earlier. */
-static void send_local_pins(struct packet *packet, PGconn *conn,
-                            const struct postgres_settings *settings, bool may_read_database)
+static void send_local_pins(struct packet *packet, PGconn *conn, const struct packet_limits *limits,
+                            bool may_read_database)
 {
     char sql[4096];
 
@@ -168,9 +191,10 @@ static void send_local_pins(struct packet *packet, PGconn *conn,
     send_sql(packet, conn, PART_BEGIN, OWN_PATH);
     snprintf(sql, sizeof sql,
              "SELECT " RECURRING_PLACE ", %s, pg_catalog.set_config('statement_timeout', '%" PRId64
-             "', true)" PINNED_SETTINGS(SET_IN_TRANSACTION) PIN_ABBREVIATIONS("true")
-                 HIDE_TEMPORARY,
-             may_read_database ? DATABASE : DATABASE_OF_LOCK, settings->statement_timeout_ms);
+             "', true)" PINNED_SETTINGS(SET_IN_TRANSACTION) PIN_ABBREVIATIONS("true") HIDE_TEMPORARY
+             "%s",
+             may_read_database ? DATABASE : DATABASE_OF_LOCK, limits->execution_ms,
+             limits->watched ? ", " WATCH("true") : "");
     send_sql(packet, conn, PART_PLACE, sql);
 }
 
@@ -185,13 +209,15 @@ static void send_fixed(struct packet *packet, PGconn *conn, enum packet_part par
     PQsendQueryPrepared(conn, fixed->name, 0, NULL, NULL, NULL, 0);
 }
 
-void packet_describe(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+void packet_describe(struct packet *packet, PGconn *conn, const struct packet_limits *limits,
                      const struct route *route, bool pooled, bool may_read_database)
 {
     *packet = (struct packet){.n_parts = 0};
     if (pooled) {
         send_fixed(packet, conn, PART_BEGIN, &begin, false);
-        send_local_pins(packet, conn, settings, may_read_database);
+        send_local_pins(packet, conn, limits, may_read_database);
+    } else {
+        send_limit(packet, conn, limits);
     }
     send_parse(packet, conn, "", route->sql, route);
     add(packet, PART_DESCRIBE);
@@ -248,6 +274,8 @@ void packet_identify(struct packet *packet, PGconn *conn, const struct postgres_
     snprintf(sql, sizeof sql, "SELECT " RECURRING_PLACE ", %s, %s",
              may_read_database ? DATABASE : DATABASE_OF_LOCK, may_read_system ? SYSTEM : "NULL");
     send_question(packet, conn, settings, sql);
+    send_sql(packet, conn, PART_WATCH, "SELECT " WATCH("true"));
+    send_sync(packet, conn);
 }
 
 static void send_query(struct packet *packet, PGconn *conn, const struct packet_query *query)
@@ -265,15 +293,29 @@ static void send_query(struct packet *packet, PGconn *conn, const struct packet_
     PQsendQueryParams(conn, query->plan->sql, n_values, types, values, NULL, NULL, 0);
 }
 
-void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+static void send_place(struct packet *packet, PGconn *conn, const struct packet_limits *limits)
+{
+    char text[24];
+    const char *const values[] = {text};
+
+    if (limits->execution_ms == limits->pinned_ms) {
+        send_fixed(packet, conn, PART_PLACE, &place, true);
+        return;
+    }
+    snprintf(text, sizeof text, "%" PRId64, limits->execution_ms);
+    add(packet, PART_PLACE);
+    PQsendQueryPrepared(conn, place_limit.name, 1, values, NULL, NULL, 0);
+}
+
+void packet_execute(struct packet *packet, PGconn *conn, const struct packet_limits *limits,
                     const struct packet_query *query)
 {
     *packet = (struct packet){.n_parts = 0};
     send_fixed(packet, conn, PART_BEGIN, &begin, !query->pooled);
     if (query->pooled)
-        send_local_pins(packet, conn, settings, query->may_read_database);
+        send_local_pins(packet, conn, limits, query->may_read_database);
     else
-        send_fixed(packet, conn, PART_PLACE, &place, true);
+        send_place(packet, conn, limits);
     send_fixed(packet, conn, PART_BEGIN, &mark, !query->pooled);
     send_columns(packet, conn, query);
     send_query(packet, conn, query);
@@ -290,5 +332,11 @@ void packet_tidy(struct packet *packet, PGconn *conn, bool pooled)
     send_sql(packet, conn, PART_TIDY, "ROLLBACK");
     if (!pooled)
         send_fixed(packet, conn, PART_TIDY, &unlock, true);
+    send_sync(packet, conn);
+}
+
+void packet_try(struct packet *packet, PGconn *conn)
+{
+    *packet = (struct packet){.n_parts = 0};
     send_sync(packet, conn);
 }

@@ -7,6 +7,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "config/model.h"
 #include "route/param.h"
@@ -35,6 +36,7 @@ enum {
 enum packet_part {
     PART_PLACE, /* where this is; through a pooler also the settings, for the transaction */
     PART_PINS,
+    PART_WATCH, /* whether the server takes note of clients that have gone; it may refuse to */
     PART_BEGIN,
     PART_COLUMNS, /* of the SQL that a rendered plan wraps, as they are in this transaction */
     PART_QUERY,   /* the route's */
@@ -59,23 +61,31 @@ struct packet {
    by a deadline: no result comes. */
 void packet_place(struct packet *packet, PGconn *conn, const struct postgres_settings *settings);
 
-/* All of it, in one statement, so that it is said of one server. */
+/* All of it, in one statement, so that it is said of one server; and PART_WATCH, whose result is
+   NULL where the server is older than the setting, and an error where its platform lacks it. */
 void packet_identify(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
                      bool may_read_database, bool may_read_system);
 
+/* What the server is told of a query's end. */
+struct packet_limits {
+    int64_t execution_ms; /* of each statement */
+    int64_t pinned_ms;    /* likewise, as it is set for the session if it is ours alone */
+    bool watched;         /* a query whose client has gone is ended: the answer to PART_WATCH */
+};
+
 /* Sets what decides how values print, and the query's longest time, for the session, and prepares
    what goes around each query. */
-void packet_pin(struct packet *packet, PGconn *conn, const struct postgres_settings *settings);
+void packet_pin(struct packet *packet, PGconn *conn, const struct packet_limits *limits);
 
 /* Parses the route's own SQL and describes it; `pooled`: in a transaction that carries the
    settings, some of which decide how SQL is read. */
-void packet_describe(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+void packet_describe(struct packet *packet, PGconn *conn, const struct packet_limits *limits,
                      const struct route *route, bool pooled, bool may_read_database);
 
 /* The names of a plan's statements are made of `name`. `before`: those of an earlier plan of the
    same route, to deallocate first; NULL: there are none. */
-void packet_prepare(struct packet *packet, PGconn *conn, const struct plan *plan, const char *name,
-                    const char *before);
+void packet_prepare(struct packet *packet, PGconn *conn, const struct packet_limits *limits,
+                    const struct plan *plan, const char *name, const char *before);
 
 struct packet_query {
     const struct plan *plan;
@@ -89,8 +99,11 @@ struct packet_query {
    settings, cursors and channels that the query left are gone with it, and so are advisory locks
    where the session is ours alone. The transaction itself is committed, for an operator's counters
    of rollbacks are kept for what went wrong. After an error in it packet_tidy() is due. */
-void packet_execute(struct packet *packet, PGconn *conn, const struct postgres_settings *settings,
+void packet_execute(struct packet *packet, PGconn *conn, const struct packet_limits *limits,
                     const struct packet_query *query);
+
+/* Nothing, to see whether the server answers. */
+void packet_try(struct packet *packet, PGconn *conn);
 
 /* Ends a transaction that has failed. */
 void packet_tidy(struct packet *packet, PGconn *conn, bool pooled);

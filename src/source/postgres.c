@@ -11,12 +11,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "source/cancel.h"
 #include "source/query.h"
 #include "source/session.h"
 
 enum {
     BREAKER_US = 1000 * 1000,
     IDLE_S = 60,
+    REAP_S = 1,
     /* Other processes' slots are freed without a word: look again this often while
        queries wait. */
     SLOT_RETRY_MS = 5,
@@ -25,6 +27,7 @@ enum {
 struct pooled {
     TAILQ_ENTRY(pooled) link;
     struct session *session;
+    int slot; /* of a query that was given up and may still run; -1: none */
 };
 
 TAILQ_HEAD(pooled_list, pooled);
@@ -86,11 +89,20 @@ static void pump_after(struct postgres *postgres, int64_t ms)
     ev_timer_start(postgres->loop, &postgres->pump);
 }
 
+static void give_slot_back(struct postgres *postgres, int *slot)
+{
+    if (*slot == -1)
+        return;
+    slots_give_back(postgres->slots, *slot);
+    *slot = -1;
+    if (!TAILQ_EMPTY(&postgres->waiting))
+        pump_after(postgres, 0);
+}
+
 static void answer(struct postgres *postgres, struct query *query,
                    const struct query_result *result)
 {
-    if (query->slot != -1)
-        slots_give_back(postgres->slots, query->slot);
+    give_slot_back(postgres, &query->slot);
     query->request.done(query->request.data, result);
     talloc_free(query);
     if (!TAILQ_EMPTY(&postgres->waiting))
@@ -136,16 +148,40 @@ static void close_session(struct postgres *postgres, struct pooled *pooled)
 {
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     postgres->n_sessions--;
+    give_slot_back(postgres, &pooled->slot);
     if (postgres->trying == pooled->session)
         postgres->trying = NULL;
     talloc_free(pooled);
 }
 
-static bool is_outdated(const struct postgres *postgres, const struct session *session)
+/* Whether it may have another query. */
+static bool is_fit(const struct postgres *postgres, const struct session *session)
 {
     uint64_t generation = session_generation(session);
 
-    return postgres->generation != 0 && generation != 0 && generation != postgres->generation;
+    return !session_is_aged(session) &&
+           (postgres->generation == 0 || generation == 0 || generation == postgres->generation);
+}
+
+static void close_idle_sessions(struct postgres *postgres, bool unfit_only)
+{
+    struct pooled *pooled = TAILQ_FIRST(&postgres->sessions);
+
+    while (pooled != NULL) {
+        struct pooled *next = TAILQ_NEXT(pooled, link);
+        if (session_is_idle(pooled->session) && (!unfit_only || !is_fit(postgres, pooled->session)))
+            close_session(postgres, pooled);
+        pooled = next;
+    }
+}
+
+/* The session has nothing to do any more, and may have nothing to do here. */
+static void close_if_done(struct postgres *postgres, struct pooled *pooled)
+{
+    const struct session *session = pooled->session;
+
+    if (session_is_closed(session) || (session_is_idle(session) && !is_fit(postgres, session)))
+        close_session(postgres, pooled);
 }
 
 static void on_session_ended(void *data, struct session *session, struct query *query,
@@ -154,25 +190,29 @@ static void on_session_ended(void *data, struct session *session, struct query *
     struct postgres *postgres = data;
     struct pooled *pooled = find_pooled(postgres, session);
 
+    if (session_is_ending(session)) {
+        pooled->slot = query->slot;
+        query->slot = -1;
+    }
     /* not in the list meanwhile: what the answer leads to may close idle sessions */
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     answer(postgres, query, result);
     TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
-    if (session_is_closed(session) || (session_is_idle(session) && is_outdated(postgres, session)))
-        close_session(postgres, pooled);
+    if (session_is_hung(session)) {
+        /* each of them would let another query wait for its whole time */
+        close_idle_sessions(postgres, false);
+        open_breaker(postgres);
+    }
+    close_if_done(postgres, pooled);
 }
 
-static void close_idle_sessions(struct postgres *postgres, bool outdated_only)
+static void on_session_settled(void *data, struct session *session)
 {
-    struct pooled *pooled = TAILQ_FIRST(&postgres->sessions);
+    struct postgres *postgres = data;
+    struct pooled *pooled = find_pooled(postgres, session);
 
-    while (pooled != NULL) {
-        struct pooled *next = TAILQ_NEXT(pooled, link);
-        if (session_is_idle(pooled->session) &&
-            (!outdated_only || is_outdated(postgres, pooled->session)))
-            close_session(postgres, pooled);
-        pooled = next;
-    }
+    give_slot_back(postgres, &pooled->slot);
+    close_if_done(postgres, pooled);
 }
 
 void postgres_use_generation(struct postgres *postgres, uint64_t generation)
@@ -187,13 +227,16 @@ static void on_session_closed(void *data, struct session *session, struct query 
     struct postgres *postgres = data;
 
     close_session(postgres, find_pooled(postgres, session));
-    /* each of them would let another query wait for its whole time */
-    if (how == SESSION_HUNG)
-        close_idle_sessions(postgres, false);
-    if (how != SESSION_LOST)
+    if (how == SESSION_UNREACHABLE || how == SESSION_REFUSED)
         open_breaker(postgres);
     if (query == NULL)
         return;
+    if (how == SESSION_DEAD) {
+        query->wants_new = true; /* others were idle for as long */
+        TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
+        pump_after(postgres, 0);
+        return;
+    }
     if (how == SESSION_LOST && query_may_be_resent(query)) {
         query->resends++;
         TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
@@ -208,7 +251,7 @@ static struct session *idle_session(const struct postgres *postgres)
     const struct pooled *pooled;
 
     TAILQ_FOREACH (pooled, &postgres->sessions, link)
-        if (session_is_idle(pooled->session) && !is_outdated(postgres, pooled->session))
+        if (session_is_idle(pooled->session) && is_fit(postgres, pooled->session))
             return pooled->session;
     return NULL;
 }
@@ -218,7 +261,7 @@ bool postgres_is_busy(const struct postgres *postgres)
     const struct pooled *pooled;
 
     TAILQ_FOREACH (pooled, &postgres->sessions, link)
-        if (!session_is_idle(pooled->session))
+        if (!session_is_idle(pooled->session) && !session_is_ending(pooled->session))
             return true;
     return false;
 }
@@ -227,6 +270,7 @@ static struct session *open_session(struct postgres *postgres)
 {
     struct pooled *pooled = mem_check(talloc_zero(postgres, struct pooled));
 
+    pooled->slot = -1;
     pooled->session = session_new(pooled, &postgres->session_options);
     if (postgres->down)
         postgres->trying = pooled->session;
@@ -263,7 +307,8 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
         /* one whose session was ended by the server finds others of that time as dead */
-        struct session *session = query->resends > 0 ? NULL : idle_session(postgres);
+        struct session *session =
+            query->resends > 0 || query->wants_new ? NULL : idle_session(postgres);
         bool away = session == NULL && is_breaker_open(postgres);
         if (!away && !has_slot(postgres, query))
             break;
@@ -297,7 +342,8 @@ void postgres_query(struct postgres *postgres, const struct query_request *reque
     pump_after(postgres, 0);
 }
 
-/* Sessions beyond the first that have had nothing to do for a minute are closed. */
+/* Idle sessions that have grown old are closed, and those beyond the first that have had nothing to
+   do for a minute. */
 static void on_reap(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct postgres *postgres = timer->data;
@@ -306,9 +352,12 @@ static void on_reap(struct ev_loop *loop, ev_timer *timer, int events)
 
     (void)loop;
     (void)events;
-    while (pooled != NULL && postgres->n_sessions > 1) {
+    cancel_tend();
+    while (pooled != NULL) {
         struct pooled *earlier = TAILQ_PREV(pooled, pooled_list, link);
-        if (session_is_idle(pooled->session) && session_idle_since_us(pooled->session) < before_us)
+        if (session_is_idle(pooled->session) &&
+            (!is_fit(postgres, pooled->session) ||
+             (postgres->n_sessions > 1 && session_idle_since_us(pooled->session) < before_us)))
             close_session(postgres, pooled);
         pooled = earlier;
     }
@@ -325,7 +374,12 @@ static int postgres_destroy(struct postgres *postgres)
 
 void postgres_connect(struct postgres *postgres)
 {
-    if (postgres->n_sessions == 0 && !is_breaker_open(postgres))
+    const struct pooled *pooled;
+
+    TAILQ_FOREACH (pooled, &postgres->sessions, link)
+        if (!session_is_ending(pooled->session))
+            return;
+    if (!is_breaker_open(postgres))
         open_session(postgres);
 }
 
@@ -333,7 +387,11 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
                               struct slots *slots, const struct postgres_judge *judge)
 {
     static const struct session_events events = {
-        .up = on_session_up, .ended = on_session_ended, .closed = on_session_closed};
+        .up = on_session_up,
+        .ended = on_session_ended,
+        .settled = on_session_settled,
+        .closed = on_session_closed,
+    };
     struct postgres *postgres = mem_check(talloc_zero(ctx, struct postgres));
 
     postgres->loop = loop;
@@ -358,7 +416,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     if (judge != NULL)
         postgres->session_options.judge = *judge;
     ev_init(&postgres->pump, on_pump);
-    ev_timer_init(&postgres->reap, on_reap, IDLE_S / 4, IDLE_S / 4);
+    ev_timer_init(&postgres->reap, on_reap, REAP_S, REAP_S);
     postgres->pump.data = postgres->reap.data = postgres;
     ev_timer_start(loop, &postgres->reap);
     talloc_set_destructor(postgres, postgres_destroy);

@@ -2,7 +2,8 @@
 /* A process's Postgres connections: queries go in, JSON comes out, nothing
    blocks. The first connection is opened by postgres_connect() or on first need,
    and kept; further ones are opened while more queries run at once and closed
-   after a minute idle. */
+   after a minute idle. None lives for longer than session_lifetime. A query that is given up
+   keeps its slot until the server has ended it. */
 #ifndef LEEWAY_SOURCE_POSTGRES_H
 #define LEEWAY_SOURCE_POSTGRES_H
 
@@ -58,6 +59,7 @@ struct query_result {
     const struct buf *json; /* QUERY_DONE: the body; borrowed for the call */
     int64_t sent_us;        /* monotonic, before the query was sent; 0: it was not sent */
     uint64_t generation;    /* of the session that ran it, as judged; only where it was sent */
+    int64_t hold_ms;        /* for how long the server may still run it; 0: it has ended */
 };
 
 typedef void query_fn(void *data, const struct query_result *result);
@@ -80,7 +82,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
 /* Opens a session if there is none, so that it is judged, as before anything may be served. */
 void postgres_connect(struct postgres *postgres);
 
-/* Whether a session is being made, or runs a query. */
+/* Whether a session is being made, or runs a query that has not been given up. */
 bool postgres_is_busy(const struct postgres *postgres);
 
 /* Idle sessions whose generation is another are closed now, busy ones after their query. */

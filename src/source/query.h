@@ -19,6 +19,7 @@ struct query {
     int slot;                       /* -1: none held */
     int64_t slot_until_us;          /* monotonic */
     unsigned resends;               /* connections that were lost under it */
+    bool wants_new;                 /* an idle session was found dead before it was sent */
 };
 
 enum { QUERY_MAX_RESENDS = 2 };

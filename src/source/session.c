@@ -30,6 +30,15 @@ enum {
     BULKY_BYTES = 8 * 1024 * 1024,
     /* How often the log is reminded of an outage that stays the same. */
     REMIND_S = 60,
+    /* By this much the server may be late with ending a query that is past its limit. */
+    END_MARGIN_MS = 1000,
+    /* A cancelled query that goes on for this long has its connection closed, if the server then
+       notices; which it does within a second, and a bit. */
+    CANCEL_MS = 1000,
+    NOTICE_MS = 1500,
+    /* A connection that was idle for longer is tried first, for this long at the most. */
+    TRY_AFTER_MS = 1000,
+    TRY_MS = 500,
 };
 
 /* What the results of one step have been so far. */
@@ -42,6 +51,7 @@ struct step_state {
     bool terminated;               /* by the server; the query is to be sent elsewhere */
     bool unexpected; /* a result that no part of ours has: the connection's state is not known */
     bool refused;    /* the place is not the one that is meant, or can't be told */
+    bool unwanted;   /* rows still come, and none is of use */
 };
 
 struct session {
@@ -65,8 +75,13 @@ struct session {
     struct query_result result;
     struct rows *rows;
     int64_t idle_since_us;
-    int64_t started_us; /* when the query's first step was sent */
-    int64_t step_us;    /* when this step's packet was */
+    int64_t started_us;    /* when the query's first step was sent */
+    int64_t step_us;       /* when this step's packet was */
+    int64_t until_us;      /* it is used for new queries; 0: for ever */
+    bool watched;          /* as in struct session_facts */
+    struct cancel *cancel; /* NULL: none, or it is over */
+    int64_t hold_until_us; /* what was given up has ended by then */
+    bool hung;
     ev_io io;
     ev_timer deadline;
     bool late; /* the deadline has been put off once */
@@ -92,6 +107,22 @@ bool session_is_idle(const struct session *session)
     return session->step == STEP_IDLE && session->query == NULL;
 }
 
+bool session_is_ending(const struct session *session)
+{
+    return session->query == NULL && (session->step == STEP_CANCEL || session->step == STEP_CUT ||
+                                      session->step == STEP_TIDY);
+}
+
+bool session_is_hung(const struct session *session)
+{
+    return session->hung;
+}
+
+bool session_is_aged(const struct session *session)
+{
+    return session->until_us != 0 && clock_monotonic_us() >= session->until_us;
+}
+
 int64_t session_idle_since_us(const struct session *session)
 {
     return session->idle_since_us;
@@ -112,6 +143,14 @@ static void watch(struct session *session, int events)
         return;
     ev_io_set(&session->io, fd, events);
     ev_io_start(loop, &session->io);
+}
+
+/* Rounded up: a timer that is set to it does not come before. */
+static int64_t left_ms(int64_t until_us)
+{
+    int64_t left_us = until_us - clock_monotonic_us();
+
+    return left_us > 0 ? (left_us + 999) / 1000 : 0;
 }
 
 static void set_deadline(struct session *session, int64_t ms)
@@ -163,9 +202,10 @@ static void lose_as(struct session *session, enum session_end how)
 
 static void lose(struct session *session)
 {
-    lose_as(session, session->worked || session->now.terminated ? SESSION_LOST
-                     : session->now.refused                     ? SESSION_REFUSED
-                                                                : SESSION_UNREACHABLE);
+    lose_as(session, session->step == STEP_TRY                    ? SESSION_DEAD
+                     : session->worked || session->now.terminated ? SESSION_LOST
+                     : session->now.refused                       ? SESSION_REFUSED
+                                                                  : SESSION_UNREACHABLE);
 }
 
 static void forget_result(struct session *session)
@@ -302,8 +342,10 @@ static void take_error(struct session *session, enum packet_part part, const PGr
 {
     const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
-    if (part == PART_DEALLOCATE)
-        return; /* then it was gone already */
+    if (part == PART_DEALLOCATE || part == PART_WATCH)
+        return; /* then it was gone already, or cannot be had here */
+    if (session->outdated)
+        return; /* as of the cancel that followed */
     if (part == PART_TIDY && session->worked) {
         session->spent = true; /* the query itself was right, or has failed before */
         return;
@@ -334,6 +376,7 @@ static bool is_discarded(const struct session *session)
 /* The tables are not those any more that the plan was made for. */
 static void take_change(struct session *session)
 {
+    session->now.unwanted = true;
     session->outdated = session->query->trials < MAX_TRIALS;
     if (!session->outdated)
         fail(session, "the result's columns keep changing");
@@ -357,6 +400,7 @@ static void take_rows(struct session *session, const PGresult *res)
         take_change(session);
         break;
     case ROWS_BROKEN:
+        session->now.unwanted = true;
         fail(session, rows_problem(session->rows));
         break;
     }
@@ -494,6 +538,9 @@ static void take_tuples(struct session *session, enum packet_part part, const PG
     case PART_QUERY:
         take_rows(session, res);
         break;
+    case PART_WATCH:
+        session->watched = PQntuples(res) == 1 && !PQgetisnull(res, 0, 0);
+        break;
     case PART_PINS:
     case PART_BEGIN:
     case PART_TIDY:
@@ -514,13 +561,23 @@ static void take_unexpected(struct session *session)
         fail(session, "the statement has a result that is not rows");
 }
 
+/* Of a query that was given up: only the end is of interest. */
+static bool is_of_no_use(ExecStatusType status)
+{
+    return status == PGRES_FATAL_ERROR || status == PGRES_TUPLES_OK ||
+           status == PGRES_SINGLE_TUPLE || status == PGRES_COMMAND_OK;
+}
+
 static void take_result(struct session *session, const PGresult *res)
 {
     const struct step_state *now = &session->now;
     enum packet_part part =
         now->part < now->packet.n_parts ? now->packet.parts[now->part] : PART_TIDY;
+    ExecStatusType status = PQresultStatus(res);
 
-    switch (PQresultStatus(res)) {
+    if (session->step == STEP_CANCEL && is_of_no_use(status))
+        return;
+    switch (status) {
     case PGRES_PIPELINE_SYNC:
         session->now.syncs++;
         break;
@@ -553,15 +610,28 @@ static void name_plan(const struct session *session, unsigned number, char name[
              session->query->statement->route->index, number);
 }
 
+static struct packet_limits limits_of(const struct session *session)
+{
+    const struct query *query = session->query;
+    int64_t pinned_ms = session->options.settings->statement_timeout_ms;
+
+    return (struct packet_limits){
+        .execution_ms = query != NULL ? query->request.limit_ms : pinned_ms,
+        .pinned_ms = pinned_ms,
+        .watched = session->watched,
+    };
+}
+
 static void send_prepare(struct session *session)
 {
     const struct query *query = session->query;
+    const struct packet_limits limits = limits_of(session);
     unsigned before = session->prepared[query->statement->route->index];
     char name[PACKET_NAME_BYTES], name_before[PACKET_NAME_BYTES];
 
     name_plan(session, query->plan->number, name);
     name_plan(session, before, name_before);
-    packet_prepare(&session->now.packet, session->conn, query->plan, name,
+    packet_prepare(&session->now.packet, session->conn, &limits, query->plan, name,
                    before != 0 ? name_before : NULL);
     session->prepared[query->statement->route->index] = 0;
 }
@@ -569,6 +639,7 @@ static void send_prepare(struct session *session)
 static void send_execute(struct session *session)
 {
     const struct query *query = session->query;
+    const struct packet_limits limits = limits_of(session);
     bool named = !session->pooled && !query->is_trial;
     char name[PACKET_NAME_BYTES];
 
@@ -582,12 +653,13 @@ static void send_execute(struct session *session)
     };
     /* age counts from before anything that can make the server take the snapshot */
     session->result.sent_us = clock_monotonic_us();
-    packet_execute(&session->now.packet, session->conn, session->options.settings, &sent);
+    packet_execute(&session->now.packet, session->conn, &limits, &sent);
 }
 
 static void send_step(struct session *session)
 {
     struct packet *packet = &session->now.packet;
+    const struct packet_limits limits = limits_of(session);
 
     switch (session->step) {
     case STEP_PLACE:
@@ -599,12 +671,14 @@ static void send_step(struct session *session)
                         session->place[PLACE_MAY_READ_SYSTEM][0] == 't');
         break;
     case STEP_PIN:
-        packet_pin(packet, session->conn, session->options.settings);
+        packet_pin(packet, session->conn, &limits);
+        break;
+    case STEP_TRY:
+        packet_try(packet, session->conn);
         break;
     case STEP_DESCRIBE:
-        packet_describe(packet, session->conn, session->options.settings,
-                        session->query->statement->route, session->pooled,
-                        session->may_read_database);
+        packet_describe(packet, session->conn, &limits, session->query->statement->route,
+                        session->pooled, session->may_read_database);
         break;
     case STEP_PREPARE:
         send_prepare(session);
@@ -617,6 +691,8 @@ static void send_step(struct session *session)
         break;
     case STEP_CONNECT:
     case STEP_IDLE:
+    case STEP_CANCEL:
+    case STEP_CUT:
     case STEP_CLOSED:
         break;
     }
@@ -636,6 +712,13 @@ static void start_step(struct session *session, enum session_step step)
         set_deadline(session, 0);
 }
 
+/* A pooler may let it wait for a server as long as a query, which tells nothing. */
+static bool is_untried(const struct session *session)
+{
+    return session->step == STEP_IDLE && !session->pooled &&
+           clock_monotonic_us() - session->idle_since_us >= (int64_t)TRY_AFTER_MS * 1000;
+}
+
 static struct session_facts facts_of(const struct session *session)
 {
     const struct query *query = session->query;
@@ -645,11 +728,13 @@ static struct session_facts facts_of(const struct session *session)
         .pooled = session->pooled,
         .has_query = query != NULL,
         .has_plan = has_plan,
+        .is_untried = is_untried(session),
         .is_prepared =
             has_plan && session->prepared[query->statement->route->index] == query->plan->number,
         .is_trial = query != NULL && query->is_trial,
         .is_untidy = PQtransactionStatus(session->conn) == PQTRANS_INERROR && !session->spent,
         .is_outdated = session->outdated,
+        .is_watched = session->watched && left_ms(session->hold_until_us) > 0,
     };
 }
 
@@ -689,17 +774,87 @@ static void begin_trial(struct session *session)
 
 static void start_query(struct session *session)
 {
-    const struct postgres_settings *settings = session->options.settings;
     struct query *query = session->query;
-    int64_t limit_ms = query->request.limit_ms;
 
     session->started_us = clock_monotonic_us();
     session->late = false;
     session->just_prepared = false;
     if (query->plan == NULL && !query->is_trial)
         query->plan = plan_hold(query->statement->plan);
-    set_deadline(session,
-                 limit_ms < settings->statement_timeout_ms ? limit_ms : limit_ms + SERVER_FIRST_MS);
+    set_deadline(session, query->request.limit_ms + SERVER_FIRST_MS);
+}
+
+/* It is not the query's time that passes. */
+static void start_try(struct session *session)
+{
+    int64_t connect_ms = session->options.settings->connect_timeout_ms;
+
+    session->late = false;
+    set_deadline(session, connect_ms < TRY_MS ? connect_ms : TRY_MS);
+}
+
+/* The server would have said by now that the limit is over; what waits in front of it, for a lock
+   while it is prepared or for a pooler's connection, tells nothing of the server. */
+static bool is_server_hung(const struct session *session)
+{
+    return session->result.outcome == QUERY_TIMED_OUT && !session->pooled &&
+           session->now.part == 0 && !session->now.started &&
+           clock_monotonic_us() - session->step_us >= session->query->request.limit_ms * 1000;
+}
+
+/* The server ends each statement at its limit, and sooner when it notices that nobody is there. */
+static void set_hold(struct session *session)
+{
+    int64_t now_us = clock_monotonic_us();
+    int64_t noticed_us = now_us + (int64_t)(CANCEL_MS + NOTICE_MS) * 1000;
+    int64_t limit_us = session->step_us + (session->query->request.limit_ms + END_MARGIN_MS) * 1000;
+    bool cuts = session->watched && noticed_us < limit_us;
+
+    session->hold_until_us = cuts ? noticed_us : limit_us;
+    set_deadline(session, cuts ? CANCEL_MS : left_ms(limit_us));
+}
+
+/* Answers the query, of which nothing more is wanted, and waits for its end. */
+static void give_query_up(struct session *session)
+{
+    struct query *query = session->query;
+
+    if (session->result.outcome == QUERY_DONE)
+        session->result.outcome = QUERY_TIMED_OUT;
+    session->hung = is_server_hung(session);
+    session->spent = session->spent || session->hung || session->step == STEP_PREPARE;
+    set_hold(session);
+    if (session->cancel == NULL)
+        session->cancel = cancel_start(session->conn);
+    const struct query_result result = {.outcome = session->result.outcome,
+                                        .sent_us = session->result.sent_us,
+                                        .generation = session->generation,
+                                        .hold_ms = left_ms(session->hold_until_us)};
+    log_if_slow(session, query, &result);
+    session->query = NULL;
+    forget_result(session);
+    session->step = STEP_CANCEL;
+    session->options.events->ended(session->options.pool, session, query, &result);
+}
+
+/* What was given up has ended. */
+static void settle(struct session *session)
+{
+    stop_deadline(session);
+    session->step = STEP_IDLE;
+    session->idle_since_us = clock_monotonic_us();
+    watch(session, EV_READ);
+    session->options.events->settled(session->options.pool, session);
+}
+
+/* Then the server's next attempt to send fails, or it looks whether anybody is there. */
+static void cut(struct session *session)
+{
+    ev_io_stop(session->options.loop, &session->io);
+    PQfinish(session->conn);
+    session->conn = NULL;
+    session->step = STEP_CUT;
+    set_deadline(session, left_ms(session->hold_until_us));
 }
 
 static void go_on(struct session *session, enum session_event event);
@@ -727,13 +882,27 @@ static void go_on(struct session *session, enum session_event event)
 
     switch (to) {
     case STEP_CLOSED:
+        if (session->query != NULL && session->outdated)
+            begin_trial(session); /* elsewhere */
         lose(session);
         break;
     case STEP_IDLE:
-        if (session->worked)
-            end_query(session);
-        else
+        if (!session->worked)
             begin_work(session);
+        else if (session->query == NULL)
+            settle(session);
+        else
+            end_query(session);
+        break;
+    case STEP_CANCEL:
+        give_query_up(session);
+        break;
+    case STEP_CUT:
+        cut(session);
+        break;
+    case STEP_TRY:
+        start_try(session);
+        start_step(session, to);
         break;
     default:
         if (to == STEP_DESCRIBE && session->outdated)
@@ -777,9 +946,20 @@ static bool is_left_over(const struct session *session)
     return status != PQTRANS_IDLE && !(status == PQTRANS_INERROR && session->step != STEP_TIDY);
 }
 
+/* One that is still on its way would hit the next query. */
+static void end_cancel(struct session *session)
+{
+    if (session->cancel != NULL && !cancel_end(session->cancel))
+        session->spent = true;
+    session->cancel = NULL;
+}
+
 static enum session_event end_of_query_step(struct session *session)
 {
     session->spent = session->spent || is_left_over(session);
+    end_cancel(session);
+    if (session->query == NULL)
+        return session->spent ? EVENT_LOST : EVENT_DONE;
     if (session->now.terminated || (session->outdated && session->spent))
         return EVENT_LOST;
     if (session->now.refused) {
@@ -790,6 +970,9 @@ static enum session_event end_of_query_step(struct session *session)
         return EVENT_DONE;
     if (session->outdated)
         return EVENT_OUTDATED;
+    /* one of its names may be taken */
+    if (session->step == STEP_PREPARE && session->result.outcome == QUERY_TIMED_OUT)
+        session->spent = true;
     if (session->now.sqlstate[0] == '\0' && session->result.outcome == QUERY_DONE)
         note_success(session);
     return session->result.outcome == QUERY_DONE ? EVENT_DONE : EVENT_FAILED;
@@ -797,6 +980,8 @@ static enum session_event end_of_query_step(struct session *session)
 
 static void step_done(struct session *session)
 {
+    if (session->step == STEP_TRY)
+        start_query(session);
     go_on(session, session->step < STEP_IDLE ? end_of_setup(session) : end_of_query_step(session));
 }
 
@@ -856,6 +1041,16 @@ static void give_up(struct session *session)
         lose(session);
 }
 
+/* Rows that nobody wants are not read to their end. An outdated plan's query is run anew when its
+   end has come. */
+static void refuse_rows(struct session *session)
+{
+    if (!session->outdated)
+        go_on(session, EVENT_LATE);
+    else if (session->cancel == NULL)
+        session->cancel = cancel_start(session->conn);
+}
+
 static void take_results(struct session *session)
 {
     while (session->step != STEP_IDLE && !PQisBusy(session->conn) && take_next(session)) {
@@ -870,6 +1065,8 @@ static void take_results(struct session *session)
     }
     if (PQstatus(session->conn) == CONNECTION_BAD)
         lose(session);
+    else if (session->step == STEP_EXECUTE && session->now.unwanted)
+        refuse_rows(session);
 }
 
 /* Behind a pooler a neighbour may have listened; libpq keeps them until they are asked for. */
@@ -922,31 +1119,6 @@ static void fail_to_connect(struct session *session)
     lose(session);
 }
 
-/* Had the limit been the server's own, it would have said so by now. What waits in front of it, for
-   a lock while it is prepared or for a pooler's connection, tells nothing of the server. */
-static bool is_server_hung(const struct session *session)
-{
-    int64_t timeout_ms = session->options.settings->statement_timeout_ms;
-
-    return !session->pooled && session->query->request.limit_ms >= timeout_ms &&
-           clock_monotonic_us() - session->step_us >= timeout_ms * 1000;
-}
-
-static void end_late(struct session *session)
-{
-    struct query *query = session->query;
-    const struct query_result result = {.outcome = QUERY_TIMED_OUT,
-                                        .sent_us = session->result.sent_us,
-                                        .generation = session->generation};
-    bool hung = is_server_hung(session);
-
-    cancel_in_background(session->conn);
-    log_if_slow(session, query, &result);
-    session->query = NULL;
-    session->options.events->ended(session->options.pool, session, query, &result);
-    lose_as(session, hung ? SESSION_HUNG : SESSION_LOST);
-}
-
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct session *session = timer->data;
@@ -963,16 +1135,16 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         fail_to_connect(session);
         return;
     }
-    if (PQstatus(session->conn) == CONNECTION_BAD) {
+    if (session->step != STEP_CUT && PQstatus(session->conn) == CONNECTION_BAD) {
         lose(session);
         return;
     }
-    if (session->step == STEP_TIDY) { /* what the query has come to is known */
+    if (session->step == STEP_TIDY && session->query != NULL) { /* what it has come to is known */
         session->spent = true;
         end_query(session);
         return;
     }
-    end_late(session);
+    go_on(session, EVENT_LATE);
 }
 
 static void ignore_notice(void *data, const PGresult *notice)
@@ -985,8 +1157,20 @@ static int session_destroy(struct session *session)
 {
     ev_io_stop(session->options.loop, &session->io);
     ev_timer_stop(session->options.loop, &session->deadline);
+    if (session->cancel != NULL)
+        cancel_end(session->cancel);
     PQfinish(session->conn);
     return 0;
+}
+
+/* Not all at once, for those of a start were made at once. */
+static void set_lifetime(struct session *session)
+{
+    int64_t lifetime_ms = session->options.settings->session_lifetime_ms;
+
+    if (lifetime_ms != 0)
+        session->until_us =
+            clock_monotonic_us() + lifetime_ms * (900 + (int64_t)(session->nonce % 101));
 }
 
 struct session *session_new(TALLOC_CTX *ctx, const struct session_options *options)
@@ -1000,6 +1184,7 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
     session->options = *options;
     if (getrandom(&session->nonce, sizeof session->nonce, GRND_NONBLOCK) == -1)
         session->nonce = (uint32_t)clock_monotonic_us();
+    set_lifetime(session);
     session->prepared = mem_check(talloc_zero_array(session, unsigned, options->n_statements + 1));
     ev_init(&session->io, on_io);
     ev_init(&session->deadline, on_deadline);
@@ -1022,6 +1207,7 @@ void session_run(struct session *session, struct query *query)
     forget_result(session);
     if (session->step != STEP_IDLE)
         return;
-    start_query(session);
+    if (!is_untried(session))
+        start_query(session);
     go_on(session, EVENT_DONE);
 }

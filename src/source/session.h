@@ -15,7 +15,7 @@ enum session_end {
     SESSION_UNREACHABLE, /* it never came to work */
     SESSION_REFUSED,     /* it came to another database than is meant, or that cannot be told */
     SESSION_LOST,        /* it had worked */
-    SESSION_HUNG,        /* it had worked, and now the server does not even keep its own time-out */
+    SESSION_DEAD,        /* it had been idle, and did not answer when it was tried */
 };
 
 /* What became of it is told to the pool; a session told to be closed must be freed
@@ -23,10 +23,12 @@ enum session_end {
 struct session_events {
     /* The session has connected and works. */
     void (*up)(void *pool, const struct session *session);
-    /* `query` has ended; `result` is valid for the call. The session is idle again, or
-       session_is_closed() and to be freed, or `closed` follows. */
+    /* `query` has a result, which is valid for the call. The session is idle again, or
+       session_is_closed() and to be freed, or session_is_ending(). */
     void (*ended)(void *pool, struct session *session, struct query *query,
                   const struct query_result *result);
+    /* The server has ended what was given up, and the session is idle again. */
+    void (*settled)(void *pool, struct session *session);
     /* The connection is over and `query` (or NULL) was not answered. */
     void (*closed)(void *pool, struct session *session, struct query *query, enum session_end how);
 };
@@ -59,6 +61,15 @@ bool session_is_pooled(const struct session *session);
 
 /* It cannot be used any more. */
 bool session_is_closed(const struct session *session);
+
+/* Its query was given up, and the server may still be running it: `settled` or `closed` follows. */
+bool session_is_ending(const struct session *session);
+
+/* It is ending, and the server has not even kept its own time-out. */
+bool session_is_hung(const struct session *session);
+
+/* It has lived for as long as a session may. */
+bool session_is_aged(const struct session *session);
 
 /* As its judge has told; 0 until then. */
 uint64_t session_generation(const struct session *session);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The table and the two choices in it. */
+/* The table and the choices in it. */
 #include "config.h"
 
 #include "source/session_step.h"
@@ -7,9 +7,10 @@
 const char *session_step_name(enum session_step step)
 {
     static const char *const names[] = {
-        [STEP_CONNECT] = "connect", [STEP_PLACE] = "place",     [STEP_IDENTIFY] = "identify",
-        [STEP_PIN] = "pin",         [STEP_IDLE] = "idle",       [STEP_DESCRIBE] = "describe",
-        [STEP_PREPARE] = "prepare", [STEP_EXECUTE] = "execute", [STEP_TIDY] = "tidy",
+        [STEP_CONNECT] = "connect",   [STEP_PLACE] = "place",     [STEP_IDENTIFY] = "identify",
+        [STEP_PIN] = "pin",           [STEP_IDLE] = "idle",       [STEP_TRY] = "try",
+        [STEP_DESCRIBE] = "describe", [STEP_PREPARE] = "prepare", [STEP_EXECUTE] = "execute",
+        [STEP_TIDY] = "tidy",         [STEP_CANCEL] = "cancel",   [STEP_CUT] = "cut",
         [STEP_CLOSED] = "closed",
     };
 
@@ -40,22 +41,40 @@ static enum session_step step_after_done(enum session_step step, const struct se
     case STEP_PIN:
         return STEP_IDLE;
     case STEP_IDLE:
+        return facts->has_query && facts->is_untried ? STEP_TRY : step_of_query(facts);
+    case STEP_TRY:
     case STEP_DESCRIBE:
     case STEP_PREPARE:
         return step_of_query(facts);
     case STEP_EXECUTE:
+    case STEP_CANCEL:
         return STEP_IDLE;
     case STEP_TIDY:
         return facts->is_outdated ? STEP_DESCRIBE : STEP_IDLE;
+    case STEP_CUT: /* there is nothing left that could do it */
     case STEP_CLOSED:
         break;
     }
     return STEP_CLOSED;
 }
 
-static bool is_setup(enum session_step step)
+static enum session_step step_after_late(enum session_step step, const struct session_facts *facts)
 {
-    return step < STEP_IDLE;
+    switch (step) {
+    case STEP_DESCRIBE:
+    case STEP_PREPARE:
+    case STEP_EXECUTE:
+        return STEP_CANCEL;
+    case STEP_CANCEL:
+        return facts->is_watched ? STEP_CUT : STEP_CLOSED;
+    default:
+        return STEP_CLOSED;
+    }
+}
+
+static bool has_query_begun(enum session_step step)
+{
+    return step > STEP_TRY && step < STEP_CANCEL;
 }
 
 enum session_step session_next_step(enum session_step step, enum session_event event,
@@ -63,15 +82,18 @@ enum session_step session_next_step(enum session_step step, enum session_event e
 {
     if (step == STEP_CLOSED || event == EVENT_LOST)
         return STEP_CLOSED;
-    if ((step == STEP_DESCRIBE || step == STEP_EXECUTE) && facts->is_untidy)
+    if (event == EVENT_LATE)
+        return step_after_late(step, facts);
+    if ((step == STEP_DESCRIBE || step == STEP_EXECUTE || step == STEP_CANCEL) && facts->is_untidy)
         return STEP_TIDY;
     switch (event) {
     case EVENT_DONE:
         return step_after_done(step, facts);
     case EVENT_FAILED:
-        return is_setup(step) || step == STEP_TIDY ? STEP_CLOSED : STEP_IDLE;
+        return has_query_begun(step) && step != STEP_TIDY ? STEP_IDLE : STEP_CLOSED;
     case EVENT_OUTDATED:
-        return is_setup(step) ? STEP_CLOSED : STEP_DESCRIBE;
+        return has_query_begun(step) ? STEP_DESCRIBE : STEP_CLOSED;
+    case EVENT_LATE:
     case EVENT_LOST:
         break;
     }

@@ -224,6 +224,9 @@ static void check_settings(const struct settings *settings)
          "mount");
     must(settings->runtime_dir[0] == '/', "runtime_dir is absolute");
     must(settings->drain_timeout_ms >= settings->postgres.statement_timeout_ms, "drain_timeout");
+    must(settings->postgres.session_lifetime_ms == 0 ||
+             settings->postgres.session_lifetime_ms >= 1000,
+         "session_lifetime");
     must(settings->metrics_path[0] == '\0' ||
              strcmp(settings->metrics_path, settings->health_path) != 0,
          "metrics_path is not health_path");

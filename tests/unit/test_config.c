@@ -252,6 +252,8 @@ static void test_broken_settings(void **state)
         {"redis { queue_limit = 0 }\n", 1, "out of range"},
         {"postgres { connect_timeout = 1ms }\n", 1, "out of range"},
         {"postgres { statement_timeout = 0 }\n", 1, "out of range"},
+        {"postgres {\n session_lifetime = 999ms }\n", 2, "from 1s"},
+        {"postgres { session_lifetime = 31d }\n", 1, "out of range"},
         {"postgres {\n prepared = maybe }\n", 2, "true or false"},
         {"postgres { slots = 0 }\n", 1, "out of range"},
         {"postgres { slot_timeout = 2h }\n", 1, "out of range"},
@@ -482,6 +484,7 @@ static void test_defaults(void **state)
     assert_string_equal(s->postgres.conninfo, "");
     assert_int_equal(s->postgres.connect_timeout_ms, 2000);
     assert_int_equal(s->postgres.statement_timeout_ms, 5000);
+    assert_int_equal(s->postgres.session_lifetime_ms, 600000);
     assert_true(s->postgres.prepared);
     assert_int_equal(s->postgres.slots, 8);
     assert_int_equal(s->postgres.slot_timeout_ms, 1000);
@@ -508,7 +511,7 @@ static void test_settings(void **state)
                        "redis { address = \"tcp:[::1]:6379\" }\n"
                        "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
                        "${LEEWAY_TEST_VALUE} }\n"
-                       "postgres { statement_timeout = 1h prepared = ${LEEWAY_TEST_ABSENT:-no}\n"
+                       "postgres { statement_timeout = 1h session_lifetime = 0 prepared = ${LEEWAY_TEST_ABSENT:-no}\n"
                        "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
     const struct settings *s = &config->settings;
 
@@ -532,6 +535,7 @@ static void test_settings(void **state)
     assert_string_equal(s->redis.password, "a\"A\n");
     assert_string_equal(s->redis.username, "from \"the\" environment");
     assert_int_equal(s->postgres.statement_timeout_ms, 3600000);
+    assert_int_equal(s->postgres.session_lifetime_ms, 0);
     assert_false(s->postgres.prepared);
     assert_string_equal(s->postgres.conninfo, "from \"the\" environment ${x}");
     talloc_free(ctx);

@@ -13,7 +13,10 @@ static const struct session_facts nothing,
     untidy = {.has_query = true, .has_plan = true, .is_untidy = true},
     outdated = {.has_query = true, .has_plan = true, .is_outdated = true},
     pooled = {.pooled = true}, pooled_query = {.pooled = true, .has_query = true},
-    pooled_plan = {.pooled = true, .has_query = true, .has_plan = true};
+    pooled_plan = {.pooled = true, .has_query = true, .has_plan = true},
+    untried = {.has_query = true, .has_plan = true, .is_prepared = true, .is_untried = true},
+    untried_idle = {.is_untried = true}, given_up_untidy = {.is_untidy = true},
+    watched = {.is_watched = true};
 
 static void test_steps(void **state)
 {
@@ -50,6 +53,35 @@ static void test_steps(void **state)
         {STEP_DESCRIBE, EVENT_DONE, &pooled_plan, STEP_EXECUTE},
         {STEP_PREPARE, EVENT_DONE, &prepared, STEP_EXECUTE},
         {STEP_EXECUTE, EVENT_DONE, &prepared, STEP_IDLE},
+        /* one that was idle is tried before */
+        {STEP_IDLE, EVENT_DONE, &untried, STEP_TRY},
+        {STEP_IDLE, EVENT_DONE, &untried_idle, STEP_IDLE},
+        {STEP_TRY, EVENT_DONE, &untried, STEP_EXECUTE},
+        {STEP_TRY, EVENT_DONE, &planned, STEP_PREPARE},
+        {STEP_TRY, EVENT_FAILED, &prepared, STEP_CLOSED},
+        {STEP_TRY, EVENT_OUTDATED, &prepared, STEP_CLOSED},
+        {STEP_TRY, EVENT_LATE, &prepared, STEP_CLOSED},
+        /* given up */
+        {STEP_DESCRIBE, EVENT_LATE, &query, STEP_CANCEL},
+        {STEP_PREPARE, EVENT_LATE, &planned, STEP_CANCEL},
+        {STEP_EXECUTE, EVENT_LATE, &prepared, STEP_CANCEL},
+        {STEP_EXECUTE, EVENT_LATE, &untidy, STEP_CANCEL},
+        {STEP_EXECUTE, EVENT_LATE, &pooled_plan, STEP_CANCEL},
+        {STEP_CANCEL, EVENT_DONE, &nothing, STEP_IDLE},
+        {STEP_CANCEL, EVENT_DONE, &given_up_untidy, STEP_TIDY},
+        {STEP_CANCEL, EVENT_FAILED, &nothing, STEP_CLOSED},
+        {STEP_CANCEL, EVENT_OUTDATED, &nothing, STEP_CLOSED},
+        {STEP_CANCEL, EVENT_LATE, &nothing, STEP_CLOSED},
+        {STEP_CANCEL, EVENT_LATE, &watched, STEP_CUT},
+        {STEP_CUT, EVENT_DONE, &watched, STEP_CLOSED},
+        {STEP_CUT, EVENT_FAILED, &watched, STEP_CLOSED},
+        {STEP_CUT, EVENT_LATE, &watched, STEP_CLOSED},
+        {STEP_TIDY, EVENT_DONE, &nothing, STEP_IDLE},
+        {STEP_TIDY, EVENT_LATE, &nothing, STEP_CLOSED},
+        {STEP_CONNECT, EVENT_LATE, &query, STEP_CLOSED},
+        {STEP_PLACE, EVENT_LATE, &query, STEP_CLOSED},
+        {STEP_IDENTIFY, EVENT_LATE, &query, STEP_CLOSED},
+        {STEP_PIN, EVENT_LATE, &nothing, STEP_CLOSED},
         /* its end in other ways */
         {STEP_DESCRIBE, EVENT_FAILED, &query, STEP_IDLE},
         {STEP_PREPARE, EVENT_FAILED, &planned, STEP_IDLE},

@@ -56,6 +56,21 @@ class Postgres:
         self.demand_passwords_of("guarded")
         self.start()
 
+    @classmethod
+    def copy_of(cls, other, folder):
+        """Another server with the data, and the identity, that `other` has now."""
+        made = cls.__new__(cls)
+        made.folder = str(folder)
+        made.account = other.account
+        made.data = os.path.join(made.folder, "data")
+        os.makedirs(made.folder, exist_ok=True)
+        if made.account:
+            os.chown(made.folder, made.account.pw_uid, made.account.pw_gid)
+        made.run(find_program("pg_basebackup"), "-D", made.data, "-h", other.folder, "-U", "leeway",
+                 "-c", "fast", "-X", "stream", "--no-sync")
+        made.start()
+        return made
+
     def run(self, *argv):
         user = {"user": self.account.pw_uid, "group": self.account.pw_gid,
                 "extra_groups": []} if self.account else {}

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Between leeway and Postgres: passes on what both say, is away, or ends each session as an operator
-would, while it is set up."""
+"""Between leeway and Postgres: passes on what both say, is away, ends each session as an operator
+would, while it is set up, loses requests to cancel, or lets connections go dead."""
 import os
 import socket
 import struct
 import threading
 
+CANCEL = struct.pack(">II", 16, 80877102)
 TERMINATED = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
 
 
@@ -18,6 +19,11 @@ class PostgresProxy:
         self.target = os.path.join(server_folder, ".s.PGSQL.5432")
         self.ending = False  # each new session at its first question
         self.ended = 0
+        self.asked = 0  # packets of clients
+        self.keeps_cancels = False  # they get no answer, and the server does not hear of them
+        self.kept = []
+        self.dead = set()  # connections on which nothing comes through any more
+        self.left = None  # bytes that the server may say before all connections are dead
         self.connections = []
         self.listener = None
         os.makedirs(folder, exist_ok=True)
@@ -36,6 +42,18 @@ class PostgresProxy:
         for connection in self.connections:
             self.end(connection)
         self.connections = []
+
+    def go_dead(self):
+        """Those that there are, without a word to either side."""
+        self.dead.update(self.connections)
+
+    def is_dead(self, source, size):
+        if self.left is not None and source not in self.dead:
+            self.left -= size
+            if self.left < 0:
+                self.left = None
+                self.go_dead()
+        return source in self.dead
 
     @staticmethod
     def end(connection):
@@ -60,6 +78,12 @@ class PostgresProxy:
     def pump(self, source, other, ending):
         try:
             while data := source.recv(65536):
+                self.asked += source.getsockname() == self.path
+                if self.keeps_cancels and data.startswith(CANCEL):
+                    self.kept.append(source)
+                    return
+                if self.is_dead(source, 0 if source.getsockname() == self.path else len(data)):
+                    continue
                 if ending and data[:1] == b"P":  # Parse: what came before was the log-in
                     source.sendall(b"E" + struct.pack(">I", len(TERMINATED) + 4) + TERMINATED)
                     self.ended += 1

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A query that was given up holds its slot and its key until it has ended, and it ends, although no
+request to cancel it arrives."""
+import os
+import signal
+
+import pytest
+
+from harness.postgres_proxy import PostgresProxy
+from harness.wait import wait_until
+
+ROUTES = """
+context "short" { budget = 1s }
+context "none" { budget = 0s }
+context "long" { budget = 60s }
+route "/one" { context = "none"  sql = "select 1 as n"  shape = value }
+route "/slow" { context = "short"  sql = "select 1 as n from pg_sleep(60) -- marker:slow"
+                shape = value }
+route "/slow/{n}" { context = "none"  param "n" { type = int }
+                    sql = "select $1 as n from pg_sleep(60) -- marker:slow"  shape = value }
+route "/locked" { context = "none"  shape = value
+                  sql = "select count(*)::int as n from t, pg_sleep(60) -- marker:slow" }
+route "/kept" { context = "long"  shape = value
+                sql = "select count(*)::int as n from t, pg_sleep(60) -- marker:slow" }
+route "/endless" { context = "none"  shape = object
+                   sql = "select generate_series(1, 1000000000) as n -- marker:endless" }
+route "/drip" { context = "none"  shape = object  sql = "select generate_series(1, 1000000000) as n, \
+repeat('x', 9000) as x, pg_sleep(0.05)::text as t -- marker:endless" }
+route "/two" { context = "none"  shape = object
+               sql = "select n from generate_series(1, 2) n" }
+route "/stalls" { context = "none"  shape = object  sql = "select n, repeat('x', 100) as x, \
+pg_sleep(case when n > 5000 then 60 else 0 end)::text as t from generate_series(1, 6000) n \
+-- marker:endless" }
+route "/grown" { context = "none"
+                 sql = "select t.*, generate_series(1, t.n) as g from t -- marker:grown" }
+route "/long" { context = "none"  sql = "select repeat('x', 1000) as t from generate_series(1, 5000)" }
+"""
+
+
+def running(stack, marker="marker:slow"):
+    """Backends that run a route's query now."""
+    return stack.sql("select count(*) from pg_stat_activity where datname = current_database()"
+                     " and state <> 'idle' and pid <> pg_backend_pid() and query like %s",
+                     f"%{marker}%")[0][0]
+
+
+def start(stack, workers=1, **options):
+    proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    proxy.keeps_cancels = True
+    stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
+    stack.start(ROUTES, refresher=False, workers=workers, **options)
+    assert stack.get("/one").status == 200
+    return proxy
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("path", ["/slow", "/slow/1"])
+def test_no_second_query_of_a_key_is_begun_while_the_first_runs(stack, path, pooled):
+    start(stack, postgres="slots = 1\n statement_timeout = " +
+          ("4s" if path == "/slow" else "1s") + ("\n prepared = false" if pooled else ""))
+    most = 0
+    while stack.executions("marker:slow") < 4:
+        asked = stack.get_later(path)
+        while not asked.done():
+            most = max(most, running(stack))
+        assert asked.result().status in (503, 504)
+    assert most == 1
+
+
+def begin_late(stack, path):
+    """Its preparation waits for a lock, so that the client's time is over long before the query's."""
+    owner = stack.postgres.connect(stack.database)
+    owner.autocommit = False
+    owner.cursor().execute("lock table t in access exclusive mode")
+    asked = stack.get_later(path)
+    wait_until(lambda: stack.sql("select now() - query_start > '1.5s' from pg_stat_activity"
+                                 " where wait_event_type = 'Lock' and query like '%marker:slow%'")
+               == [(True,)], "most of its time is over")
+    owner.commit()
+    owner.close()
+    assert asked.result().status == 504
+    assert running(stack) == 1, "it has only begun"
+
+
+def test_a_query_that_began_late_holds_its_slot_until_its_own_limit(stack):
+    stack.sql("create table t as select 1 as n")
+    proxy = start(stack, postgres="slots = 1\n statement_timeout = 2s\n slot_timeout = 0s")
+    begin_late(stack, "/locked")
+    refused = 0
+    while running(stack) == 1:
+        refused += stack.get("/one").status == 503
+    assert refused > 0
+    wait_until(lambda: stack.get("/one").status == 200, "the slot is free")
+    assert "/locked" in stack.worker.log_text()
+    assert proxy.kept
+
+
+def test_a_query_that_began_late_holds_its_key_until_its_own_limit(stack):
+    stack.sql("create table t as select 1 as n")
+    start(stack, workers=2, postgres="statement_timeout = 2s")
+    begin_late(stack, "/kept")
+    most = 0
+    while stack.executions("marker:slow") < 2:
+        asked = stack.get_later("/kept")
+        while not asked.done():
+            most = max(most, running(stack))
+    assert most == 1
+
+
+def count(pid, what):
+    return len(os.listdir(f"/proc/{pid}/{what}"))
+
+
+def test_cancels_that_hang_are_bounded(stack):
+    """Their threads and descriptors, and the others get through afterwards."""
+    proxy = start(stack, settings="drain_timeout = 1h", postgres="slots = 40\n statement_timeout = 1h")
+    worker, = stack.worker.children()
+    threads, files = count(worker, "task"), count(worker, "fd")
+    for _ in range(2):
+        responses = stack.get_many(["/drip"] * 20)
+        assert {response.status for response in responses} == {500}
+        assert count(worker, "task") <= threads + 8
+        wait_until(lambda: running(stack, "marker:endless") == 0, "their connections are closed")
+    assert len(proxy.kept) >= 8
+    wait_until(lambda: count(worker, "task") == threads, "the threads have ended")
+    wait_until(lambda: count(worker, "fd") <= files + 1, "nothing of them stays")
+    proxy.keeps_cancels = False
+    kept = len(proxy.kept)
+    assert stack.get("/drip").status == 500
+    wait_until(lambda: running(stack, "marker:endless") == 0, "the query is cancelled")
+    assert len(proxy.kept) == kept
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_killed_workers_query_ends(stack, pooled):
+    stack.expect_deaths = True
+    start(stack, settings="drain_timeout = 1h",
+          postgres="statement_timeout = 1h" + ("\n prepared = false" if pooled else ""))
+    asked = stack.ask_later("/slow/1")
+    wait_until(lambda: running(stack) == 1, "the query runs")
+    os.kill(stack.worker.children()[0], signal.SIGKILL)
+    wait_until(lambda: running(stack) == 0, "it has ended with its worker")
+    with pytest.raises(Exception):
+        asked.result()
+
+
+def memory_kb(stack):
+    worker, = stack.worker.children()
+    with open(f"/proc/{worker}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_result_that_is_refused_is_not_read_to_its_end(stack, pooled):
+    # a sanitizer keeps what is freed for a while
+    stack.environment = {**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=1"}
+    proxy = start(stack, settings="drain_timeout = 1h",
+                  postgres="statement_timeout = 1h" + ("\n prepared = false" if pooled else ""))
+    proxy.keeps_cancels = False
+    before = memory_kb(stack)
+    assert stack.get("/endless").status == 500
+    wait_until(lambda: running(stack, "marker:endless") == 0, "it is cancelled")
+    assert memory_kb(stack) < before + 50000
+    assert stack.get("/two").status == 500
+    assert stack.get("/one").status == 200
+
+
+def test_rows_of_an_outdated_plan_are_not_read_to_their_end(stack):
+    stack.sql("create table t as select 1::bigint as n")
+    proxy = start(stack, settings="drain_timeout = 1h",
+                  postgres="statement_timeout = 1h\n prepared = false")
+    proxy.keeps_cancels = False
+    assert stack.get("/grown").status == 200
+    stack.sql("alter table t add column more int")
+    stack.sql("update t set n = 1000000000")
+    assert stack.get("/grown").status == 500, "it is run once more, and is too long"
+    assert stack.executions("marker:grown") == 3
+    wait_until(lambda: running(stack, "marker:grown") == 0, "all are cancelled")
+
+
+def test_a_refused_result_ends_without_a_cancel_too(stack):
+    start(stack, settings="drain_timeout = 1h", postgres="statement_timeout = 1h\n slots = 1")
+    for path in ("/endless", "/stalls"):
+        assert stack.get(path).status == 500
+        assert running(stack, "marker:endless") <= 1
+        wait_until(lambda: running(stack, "marker:endless") == 0, "its connection is closed")
+        wait_until(lambda: stack.get("/one").status == 200, "the slot is free")
+
+
+def test_a_server_that_stalls_in_the_middle_of_a_result(stack):
+    proxy = start(stack, postgres="statement_timeout = 1s\n slots = 1\n connect_timeout = 1s")
+    proxy.left = 1000000
+    assert stack.get("/long").status == 504
+    assert wait_until(lambda: stack.get("/one").status == 200, "another connection serves")
