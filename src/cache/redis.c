@@ -227,8 +227,6 @@ static void ask_for_step(struct redis *redis)
 
 static void measure_clock(struct redis *redis)
 {
-    if (redis->options.on_reply != NULL)
-        return;
     ask_for_step(redis);
     int64_t sent_us = clock_monotonic_us();
     redis_queue(redis, (struct redis_part[]){redis_text("TIME")}, 1);
@@ -269,7 +267,8 @@ static void go_up(struct redis *redis)
         return;
     }
     redis->state = REDIS_UP;
-    ev_timer_again(redis->loop, &redis->measure);
+    if (redis->options.on_reply == NULL)
+        ev_timer_again(redis->loop, &redis->measure);
     if (redis->outage_logged)
         log_event(LOG_LEVEL_INFO, "redis is back",
                   log_text("connection", redis->options.client_name),
