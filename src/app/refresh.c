@@ -22,6 +22,8 @@
 enum {
     TAKE_MS = 500, /* how long one BLMOVE waits: signals and heartbeats come in between */
     AWAY_MS = 100, /* how often a refresher without Redis looks for it */
+    /* What a worker may allow for Redis's clock, which is measured with the lease here. */
+    WORKERS_AHEAD_US = REDIS_CLOCK_OLD_US / 10,
 };
 
 struct refresher {
@@ -123,7 +125,8 @@ static bool understand(struct task *task)
     return is_of_our_generation(task) && param_values_fit(task, task->route, &task->job.values);
 }
 
-/* Whether the entry that a stale hit saw still wants to be renewed. */
+/* Whether the entry that a stale hit saw still wants to be renewed, as the worker may have seen it.
+ */
 static bool wants_refresh(const struct task *task, const struct stored *stored)
 {
     const struct refresher *refresher = task->refresher;
@@ -132,7 +135,8 @@ static bool wants_refresh(const struct task *task, const struct stored *stored)
         return false;
     return freshness_judge(&application_rules(refresher->app, task->route)->policy, 200,
                            stored->entry.snapshot_us,
-                           backend_now_us(refresher->backend, stored->entry.snapshot_us))
+                           backend_now_us(refresher->backend, stored->entry.snapshot_us) +
+                               WORKERS_AHEAD_US)
                .state != FRESHNESS_FRESH;
 }
 
