@@ -184,18 +184,21 @@ def test_a_query_that_was_done_while_the_machine_was_paused(stack, kind):
     assert max(world.oldest.values(), default=0) < 1
 
 
-def test_a_budget_of_a_second_has_its_hits(stack):
+@pytest.mark.parametrize("refresher", [False, True])
+def test_a_budget_of_a_second_has_its_hits(stack, refresher):
     """What is allowed for clocks does not eat it."""
     stack.configure('context "c" { budget = 1s }\n'
                     'route "/second" { context = "c"  sql = "select 1 as n -- marker:second"'
                     '  shape = value }', workers=1)
     stack.start_worker()
+    if refresher:
+        stack.start_refresher()
     hits = asked = 0
     until = time.monotonic() + 10
     while time.monotonic() < until:
         hits += "; hit;" in stack.ask("/second")[1]["cache-status"]
         asked += 1
     queries = stack.executions("marker:second")
-    report.table("budget_of_a_second", ["asked", "hits", "queries in 10 s"],
-                 [[asked, hits, queries]])
+    report.table("budget_of_a_second" + "_refreshed" * refresher,
+                 ["asked", "hits", "queries in 10 s"], [[asked, hits, queries]])
     assert hits > asked / 2, "also where the machine is loaded"
