@@ -137,24 +137,19 @@ static bool is_servable(enum freshness state, bool on_error)
            (state == FRESHNESS_ON_ERROR && on_error);
 }
 
-/* Answers everybody from an entry found in Redis, each by its age at that moment: of a large
-   crowd the last ones may come too late for it. */
-static void end_with_stored(struct flight *flight, struct stored *stored, bool on_error)
+/* Answers from an entry found in Redis, each by its age at that moment. Those who are left, if it
+   has grown too old meanwhile, need another. */
+static void serve_stored(struct flight *flight, struct stored *stored, bool on_error)
 {
-    struct visit *visit;
-
-    unlist(flight);
-    while ((visit = next_visit(flight)) != NULL) {
+    while (!TAILQ_EMPTY(&flight->visits)) {
         struct answer answer = {.verdict = judge_stored(flight, stored),
                                 .private = !flight->rules->edge};
+        if (!is_servable(answer.verdict.state, on_error))
+            return;
         answer.row =
             answer.verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED;
-        if (is_servable(answer.verdict.state, on_error))
-            respond_entry(visit, &stored->entry, &answer, stored_holder(stored));
-        else
-            respond_failure(visit, 503, true);
+        respond_entry(next_visit(flight), &stored->entry, &answer, stored_holder(stored));
     }
-    talloc_free(node_of(flight));
 }
 
 /* What is stored under its key may still be served. */
@@ -165,7 +160,8 @@ static bool is_of_our_generation(const struct flight *flight)
     return identity_is_verified(identity) && identity_generation(identity) == flight->generation;
 }
 
-/* Where Postgres cannot answer, a context may allow an entry past its budget. */
+/* Where Postgres cannot answer, a context may allow an entry past its budget. true: everybody has
+   been answered, and the flight is no more. */
 static bool end_on_error(struct flight *flight, int status)
 {
     struct stored stored = {.reply = NULL};
@@ -175,11 +171,12 @@ static bool end_on_error(struct flight *flight, int status)
         return false;
     if (store_get(node_of(flight), flight->flights->backend->redis, flight->base, &stored) != 1)
         return false;
-    bool servable = is_servable(judge_stored(flight, &stored).state, true);
-    if (servable)
-        end_with_stored(flight, &stored, true);
+    serve_stored(flight, &stored, true);
     stored_free(&stored);
-    return servable;
+    if (!TAILQ_EMPTY(&flight->visits))
+        return false;
+    talloc_free(node_of(flight));
+    return true;
 }
 
 static void end_with_failure(struct flight *flight, int status, enum collapse_result collapse)
@@ -379,12 +376,13 @@ static void begin(struct flight *flight)
         return;
     }
     lease_take(ctx, redis, flight->base, &flight->lease, &answer);
-    if (is_servable(judge_stored(flight, &answer.stored).state, false)) {
+    serve_stored(flight, &answer.stored, false);
+    if (!TAILQ_EMPTY(&flight->visits)) {
+        go_on(flight, &answer);
+    } else {
         if (answer.state == LEASE_WON)
             lease_give_up(ctx, redis, &flight->lease);
-        end_with_stored(flight, &answer.stored, false);
-    } else {
-        go_on(flight, &answer);
+        talloc_free(node_of(flight));
     }
     stored_free(&answer.stored);
     talloc_free(ctx);

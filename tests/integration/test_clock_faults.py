@@ -196,7 +196,9 @@ def test_a_budget_of_a_second_has_its_hits(stack, refresher):
     hits = asked = 0
     until = time.monotonic() + 10
     while time.monotonic() < until:
-        hits += "; hit;" in stack.ask("/second")[1]["cache-status"]
+        status, headers, body = stack.ask("/second")
+        assert status == 200, body
+        hits += "; hit;" in headers["cache-status"]
         asked += 1
     queries = stack.executions("marker:second")
     report.table("budget_of_a_second" + "_refreshed" * refresher,
