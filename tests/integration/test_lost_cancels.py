@@ -35,6 +35,8 @@ route "/grown" { context = "none"
                  sql = "select t.*, generate_series(1, t.n) as g from t -- marker:grown" }
 route "/long" { context = "none"  sql = "select repeat('x', 1000) as t from generate_series(1, 5000)" }
 """
+AS_IF = {"older": (b"client_connection_check_interval", b"client_connection_check_interver"),
+         "refusing": (b"check_interval', '1s'", b"check_interval', '-1'")}
 
 
 def running(stack, marker="marker:slow"):
@@ -44,9 +46,10 @@ def running(stack, marker="marker:slow"):
                      f"%{marker}%")[0][0]
 
 
-def start(stack, workers=1, **options):
+def start(stack, workers=1, rewritten=None, **options):
     proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
     proxy.keeps_cancels = True
+    proxy.rewritten = rewritten
     stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
     stack.start(ROUTES, refresher=False, workers=workers, **options)
     assert stack.get("/one").status == 200
@@ -142,6 +145,22 @@ def test_a_killed_workers_query_ends(stack, pooled):
     wait_until(lambda: running(stack) == 0, "it has ended with its worker")
     with pytest.raises(Exception):
         asked.result()
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("as_if", ["older", "refusing"])
+def test_a_server_that_does_not_look_for_its_clients_serves_too(stack, as_if, pooled):
+    """It is older than the setting, or its platform takes no value of it."""
+    proxy = start(stack, postgres="slots = 1\n slot_timeout = 0s\n statement_timeout = 2s" +
+                  ("\n prepared = false" if pooled else ""), rewritten=AS_IF[as_if])
+    assert proxy.rewrites > 0
+    assert stack.get("/slow/1").status == 504
+    assert stack.get("/drip").status == 500
+    refused = 0
+    while running(stack, "marker:endless") == 1:
+        refused += stack.get("/one").status == 503
+    assert refused > 0, "it holds its slot"
+    wait_until(lambda: stack.get("/one").status == 200, "the slot is free")
 
 
 def memory_kb(stack):

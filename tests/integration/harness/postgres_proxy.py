@@ -20,6 +20,8 @@ class PostgresProxy:
         self.ending = False  # each new session at its first question
         self.ended = 0
         self.asked = 0  # packets of clients
+        self.rewritten = None  # in what clients say, and by what of the same length
+        self.rewrites = 0
         self.keeps_cancels = False  # they get no answer, and the server does not hear of them
         self.kept = []
         self.dead = set()  # connections on which nothing comes through any more
@@ -46,6 +48,12 @@ class PostgresProxy:
     def go_dead(self):
         """Those that there are, without a word to either side."""
         self.dead.update(self.connections)
+
+    def rewrite(self, data):
+        if self.rewritten is None or self.rewritten[0] not in data:
+            return data
+        self.rewrites += 1
+        return data.replace(*self.rewritten)
 
     def is_dead(self, source, size):
         if self.left is not None and source not in self.dead:
@@ -88,7 +96,7 @@ class PostgresProxy:
                     source.sendall(b"E" + struct.pack(">I", len(TERMINATED) + 4) + TERMINATED)
                     self.ended += 1
                     break
-                other.sendall(data)
+                other.sendall(self.rewrite(data))
         except OSError:
             pass
         self.end(source)
