@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Sessions end in time, and idle ones are tried before a query is trusted to them."""
 import os
-import time
 
 import pytest
 
@@ -23,6 +22,11 @@ def sessions(stack, postgres=None):
     return [pid for pid, in (postgres or stack.postgres).execute(
         stack.database, "select pid from pg_stat_activity where application_name = 'leeway'"
         " and datname = current_database()")]
+
+
+def all_are(stack, condition):
+    return stack.sql(f"select bool_and({condition}) from pg_stat_activity"
+                     " where application_name = 'leeway' and datname = current_database()")[0][0]
 
 
 @pytest.fixture(name="moved")
@@ -70,7 +74,8 @@ def test_without_a_lifetime_they_stay(stack):
     stack.start(ROUTES, refresher=False, workers=1, postgres="session_lifetime = 0")
     assert stack.get("/one").status == 200
     before = sessions(stack)
-    time.sleep(2.5)  # longer than the shortest lifetime, and than the wait of those that look
+    # longer than the shortest lifetime, and than the wait of those that look
+    wait_until(lambda: all_are(stack, "backend_start < now() - interval '2.5s'"), "it is old")
     assert stack.get("/one").status == 200
     assert sessions(stack) == before
 
@@ -81,7 +86,8 @@ def test_an_idle_connection_that_went_dead_is_found_out_before_it_is_used(stack)
     stack.start(ROUTES, refresher=False, workers=1, postgres="statement_timeout = 5s")
     assert stack.get("/one").status == 200
     proxy.go_dead()
-    time.sleep(1.5)  # idle for so long that it is tried
+    wait_until(lambda: all_are(stack, "state_change < now() - interval '1.2s'"),
+               "it is idle for so long that it is tried")
     assert stack.get("/one").status == 200
     text = stack.worker.log_text()
     assert "timed out" not in text and "cannot connect" not in text
