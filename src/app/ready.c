@@ -39,7 +39,9 @@ static void put_list(yajl_gen gen, const char *name, const char *const *texts, s
     yajl_gen_array_close(gen);
 }
 
-static void send_reasons(struct request *request, const struct reasons *reasons, bool detailed)
+/* `good` and `bad`: the status in words, without reasons and with some. */
+static void send_reasons(struct request *request, const struct reasons *reasons, const char *good,
+                         const char *bad, bool detailed)
 {
     yajl_gen gen = mem_check(yajl_gen_alloc(NULL));
     const unsigned char *text;
@@ -47,7 +49,7 @@ static void send_reasons(struct request *request, const struct reasons *reasons,
 
     yajl_gen_map_open(gen);
     put_text(gen, "status");
-    put_text(gen, reasons->count == 0 ? "ready" : "unready");
+    put_text(gen, reasons->count == 0 ? good : bad);
     if (reasons->count > 0)
         put_list(gen, "reasons", reasons->codes, reasons->count);
     if (reasons->count > 0 && detailed)
@@ -68,5 +70,16 @@ void ready_answer(struct request *request, const struct backend *backend, bool d
         add(&reasons, "identity", identity_problem(backend->identity));
     if (draining)
         add(&reasons, "draining", "the process stops");
-    send_reasons(request, &reasons, detailed);
+    send_reasons(request, &reasons, "ready", "unready", detailed);
+}
+
+void ready_answer_health(struct request *request, const struct backend *backend, bool detailed)
+{
+    struct reasons reasons = {.count = 0};
+
+    if (!redis_is_up(backend->redis) && !postgres_is_up(backend->postgres)) {
+        add(&reasons, "redis", "Redis cannot be reached");
+        add(&reasons, "postgres", "Postgres cannot be reached");
+    }
+    send_reasons(request, &reasons, "ok", "down", detailed);
 }

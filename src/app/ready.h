@@ -12,4 +12,9 @@
 void ready_answer(struct request *request, const struct backend *backend, bool draining,
                   bool detailed);
 
+/* The answer to a health check, whether the process can serve anything: {"status":"ok"} with 200
+   while it reaches Redis, for hits, or Postgres, for the rest; or with 503 {"status":"down"} and
+   both as reasons. */
+void ready_answer_health(struct request *request, const struct backend *backend, bool detailed);
+
 #endif

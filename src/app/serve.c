@@ -10,17 +10,16 @@
 #include "app/lookup.h"
 #include "app/ready.h"
 #include "app/recent.h"
+#include "app/resolve.h"
 #include "app/respond.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/store.h"
-#include "http/uri.h"
 #include "refresh/job.h"
 #include "refresh/queue.h"
 #include "route/key.h"
 
 enum {
-    MAX_TARGET_BYTES = 8192,
     /* One worker asks again for the same key's refresh after this. */
     ASK_AGAIN_US = 1000 * 1000,
     /* A job that was lost on the way keeps its key from being queued for this long. */
@@ -73,14 +72,6 @@ struct flights *server_flights(struct server *server)
     return server->flights;
 }
 
-static void serve_health(struct server *server, struct request *request)
-{
-    static const char up[] = "{\"status\":\"ok\"}\n";
-
-    (void)server;
-    respond_text(request, "application/json", up, sizeof up - 1);
-}
-
 /* Whether what concerns the operator may be told. */
 static bool is_allowed(const struct server *server, const struct request *request)
 {
@@ -102,45 +93,6 @@ static void serve_metrics(struct server *server, struct request *request)
     respond_text(request, "text/plain; version=0.0.4; charset=utf-8", text, strlen(text));
 }
 
-static bool is_path(struct slice path, const char *built_in)
-{
-    size_t len;
-
-    return built_in[0] != '\0' && uri_begins_with(path, built_in, &len) && len == path.len;
-}
-
-/* true: it was one of the paths that leeway itself answers. */
-static bool serve_built_in(struct server *server, struct request *request, struct slice path)
-{
-    const struct settings *settings = &server->backend->app->config->settings;
-
-    if (is_path(path, settings->health_path))
-        serve_health(server, request);
-    else if (is_path(path, settings->metrics_path))
-        serve_metrics(server, request);
-    else if (is_path(path, server->backend->app->ready_path))
-        ready_answer(request, server->backend, server->draining, is_allowed(server, request));
-    else
-        return false;
-    return true;
-}
-
-/* The raw target, or, from a server that keeps it to itself, what it made of it: that is decoded,
-   and encoded again so that nothing is decoded twice. false: the target has a fragment. */
-static bool find_path(struct request *request, struct slice *path, struct slice *query)
-{
-    struct buf joined;
-
-    if (request->target != NULL && request->target[0] != '\0')
-        return uri_split(request->target, path, query);
-    buf_init(&joined, request, strlen(request->script_name) + strlen(request->path_info));
-    uri_encode_path(&joined, request->script_name);
-    uri_encode_path(&joined, request->path_info);
-    *path = (struct slice){joined.data, joined.len};
-    *query = (struct slice){request->query_string, strlen(request->query_string)};
-    return true;
-}
-
 /* What param_bind needs to find a FastCGI variable. */
 struct variable_lookup {
     const struct server *server;
@@ -159,60 +111,59 @@ static const char *find_variable(void *data, const char *name)
 }
 
 static struct visit *make_visit(struct server *server, struct request *request,
-                                const struct route *route)
+                                const struct resolved *resolved)
 {
     const struct application *app = server->backend->app;
     struct visit *visit = mem_check(talloc_zero(request, struct visit));
 
     visit->backend = server->backend;
     visit->request = request;
-    visit->route = route;
-    visit->rules = application_rules(app, route);
+    visit->route = resolved->match.route;
+    visit->rules = application_rules(app, visit->route);
+    visit->values = resolved->values;
     request->owner = visit;
     return visit;
 }
 
-/* Route and parameters, or an answer and NULL; neither Redis nor Postgres is asked. */
+/* A visit, or an answer and NULL; neither Redis nor Postgres is asked. */
 static struct visit *understand(struct server *server, struct request *request)
 {
     const struct application *app = server->backend->app;
-    const struct settings *settings = &app->config->settings;
+    const struct identity *identity = server->backend->identity;
+    const struct request_target target = {
+        .raw = request->target,
+        .script_name = request->script_name,
+        .path_info = request->path_info,
+        .query = request->query_string,
+    };
     struct variable_lookup lookup = {server, request};
-    struct slice path, query, below;
-    struct route_match match;
-    const char *detail;
+    struct resolved resolved;
 
-    if (!find_path(request, &path, &query)) {
-        respond_problem(request, 400, "The URL has a fragment (\"#\"), which is not sent.");
+    resolve(request, app, &target, find_variable, &lookup, &resolved);
+    switch (resolved.kind) {
+    case RESOLVED_REFUSED:
+        respond_problem(request, resolved.status, resolved.detail);
         return NULL;
+    case RESOLVED_HEALTH:
+        ready_answer_health(request, server->backend, is_allowed(server, request));
+        return NULL;
+    case RESOLVED_METRICS:
+        serve_metrics(server, request);
+        return NULL;
+    case RESOLVED_READY:
+        ready_answer(request, server->backend, server->draining, is_allowed(server, request));
+        return NULL;
+    case RESOLVED_ROUTE:
+        break;
     }
-    if (!uri_below_mount(path, settings->mount, &below)) {
-        respond_problem(request, 404, "There is no such route.");
-        return NULL;
-    }
-    /* Whoever guards them in front may compare them as they are spelt: another spelling is not
-       theirs. */
-    size_t len;
-    if (uri_begins_with(path, settings->mount, &len) && serve_built_in(server, request, below))
-        return NULL;
-    if (route_table_find(app->routes, below, &match) == 0) {
-        respond_problem(request, 404, "There is no such route.");
-        return NULL;
-    }
-    struct visit *visit = make_visit(server, request, match.route);
-    int status = param_bind(visit, &match, query, find_variable, &lookup, &visit->values, &detail);
-    if (status != 0) {
-        respond_problem(request, status, detail);
-        return NULL;
-    }
-    if (!identity_is_verified(server->backend->identity)) {
+    struct visit *visit = make_visit(server, request, &resolved);
+    if (!identity_is_verified(identity)) {
         respond_failure(visit, 503, true);
         return NULL;
     }
-    visit->generation = identity_generation(server->backend->identity);
-    visit->base =
-        key_base(visit, settings->redis.prefix, visit->route,
-                 identity_fingerprint(server->backend->identity, visit->route), &visit->values);
+    visit->generation = identity_generation(identity);
+    visit->base = key_base(visit, app->config->settings.redis.prefix, visit->route,
+                           identity_fingerprint(identity, visit->route), &visit->values);
     return visit;
 }
 
@@ -316,8 +267,6 @@ static void refuse_ambiguous(struct request *request)
 
 void serve_request(struct server *server, struct request *request)
 {
-    const char *target = request->target;
-
     if (request->ambiguous != NULL) {
         refuse_ambiguous(request);
         return;
@@ -332,10 +281,6 @@ void serve_request(struct server *server, struct request *request)
     }
     if (request->body_too_large) {
         respond_problem(request, 413, "No request body over 64 KiB is read.");
-        return;
-    }
-    if (target != NULL && strlen(target) > MAX_TARGET_BYTES) {
-        respond_problem(request, 414, "The URL is longer than 8192 bytes.");
         return;
     }
     struct visit *visit = understand(server, request);

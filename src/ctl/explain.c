@@ -106,12 +106,14 @@ static const char *lease_name(const struct explanation *found)
 
 static void print_values(const struct explanation *found)
 {
-    const struct route *route = found->target.match.route;
+    const struct route *route = found->target.resolved.match.route;
 
     for (size_t i = 0; i < route->n_params; i++) {
         printf("%-11s $%zu %s (%s) = ", i == 0 ? "parameters" : "", i + 1, route->params[i].name,
                param_type_name(route->params[i].type));
-        ctl_print(found->target.values.texts[i] != NULL ? found->target.values.texts[i] : "NULL");
+        ctl_print(found->target.resolved.values.texts[i] != NULL
+                      ? found->target.resolved.values.texts[i]
+                      : "NULL");
         printf("\n");
     }
 }
@@ -140,9 +142,23 @@ static void print_redis(const struct explanation *found)
         printf("none asked for\n");
 }
 
+/* NULL: a route answers, or nobody. */
+static const char *built_in_name(const struct explanation *found)
+{
+    static const char *const names[] = {
+        [RESOLVED_HEALTH] = "health",
+        [RESOLVED_METRICS] = "metrics",
+        [RESOLVED_READY] = "ready",
+        [RESOLVED_ROUTE] = NULL,
+    };
+
+    return names[found->target.resolved.kind];
+}
+
 static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
 {
-    const struct route *route = found->target.match.route;
+    const struct resolved *resolved = &found->target.resolved;
+    const struct route *route = found->target.resolved.match.route;
 
     if (route != NULL) {
         printf("route       %s (%s, %s:%d)\n", route->pattern, route->name, route->place.file,
@@ -151,9 +167,12 @@ static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
                ctl_duration(ctx, route->context->budget_ms),
                ctl_duration(ctx, route->context->refresh_after_ms));
     }
-    if (found->target.status != 0) {
-        printf("request     would be refused with %d: %s\n", found->target.status,
-               found->target.detail);
+    if (resolved->kind == RESOLVED_REFUSED) {
+        printf("request     would be refused with %d: %s\n", resolved->status, resolved->detail);
+        return;
+    }
+    if (resolved->kind != RESOLVED_ROUTE) {
+        printf("request     would be answered by leeway itself: %s_path\n", built_in_name(found));
         return;
     }
     print_values(found);
@@ -186,19 +205,21 @@ static void write_redis(struct json_out *json, const struct explanation *found)
 
 static void write_json(const struct explanation *found)
 {
-    const struct route *route = found->target.match.route;
+    const struct resolved *resolved = &found->target.resolved;
+    const struct route *route = found->target.resolved.match.route;
     struct json_out *json = json_begin();
 
     json_open_object(json, NULL);
     json_text(json, "pattern", route != NULL ? route->pattern : NULL);
     json_text(json, "route", route != NULL ? route->name : NULL);
     json_text(json, "context", route != NULL ? route->context->name : NULL);
-    json_number(json, "status", found->target.status);
-    json_text(json, "detail", found->target.status != 0 ? found->target.detail : NULL);
-    if (found->target.status == 0) {
+    json_text(json, "built_in", built_in_name(found));
+    json_number(json, "status", resolved->status);
+    json_text(json, "detail", resolved->detail);
+    if (resolved->kind == RESOLVED_ROUTE) {
         json_open_object(json, "parameters");
         for (size_t i = 0; i < route->n_params; i++)
-            json_text(json, route->params[i].name, found->target.values.texts[i]);
+            json_text(json, route->params[i].name, found->target.resolved.values.texts[i]);
         json_close_object(json);
         json_text(json, "key", found->target.base);
         json_bool(json, "redis", found->redis);
@@ -238,7 +259,8 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         return ctl_misused(&ctl_explain);
     }
     target_resolve(ctl, ctx, argv[optind], &found.target);
-    bool stored = found.target.status == 0 && found.target.rules->policy.budget_us > 0;
+    enum resolved_kind kind = found.target.resolved.kind;
+    bool stored = kind == RESOLVED_ROUTE && found.target.rules->policy.budget_us > 0;
     if (stored && found.target.base != NULL)
         look(ctl, ctx, &found);
     if (ctl->json)
@@ -247,8 +269,8 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         print_text(ctx, &found);
     stored_free(&found.answer.stored);
     talloc_free(ctx);
-    if (found.target.status != 0)
-        return CTL_BAD;
+    if (kind != RESOLVED_ROUTE)
+        return kind == RESOLVED_REFUSED ? CTL_BAD : CTL_OK;
     if (found.target.base == NULL)
         return ctl_keys(ctl)->status;
     return stored && !found.redis ? CTL_UNREACHABLE : ctl_keys(ctl)->status;

@@ -155,8 +155,9 @@ static int scan(struct purge *purge)
 static int64_t purge_target(const struct ctl *ctl, TALLOC_CTX *ctx, struct redis *redis,
                             const struct target *target)
 {
-    const char *of_any = key_base(ctx, ctl->app->config->settings.redis.prefix, target->match.route,
-                                  ANY_FINGERPRINT, &target->values);
+    const char *of_any =
+        key_base(ctx, ctl->app->config->settings.redis.prefix, target->resolved.match.route,
+                 ANY_FINGERPRINT, &target->resolved.values);
     struct purge purge = {
         .cursor = "0",
         .redis = redis,
@@ -179,8 +180,11 @@ static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options 
     enum ctl_exit status = CTL_BAD;
 
     target_resolve(ctl, ctx, url, &options->target);
-    if (options->target.status != 0) {
-        fprintf(stderr, "leewayctl: %s: %s\n", url, options->target.detail);
+    const struct resolved *resolved = &options->target.resolved;
+    if (resolved->kind != RESOLVED_ROUTE) {
+        fprintf(stderr, "leewayctl: %s: %s\n", url,
+                resolved->kind == RESOLVED_REFUSED ? resolved->detail
+                                                   : "Leeway answers this path itself.");
     } else if (options->target.base == NULL) {
         status = ctl_keys(ctl)->status;
     } else {

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "ctl/keys.h"
-#include "http/uri.h"
 
 static bool has_name(const struct target *target, const char *name, size_t len)
 {
@@ -42,7 +41,7 @@ static const char *find_variable(void *data, const char *name)
 /* As a worker makes it. */
 static void make_base(struct ctl *ctl, TALLOC_CTX *ctx, struct target *target)
 {
-    const struct route *route = target->match.route;
+    const struct route *route = target->resolved.match.route;
     const struct ctl_keys *keys = ctl_keys(ctl);
     char fixed[FINGERPRINT_HEX + 1], fingerprint[FINGERPRINT_HEX + 1];
 
@@ -50,29 +49,19 @@ static void make_base(struct ctl *ctl, TALLOC_CTX *ctx, struct target *target)
         return;
     application_fingerprint(ctl->app, route, keys->record.identity, fixed);
     key_of_generation(fixed, keys->generation, fingerprint);
-    target->base =
-        key_base(ctx, ctl->app->config->settings.redis.prefix, route, fingerprint, &target->values);
+    target->base = key_base(ctx, ctl->app->config->settings.redis.prefix, route, fingerprint,
+                            &target->resolved.values);
 }
 
 void target_resolve(struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct target *target)
 {
-    const struct settings *settings = &ctl->app->config->settings;
-    struct slice path, query, below;
+    const struct request_target asked = {
+        .raw = url[0] != '\0' ? url : "/", .script_name = "", .path_info = "", .query = ""};
 
-    if (!uri_split(url, &path, &query)) {
-        target->status = 400;
-        target->detail = "The URL has a fragment (\"#\"), which is not sent.";
+    resolve(ctx, ctl->app, &asked, find_variable, target, &target->resolved);
+    if (target->resolved.match.route == NULL)
         return;
-    }
-    if (!uri_below_mount(path, settings->mount, &below) ||
-        route_table_find(ctl->app->routes, below, &target->match) == 0) {
-        target->status = 404;
-        target->detail = "There is no such route.";
-        return;
-    }
-    target->rules = application_rules(ctl->app, target->match.route);
-    target->status = param_bind(ctx, &target->match, query, find_variable, target, &target->values,
-                                &target->detail);
-    if (target->status == 0)
+    target->rules = application_rules(ctl->app, target->resolved.match.route);
+    if (target->resolved.kind == RESOLVED_ROUTE)
         make_base(ctl, ctx, target);
 }

@@ -3,20 +3,17 @@
 #ifndef LEEWAY_CTL_TARGET_H
 #define LEEWAY_CTL_TARGET_H
 
+#include "app/resolve.h"
 #include "ctl/ctl.h"
-#include "route/param.h"
 
 enum { TARGET_MAX_VARIABLES = 32 };
 
 struct target {
     const char *variables[TARGET_MAX_VARIABLES]; /* NAME=VALUE, as from the web server */
     size_t n_variables;
-    int status;               /* 0, or the one that a request would be refused with */
-    const char *detail;       /* why */
-    struct route_match match; /* route NULL: there is none */
-    const struct route_rules *rules;
-    struct param_values values;
-    const char *base; /* of the key; NULL: refused, or the keys are not known (ctl_keys()) */
+    struct resolved resolved;
+    const struct route_rules *rules; /* NULL: it is not a route's */
+    const char *base; /* of the key; NULL: none, or the keys are not known (ctl_keys()) */
 };
 
 /* Takes the argument of -v. false: it is not NAME=VALUE, is given

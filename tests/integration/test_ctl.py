@@ -226,6 +226,47 @@ def test_explain_of_what_is_refused(stack, ctl):
     assert "would run the query: Redis cannot be reached" in run.stdout
 
 
+ODD_URLS = ("/items/1", "/items/007", "/items/x", "/items/", "/items//", "/items/1/", "/items/1/2",
+            "/items/%31", "/%69tems/1", "/items/1?id=%", "/items?x=%", "/items/1#", "/items#a?b",
+            "/echo", "/echo?q", "/echo?q=a&q=a", "/echo?q=%00", "/echo?q=%ff", "/echo?q=" + "a" * 300,
+            "/mine", "/nothing", "/", "//", "/.", "/../items", "/items/.", "/items%2f1",
+            "/health", "/health/", "/health?x", "/%68ealth", "/metrics", "/metrics?x=%", "/metricsx",
+            "/ready", "/ready/", "http://shop.example/items/1", "http://shop.example",
+            "/items?" + "x" * (8192 - 7), "/items?" + "x" * (8192 - 6), "/health?" + "x" * 9000)
+
+
+@pytest.mark.parametrize("mount", ["/", "/api/v1"])
+def test_explain_refuses_what_a_worker_refuses(stack, ctl, mount):
+    """One code understands a request for both."""
+    stack.configure(ROUTES, settings=f'mount = "{mount}"')
+    stack.start_worker()
+    below = "" if mount == "/" else mount
+    urls = [url if url.startswith("http") else below + url for url in ODD_URLS]
+    urls += [] if mount == "/" else ["/items/1", "/api/v17/items/1", "/api/v1", "/api/%761/items/1",
+                                     "/api/%761/health", "/health"]
+    for url in urls:
+        run = ctl("explain", "--json", url)
+        found = json.loads(run.stdout)
+        status, _, body = stack.ask(url)
+        if found["status"] != 0:
+            assert (status, json.loads(body)["detail"]) == (found["status"], found["detail"]), url
+            assert run.returncode == BAD
+        elif found["built_in"] is not None:
+            assert status == 200 and run.returncode == OK, url
+            kinds = {"health": b'{"status":"ok"}', "ready": b'{"status":"ready"}',
+                     "metrics": b"# HELP"}
+            assert body.startswith(kinds[found["built_in"]]), url
+        else:
+            assert status in (200, 404) and found["route"] is not None, url
+            assert b"no such route" not in body, url
+
+
+def test_explain_and_purge_of_what_leeway_answers_itself(ctl):
+    assert "answered by leeway itself: health_path" in ctl("explain", "/health").stdout
+    purged = ctl("purge", "/health")
+    assert purged.returncode == BAD and "answers this path itself" in purged.stderr
+
+
 def test_queue(stack, ctl):
     stack.start_worker()
     stack.ask("/items/3")

@@ -62,9 +62,27 @@ def test_hits_go_on_and_misses_are_503(stack, outage):
         assert refused.headers["retry-after"] == "1"
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.control == "no-store"
-    assert stack.get("/health").status == 200
+    assert stack.get("/health").status == 200, "hits can be served"
     stack.postgres.start()
     assert await_answer(stack, "/items/8").json()["id"] == 8
+
+
+def test_a_worker_that_can_serve_nothing_is_not_healthy(stack, outage):
+    start(stack, refresher=False)
+    assert stack.ask("/health")[::2] == (200, b'{"status":"ok"}\n')
+    outage()
+    wait_until(lambda: b"leeway_postgres_up 0" in stack.ask("/metrics")[2], "the outage is known")
+    assert stack.ask("/health")[0] == 200
+    stack.redis.stop()
+    wait_until(lambda: stack.ask("/health")[0] == 503, "both are known to be away")
+    status, headers, body = stack.ask("/health", REMOTE_ADDR="10.0.0.1")
+    assert (status, headers["cache-control"]) == (503, "no-store")
+    assert body == b'{"status":"down","reasons":["redis","postgres"]}\n'
+    assert stack.ask("/health", method="HEAD")[::2] == (503, b"")
+    assert b'"details":["Redis' in stack.ask("/health", REMOTE_ADDR="127.0.0.1")[2]
+    stack.postgres.start()
+    wait_until(lambda: stack.ask("/health")[0] == 200, "queries can be run")
+    assert stack.ask("/items/1")[0] == 200
 
 
 def test_stale_hits_go_on_and_the_entry_stays(stack, outage):
