@@ -206,7 +206,7 @@ static struct visit *understand(struct server *server, struct request *request)
         return NULL;
     }
     if (!identity_is_verified(server->backend->identity)) {
-        respond_failure(visit, 503, true);
+        respond_failure(visit, 503, NULL, true);
         return NULL;
     }
     visit->generation = identity_generation(server->backend->identity);

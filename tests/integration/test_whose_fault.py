@@ -58,12 +58,7 @@ def await_line(stack, *texts):
                                if all(text in line for text in texts)], f"{texts} are logged")[0]
 
 
-CHOSEN = pytest.mark.xfail(strict=True, reason="a function cannot choose a status")
-
-
-@pytest.mark.parametrize("state", [
-    state if STATES[state] == 500 else pytest.param(state, marks=CHOSEN)
-    for state in sorted(STATES)])
+@pytest.mark.parametrize("state", sorted(STATES))
 def test_sql_chooses_a_status(stack, state):
     start(stack)
     first = stack.get(f"/chosen/{state}".replace("PT4x4", "PT4X4"))
@@ -84,7 +79,8 @@ def test_sql_chooses_a_status(stack, state):
         assert first.control == "no-store"
         assert not stack.entries.all()
     assert "caf" not in stack.worker.log_text()
-@pytest.mark.xfail(strict=True, reason="a function cannot choose a status")
+
+
 def test_a_chosen_message_is_bounded_and_escaped(stack):
     stack.sql("create function long() returns int language plpgsql as $$ begin"
               " raise sqlstate 'PT422' using message = 'x' || repeat('\u00e9', 5000); end $$")
@@ -100,7 +96,6 @@ route "/lines" { sql = "select lines() as n" }""", refresher=False)
     assert "set-cookie" not in lines.headers
 
 
-@pytest.mark.xfail(strict=True, reason="a function cannot choose a status")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_crowd_is_told_what_sql_has_chosen(stack, workers):
     stack.sql("create function taken() returns int language plpgsql as $$ begin"
@@ -121,7 +116,8 @@ def test_a_crowd_is_told_what_sql_has_chosen(stack, workers):
     if workers == 1:
         assert details == {"Taken."}
         assert not any("retry-after" in headers for _, headers, _ in answers)
-@pytest.mark.xfail(strict=True, reason="the parameter is not named")
+
+
 def test_a_refused_parameter_is_named(stack):
     start(stack)
     for path, name, value in (("/wide/40000000000", "n", "40000000000"),
@@ -132,7 +128,8 @@ def test_a_refused_parameter_is_named(stack):
         assert f'"{name}"' in problem["detail"] and value not in json.dumps(problem)
         assert value not in stack.worker.log_text()
     await_line(stack, "a value was refused by postgres", "sqlstate=22007", "parameter=day")
-@pytest.mark.xfail(strict=True, reason="a literal of the SQL is told as a 400")
+
+
 def test_what_comes_up_in_execution_names_nobody(stack):
     start(stack)
     for path, state in (("/divide/0", "22012"), ("/stored/1", "22P05")):
@@ -161,7 +158,6 @@ def make_lock(stack):
         connection.close()
 
 
-@pytest.mark.xfail(strict=True, reason="55P03 is a 500")
 @pytest.mark.parametrize("prepared_before", [True, False])
 def test_a_lock_timeout_is_a_timeout(stack, lock, prepared_before):
     stack.sql(f"alter database {stack.database} set lock_timeout = '100ms'")
@@ -183,7 +179,8 @@ def test_a_lock_timeout_is_a_timeout(stack, lock, prepared_before):
 def cancel(stack):
     stack.sql("select pg_cancel_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
               " and datname = current_database() and query like '%marker:gated%'")
-@pytest.mark.xfail(strict=True, reason="it is told as a time-out")
+
+
 def test_a_query_that_an_operator_cancels_has_not_timed_out(stack):
     start(stack)
     with stack.gate():
@@ -245,12 +242,12 @@ def check_crowd(stack, refusal):
     assert stack.get("/items/1").status == 200
 
 
-@pytest.mark.xfail(strict=True, reason="503 at once")
 @pytest.mark.usefixtures("few")
 def test_without_further_connections_the_living_ones_do(stack):
     start(stack, workers=1, postgres="slots = 8  slot_timeout = 10s")
     check_crowd(stack, "too many connections for role")
-@pytest.mark.xfail(strict=True, reason="503 at once")
+
+
 def test_a_poolers_refusal_is_alike(stack):
     start_pgbouncer(stack, "transaction", more="max_client_conn = 3")
     start(stack, workers=1, postgres="slots = 8  slot_timeout = 10s")
