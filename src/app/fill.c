@@ -24,7 +24,7 @@ int fill_status(enum query_outcome outcome)
     static const int statuses[] = {
         [QUERY_DONE] = 200,   [QUERY_NO_ROW] = 404,    [QUERY_BAD_VALUE] = 400,
         [QUERY_BROKEN] = 500, [QUERY_TIMED_OUT] = 504, [QUERY_NO_SLOT] = 503,
-        [QUERY_AWAY] = 503,
+        [QUERY_AWAY] = 503,   [QUERY_CHOSEN] = 500,
     };
 
     return statuses[outcome];
@@ -53,7 +53,9 @@ static void make_entry(struct fill *fill, const struct query_result *query,
     size_t body_len;
 
     if (query->outcome == QUERY_NO_ROW) {
-        body = problem_body(fill, 404, "There is no such resource.", &body_len);
+        body = problem_body(fill, result->status,
+                            query->message != NULL ? query->message : "There is no such resource.",
+                            &body_len);
     } else {
         body = query->json->data;
         body_len = query->json->len;
@@ -135,13 +137,25 @@ static void end_lease(struct fill *fill, const struct fill_result *result, int64
         lease_fail(fill, fill->backend->redis, &fill->lease, result->status, hold_ms);
 }
 
+/* What a client may be told of a failure beyond its status. */
+static const char *detail_of(struct fill *fill, const struct query_result *query)
+{
+    if (query->outcome == QUERY_CHOSEN)
+        return query->message;
+    if (query->outcome != QUERY_BAD_VALUE || query->parameter == 0)
+        return NULL;
+    return mem_check(talloc_asprintf(fill, "The database refuses the value of parameter \"%s\".",
+                                     fill->request.route->params[query->parameter - 1].name));
+}
+
 static void on_query(void *data, const struct query_result *query)
 {
     struct fill *fill = data;
     struct backend *backend = fill->backend;
     struct fill_result result = {
         .outcome = query->outcome,
-        .status = fill_status(query->outcome),
+        .status = query->status != 0 ? query->status : fill_status(query->outcome),
+        .detail = detail_of(fill, query),
         .sent_us = query->sent_us,
         .storing = FILL_NOT_STORED,
     };

@@ -18,7 +18,8 @@ enum fill_storing {
 
 struct fill_result {
     enum query_outcome outcome;
-    int status; /* 200 or 404, or the status of the failure */
+    int status;         /* 200, 404 or 410, or the status of the failure */
+    const char *detail; /* of a failure, for the client; NULL: the usual one; borrowed */
     struct cache_entry
         entry;       /* QUERY_DONE, QUERY_NO_ROW; snapshot_us 0 if Redis's clock is not known */
     void *bytes;     /* the talloc chunk that the entry points into */

@@ -179,7 +179,8 @@ static bool end_on_error(struct flight *flight, int status)
     return true;
 }
 
-static void end_with_failure(struct flight *flight, int status, enum collapse_result collapse)
+static void end_with_failure(struct flight *flight, int status, const char *detail,
+                             enum collapse_result collapse)
 {
     struct metrics *metrics = flight->flights->backend->metrics;
     struct visit *visit;
@@ -188,7 +189,7 @@ static void end_with_failure(struct flight *flight, int status, enum collapse_re
     while ((visit = next_visit(flight)) != NULL) {
         if (visit != flight->leader)
             metrics_collapsed(metrics, flight->route, collapse);
-        respond_failure(visit, status, visit != flight->leader);
+        respond_failure(visit, status, detail, visit != flight->leader);
     }
     talloc_free(node_of(flight));
 }
@@ -239,13 +240,13 @@ static bool answer_visit(struct flight *flight, struct visit *visit,
     if (visit->request->received_us > result->for_before_us)
         return false;
     if (has_budget && judge_result(flight, result, 200, false).ttl_us <= 0) {
-        respond_failure(visit, 504, false);
+        respond_failure(visit, 504, NULL, false);
         return true;
     }
     if (has_budget && judge_result(flight, result, 200, true).ttl_us <= 0) {
         if (++visit->too_old < MAX_TOO_OLD)
             return false;
-        respond_failure(visit, 504, false);
+        respond_failure(visit, 504, NULL, false);
         return true;
     }
     answer.verdict = judge_result(flight, result, result->status, true);
@@ -294,7 +295,7 @@ static void on_filled(void *data, const struct fill_result *result)
     if (result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW)
         end_with_result(flight, result);
     else if (!end_on_error(flight, result->outcome == QUERY_NO_SLOT ? 0 : result->status))
-        end_with_failure(flight, result->status, COLLAPSE_FAILED);
+        end_with_failure(flight, result->status, result->detail, COLLAPSE_FAILED);
 }
 
 static void lead(struct flight *flight, enum flight_bypass bypass)
@@ -352,7 +353,7 @@ static void go_on(struct flight *flight, const struct lease_answer *answer)
         break;
     case LEASE_FAILED:
         if (!end_on_error(flight, answer->failed_status))
-            end_with_failure(flight, answer->failed_status, COLLAPSE_FAILED);
+            end_with_failure(flight, answer->failed_status, NULL, COLLAPSE_FAILED);
         break;
     case LEASE_TOO_LARGE:
         lead(flight, BYPASS_TOO_LARGE);
@@ -371,7 +372,7 @@ static void begin(struct flight *flight)
 
     /* it may have been refused while we waited */
     if (!identity_is_verified(flight->flights->backend->identity)) {
-        end_with_failure(flight, 503, COLLAPSE_FAILED);
+        end_with_failure(flight, 503, NULL, COLLAPSE_FAILED);
         talloc_free(ctx);
         return;
     }
@@ -402,7 +403,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     if (!end_on_error(flight, 504))
-        end_with_failure(flight, 504, COLLAPSE_TIMEOUT);
+        end_with_failure(flight, 504, NULL, COLLAPSE_TIMEOUT);
 }
 
 static void copy_values(struct flight *flight, const struct visit *visit)
@@ -444,7 +445,7 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
     struct flight **found;
 
     if (flights->waiting >= (size_t)settings->max_waiting) {
-        respond_failure(visit, 503, true);
+        respond_failure(visit, 503, NULL, true);
         return;
     }
     found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
@@ -484,7 +485,7 @@ void flights_abandon(struct flights *flights)
     TAILQ_FOREACH (node, &flights->all, link) {
         struct visit *visit;
         while ((visit = next_visit(&node->flight)) != NULL)
-            respond_failure(visit, 503, true);
+            respond_failure(visit, 503, NULL, true);
     }
 }
 

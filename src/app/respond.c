@@ -39,7 +39,7 @@ struct receipt {
 /* The longest time by which the response may have lagged behind; 0: there is none. */
 static int64_t age_limit_us(const struct receipt *receipt)
 {
-    if (receipt->row == ANSWER_FRESH && receipt->status == 404)
+    if (receipt->row == ANSWER_FRESH && freshness_is_negative(receipt->status))
         return receipt->policy->negative_budget_us;
     if (receipt->row == ANSWER_ON_ERROR)
         return receipt->policy->budget_us + receipt->policy->stale_if_error_us;
@@ -94,7 +94,14 @@ static void send_not_modified(struct visit *visit, const struct cache_entry *ent
 
 static const char *status_line(int status)
 {
-    return status == 200 ? "Status: 200 OK\r\n" : "Status: 404 Not Found\r\n";
+    switch (status) {
+    case 200:
+        return "Status: 200 OK\r\n";
+    case 410:
+        return "Status: 410 Gone\r\n";
+    default:
+        return "Status: 404 Not Found\r\n";
+    }
 }
 
 /* The entry's header lines and body lie behind each other, and go out as they are. */
@@ -165,6 +172,12 @@ static const char *failure_detail(int status)
     switch (status) {
     case 400:
         return "The database refuses a value, of a parameter or of the data.";
+    case 403:
+        return "The request is not allowed.";
+    case 409:
+        return "The request conflicts with the state of the resource.";
+    case 422:
+        return "The request cannot be processed.";
     case 503:
         return "The response cannot be computed at the moment.";
     case 504:
@@ -174,13 +187,14 @@ static const char *failure_detail(int status)
     }
 }
 
-void respond_failure(struct visit *visit, int status, bool shared_failure)
+void respond_failure(struct visit *visit, int status, const char *detail, bool shared_failure)
 {
-    bool retry = status == 503 || shared_failure;
+    bool retry = status == 503 || (shared_failure && detail == NULL);
 
     metrics_response(visit->backend->metrics, visit->route, false, false,
                      clock_monotonic_us() - visit->request->received_us);
-    send_problem(visit->request, status, failure_detail(status), retry ? "Retry-After: 1\r\n" : "");
+    send_problem(visit->request, status, detail != NULL ? detail : failure_detail(status),
+                 retry ? "Retry-After: 1\r\n" : "");
 }
 
 void respond_problem(struct request *request, int status, const char *detail)

@@ -158,7 +158,7 @@ static struct visit *understand(struct server *server, struct request *request)
     }
     struct visit *visit = make_visit(server, request, &resolved);
     if (!identity_is_verified(identity)) {
-        respond_failure(visit, 503, true);
+        respond_failure(visit, 503, NULL, true);
         return NULL;
     }
     visit->generation = identity_generation(identity);

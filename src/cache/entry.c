@@ -24,6 +24,12 @@ _Static_assert(ENTRY_PREFIX_BYTES == MAGIC_BYTES + ENTRY_SNAPSHOT_DIGITS + STATU
                                          HASH_DIGITS + HEAD_DIGITS + BODY_DIGITS + 5,
                "four spaces and a line feed");
 
+/* 404 and 410 are problem documents, which have no tag. */
+static bool is_known(int status)
+{
+    return status == 200 || status == 404 || status == 410;
+}
+
 static const int64_t max_snapshot_us = INT64_C(9999999999999999);
 
 static void format_hash(const char *body, size_t body_len, char hash[HASH_DIGITS + 1])
@@ -59,7 +65,7 @@ void entry_encode(struct buf *out, int64_t snapshot_us, int status, const char *
     char hash[HASH_DIGITS + 1];
     char head[192];
 
-    assert(status == 200 || status == 404);
+    assert(is_known(status));
     assert(body_len <= ENTRY_MAX_BODY_BYTES);
     if (snapshot_us < 0)
         snapshot_us = 0;
@@ -137,13 +143,13 @@ int entry_decode(const char *bytes, size_t len, struct cache_entry *entry)
     read_char(&reader, ' ');
     entry->body_len = (size_t)read_digits(&reader, BODY_DIGITS);
     read_char(&reader, '\n');
-    if (reader.damaged || (entry->status != 200 && entry->status != 404))
+    if (reader.damaged || !is_known(entry->status))
         return -1;
     if (len - ENTRY_PREFIX_BYTES != entry->head_len + entry->body_len)
         return -1;
     entry->head = reader.at;
     entry->body = reader.at + entry->head_len;
-    if (entry->status == 404)
+    if (entry->status != 200)
         entry->etag[0] = '\0';
     return ends_with_empty_line(entry->head, entry->head_len) ? 0 : -1;
 }

@@ -20,8 +20,8 @@ enum {
 
 struct cache_entry {
     int64_t snapshot_us;             /* Redis's clock, at the latest when the query was sent */
-    int status;                      /* 200 or 404 */
-    char etag[ENTRY_ETAG_BYTES + 1]; /* strong; "" for a 404, which has none */
+    int status;                      /* 200, 404 or 410 */
+    char etag[ENTRY_ETAG_BYTES + 1]; /* strong; "" for a 404 or 410, which have none */
     const char *head;                /* header lines, each ended by CR LF, then CR LF; borrowed */
     size_t head_len;
     const char *body; /* behind `head`; borrowed */
@@ -29,7 +29,7 @@ struct cache_entry {
 };
 
 /* Appends the entry of `body` to `out`: the tag is made from the body, the type from
-   the status (a 404's body is a problem document). The body has at most
+   the status (that of a 404 or 410 is a problem document). The body has at most
    ENTRY_MAX_BODY_BYTES; a snapshot that 16 digits cannot hold is brought to the nearest. */
 void entry_encode(struct buf *out, int64_t snapshot_us, int status, const char *body,
                   size_t body_len);

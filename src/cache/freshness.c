@@ -16,9 +16,9 @@ const char *freshness_name(enum freshness state)
     return names[state];
 }
 
-static bool is_negative(int status)
+bool freshness_is_negative(int status)
 {
-    return status == 404;
+    return status == 404 || status == 410;
 }
 
 static enum freshness state_of(const struct freshness_policy *policy, int status,
@@ -26,7 +26,7 @@ static enum freshness state_of(const struct freshness_policy *policy, int status
 {
     if (verdict->ttl_us > 0)
         return verdict->fresh_us > 0 ? FRESHNESS_FRESH : FRESHNESS_STALE;
-    if (is_negative(status) || policy->budget_us == 0)
+    if (freshness_is_negative(status) || policy->budget_us == 0)
         return FRESHNESS_EXPIRED;
     return -verdict->ttl_us < policy->stale_if_error_us ? FRESHNESS_ON_ERROR : FRESHNESS_EXPIRED;
 }
@@ -37,7 +37,7 @@ struct freshness_verdict freshness_judge(const struct freshness_policy *policy, 
     int64_t age_us = now_us > snapshot_us ? now_us - snapshot_us : 0;
     struct freshness_verdict verdict = {.age_us = age_us};
 
-    if (is_negative(status)) {
+    if (freshness_is_negative(status)) {
         verdict.ttl_us = policy->negative_budget_us - age_us;
         verdict.fresh_us = verdict.ttl_us;
     } else {
@@ -51,8 +51,8 @@ struct freshness_verdict freshness_judge(const struct freshness_policy *policy, 
 
 int64_t freshness_expiry_ms(const struct freshness_policy *policy, int status, int64_t snapshot_us)
 {
-    int64_t kept_us = is_negative(status) ? policy->negative_budget_us
-                                          : policy->budget_us + policy->stale_if_error_us;
+    int64_t kept_us = freshness_is_negative(status) ? policy->negative_budget_us
+                                                    : policy->budget_us + policy->stale_if_error_us;
 
     return (snapshot_us + kept_us - 1) / 1000;
 }

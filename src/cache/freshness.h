@@ -25,13 +25,17 @@ struct freshness_verdict {
     enum freshness state;
     int64_t age_us;   /* never below 0 */
     int64_t fresh_us; /* what is left until it is stale; 0 or below from then on */
-    int64_t ttl_us;   /* what is left of the budget (of a 404: negative_budget); negative past it */
+    int64_t ttl_us; /* what is left of the budget (of a 404 or 410: negative_budget); negative past
+                       it */
 };
 
 const char *freshness_name(enum freshness state);
 
-/* `status` is the entry's: a 404 is fresh below negative_budget and expired from then on, so
-   that its fresh_us is its ttl_us. A snapshot in the future counts as age 0 but is expired: the
+/* 404 and 410: there is nothing, which may be cached for negative_budget. */
+bool freshness_is_negative(int status);
+
+/* `status` is the entry's: a negative one is fresh below negative_budget and expired from then on,
+   so that its fresh_us is its ttl_us. A snapshot in the future counts as age 0 but is expired: the
    caller's bounds rule it out unless Redis's clock was set back. */
 struct freshness_verdict freshness_judge(const struct freshness_policy *policy, int status,
                                          int64_t snapshot_us, int64_t now_us);

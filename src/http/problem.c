@@ -23,8 +23,11 @@ const char *http_reason(int status)
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {410, "Gone"},
         {413, "Content Too Large"},
         {414, "URI Too Long"},
+        {422, "Unprocessable Content"},
         {431, "Request Header Fields Too Large"}, /* RFC 6585 */
         {500, "Internal Server Error"},
         {503, "Service Unavailable"},

@@ -44,6 +44,7 @@ struct postgres {
     size_t n_sessions;
     struct query_list waiting; /* for a slot */
     int64_t breaker_until_us;
+    int64_t full_until_us; /* no more connections are allowed; 0: they may be */
     bool down;
     const struct session *trying; /* opened to see whether Postgres is back; NULL: none is */
     bool told_pooler;
@@ -57,7 +58,7 @@ const char *query_outcome_name(enum query_outcome outcome)
     static const char *const names[] = {
         [QUERY_DONE] = "done",     [QUERY_NO_ROW] = "no-row",       [QUERY_BAD_VALUE] = "bad-value",
         [QUERY_BROKEN] = "broken", [QUERY_TIMED_OUT] = "timed-out", [QUERY_NO_SLOT] = "no-slot",
-        [QUERY_AWAY] = "away",
+        [QUERY_AWAY] = "away",     [QUERY_CHOSEN] = "chosen",
     };
 
     return names[outcome];
@@ -132,6 +133,7 @@ static void on_session_up(void *data, const struct session *session)
     }
     postgres->down = false;
     postgres->trying = NULL;
+    postgres->full_until_us = 0;
 }
 
 /* Every session that reports is one of ours. */
@@ -221,26 +223,55 @@ void postgres_use_generation(struct postgres *postgres, uint64_t generation)
     close_idle_sessions(postgres, true);
 }
 
+static bool has_living_session(const struct postgres *postgres)
+{
+    const struct pooled *pooled;
+
+    TAILQ_FOREACH (pooled, &postgres->sessions, link)
+        if (session_is_alive(pooled->session))
+            return true;
+    return false;
+}
+
+/* Before others, for it has had its turn. */
+static void queue_again(struct postgres *postgres, struct query *query)
+{
+    TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
+    pump_after(postgres, 0);
+}
+
+/* The sessions that there are do, as long as there are any. Another process may use the slot. */
+static void on_full(struct postgres *postgres, struct query *query)
+{
+    postgres->full_until_us = clock_monotonic_us() + BREAKER_US;
+    if (query == NULL)
+        return;
+    give_slot_back(postgres, &query->slot);
+    queue_again(postgres, query);
+}
+
 static void on_session_closed(void *data, struct session *session, struct query *query,
                               enum session_end how)
 {
     struct postgres *postgres = data;
 
     close_session(postgres, find_pooled(postgres, session));
-    if (how == SESSION_UNREACHABLE || how == SESSION_REFUSED)
+    if (how == SESSION_FULL && has_living_session(postgres)) {
+        on_full(postgres, query);
+        return;
+    }
+    if (how == SESSION_UNREACHABLE || how == SESSION_REFUSED || how == SESSION_FULL)
         open_breaker(postgres);
     if (query == NULL)
         return;
     if (how == SESSION_DEAD) {
         query->wants_new = true; /* others were idle for as long */
-        TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
-        pump_after(postgres, 0);
+        queue_again(postgres, query);
         return;
     }
     if (how == SESSION_LOST && query_may_be_resent(query)) {
         query->resends++;
-        TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
-        pump_after(postgres, 0);
+        queue_again(postgres, query);
     } else {
         answer_without_result(postgres, query, QUERY_AWAY);
     }
@@ -298,6 +329,28 @@ static void answer_overdue(struct postgres *postgres)
     }
 }
 
+/* An idle one, or NULL: a new one is to be opened. One whose session was ended by the server finds
+   others of that time as dead. */
+static struct session *session_for(const struct postgres *postgres, const struct query *query)
+{
+    bool wants_new = query->resends > 0 || query->wants_new;
+
+    return wants_new && postgres->full_until_us == 0 ? NULL : idle_session(postgres);
+}
+
+/* Nothing is to be had but the sessions that are busy now. One a second tries for more. */
+static bool is_full(struct postgres *postgres)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (postgres->full_until_us == 0 || !has_living_session(postgres))
+        return false;
+    if (now_us < postgres->full_until_us)
+        return true;
+    postgres->full_until_us = now_us + BREAKER_US;
+    return false;
+}
+
 static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct postgres *postgres = timer->data;
@@ -306,11 +359,9 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
-        /* one whose session was ended by the server finds others of that time as dead */
-        struct session *session =
-            query->resends > 0 || query->wants_new ? NULL : idle_session(postgres);
+        struct session *session = session_for(postgres, query);
         bool away = session == NULL && is_breaker_open(postgres);
-        if (!away && !has_slot(postgres, query))
+        if (!away && ((session == NULL && is_full(postgres)) || !has_slot(postgres, query)))
             break;
         TAILQ_REMOVE(&postgres->waiting, query, link);
         if (away)

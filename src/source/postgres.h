@@ -44,12 +44,13 @@ struct postgres_judge {
 
 enum query_outcome {
     QUERY_DONE,
-    QUERY_NO_ROW,    /* shape object or value, and nothing selected */
-    QUERY_BAD_VALUE, /* SQLSTATE class 22: the client's value is at fault */
+    QUERY_NO_ROW,    /* shape object or value, and nothing selected; or the SQL says so */
+    QUERY_BAD_VALUE, /* SQLSTATE class 22: the client's value is at fault, or the data */
+    QUERY_CHOSEN,    /* the SQL has chosen another status than 404 and 410 (SQLSTATE PTxxx) */
     QUERY_BROKEN,    /* the statement or its result is at fault; it has been logged */
-    QUERY_TIMED_OUT,
-    QUERY_NO_SLOT, /* slot_timeout has passed */
-    QUERY_AWAY,    /* unreachable, SQLSTATE 53xxx or 57xxx, in recovery, or known to be so */
+    QUERY_TIMED_OUT, /* statement_timeout, lock_timeout */
+    QUERY_NO_SLOT,   /* slot_timeout has passed */
+    QUERY_AWAY,      /* unreachable, SQLSTATE 53xxx or 57xxx, in recovery, or known to be so */
 };
 
 const char *query_outcome_name(enum query_outcome outcome);
@@ -57,6 +58,9 @@ const char *query_outcome_name(enum query_outcome outcome);
 struct query_result {
     enum query_outcome outcome;
     const struct buf *json; /* QUERY_DONE: the body; borrowed for the call */
+    int status;             /* QUERY_CHOSEN, QUERY_NO_ROW: that the SQL has chosen; 0: none */
+    const char *message;    /* with it, for the client; NULL: none; borrowed for the call */
+    unsigned parameter;     /* QUERY_BAD_VALUE: of this $n, and not of the data; 0: not known */
     int64_t sent_us;        /* monotonic, before the query was sent; 0: it was not sent */
     uint64_t generation;    /* of the session that ran it, as judged; only where it was sent */
     int64_t hold_ms;        /* for how long the server may still run it; 0: it has ended */

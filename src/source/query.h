@@ -7,6 +7,7 @@
 
 #include "source/postgres.h"
 #include "source/statement.h"
+#include "source/verdict.h"
 
 struct query {
     TAILQ_ENTRY(query) link;
@@ -20,6 +21,8 @@ struct query {
     int64_t slot_until_us;          /* monotonic */
     unsigned resends;               /* connections that were lost under it */
     bool wants_new;                 /* an idle session was found dead before it was sent */
+    char sqlstate[SQLSTATE_BYTES];  /* that it failed with; "": none */
+    char message[VERDICT_MESSAGE_BYTES + 1]; /* raised for the client */
 };
 
 enum { QUERY_MAX_RESENDS = 2 };

@@ -20,6 +20,7 @@
 #include "source/rows.h"
 #include "source/session_step.h"
 #include "source/sqlstate.h"
+#include "source/verdict.h"
 
 enum {
     /* The server's own statement_timeout gets this long to say so first. */
@@ -50,6 +51,7 @@ struct step_state {
     char sqlstate[SQLSTATE_BYTES]; /* of the first error; "": none */
     bool terminated;               /* by the server; the query is to be sent elsewhere */
     bool unexpected; /* a result that no part of ours has: the connection's state is not known */
+    bool full;       /* the server, or a pooler, allows no more connections */
     bool refused;    /* the place is not the one that is meant, or can't be told */
     bool unwanted;   /* rows still come, and none is of use */
 };
@@ -95,6 +97,11 @@ uint64_t session_generation(const struct session *session)
 bool session_is_pooled(const struct session *session)
 {
     return session->pooled;
+}
+
+bool session_is_alive(const struct session *session)
+{
+    return session->step != STEP_CLOSED && session->step != STEP_CUT;
 }
 
 bool session_is_closed(const struct session *session)
@@ -175,7 +182,7 @@ static void log_outage(const struct session *session, const char *error)
 
     if (hash == outage->error && now_us - outage->told_us < (int64_t)REMIND_S * 1000000)
         return;
-    *outage = (struct session_outage){.error = hash, .told_us = now_us};
+    *outage = (struct session_outage){.error = hash, .told_us = now_us, .full = session->now.full};
     log_event_limited(LOG_LEVEL_WARN, "cannot connect to postgres", log_text("error", error));
 }
 
@@ -186,6 +193,7 @@ static void log_connection(struct session *session)
 
     while (len > 0 && error[len - 1] == '\n')
         error[--len] = '\0';
+    session->now.full = verdict_take_refusal(error);
     log_outage(session, error);
     talloc_free(error);
 }
@@ -205,6 +213,7 @@ static void lose(struct session *session)
     lose_as(session, session->step == STEP_TRY                    ? SESSION_DEAD
                      : session->worked || session->now.terminated ? SESSION_LOST
                      : session->now.refused                       ? SESSION_REFUSED
+                     : session->now.full                          ? SESSION_FULL
                                                                   : SESSION_UNREACHABLE);
 }
 
@@ -225,7 +234,7 @@ static void log_if_slow(const struct session *session, const struct query *query
     if (result->outcome == QUERY_TIMED_OUT)
         log_event_limited(LOG_LEVEL_WARN, "query timed out",
                           log_text("route", query->request.route->pattern),
-                          log_number("ms", took_ms));
+                          log_number("ms", took_ms), log_text("sqlstate", query->sqlstate));
     else if (slow)
         log_event_limited(LOG_LEVEL_WARN, "slow query",
                           log_text("route", query->request.route->pattern),
@@ -238,25 +247,6 @@ static void fail(struct session *session, const char *error)
     log_event_limited(LOG_LEVEL_ERROR, "query failed",
                       log_text("route", session->query->request.route->pattern),
                       log_text("sqlstate", session->now.sqlstate), log_text("error", error));
-}
-
-static bool in_class(const char *sqlstate, const char *class)
-{
-    return strncmp(sqlstate, class, 2) == 0;
-}
-
-/* 08P01, a protocol violation, is said of what was sent, and not by a server that is away. */
-static enum query_outcome outcome_of(const char *sqlstate)
-{
-    if (in_class(sqlstate, "22"))
-        return QUERY_BAD_VALUE;
-    if (strcmp(sqlstate, "57014") == 0)
-        return QUERY_TIMED_OUT;
-    if (strcmp(sqlstate, "08P01") == 0)
-        return QUERY_BROKEN;
-    if (in_class(sqlstate, "53") || in_class(sqlstate, "57") || in_class(sqlstate, "08"))
-        return QUERY_AWAY;
-    return QUERY_BROKEN;
 }
 
 /* What the server says while no value has been sent is about the route's own SQL; later it may
@@ -298,7 +288,57 @@ static bool is_termination(const PGresult *res, const char *sqlstate)
            (severity == NULL || strcmp(severity, "ERROR") != 0);
 }
 
-static void take_query_error(struct session *session, const PGresult *res)
+static void log_fault(const struct session *session, const struct verdict *verdict,
+                      const PGresult *res)
+{
+    const struct query *query = session->query;
+    const char *sqlstate = session->now.sqlstate;
+    unsigned parameter = session->result.parameter;
+
+    if (verdict->outcome == QUERY_BAD_VALUE)
+        log_event_limited(
+            LOG_LEVEL_WARN, "a value was refused by postgres",
+            log_text("route", query->request.route->pattern), log_text("sqlstate", sqlstate),
+            log_text("condition", sqlstate_condition(sqlstate)),
+            log_text("parameter", parameter != 0 ? query->request.route->params[parameter - 1].name
+                                                 : "not known"));
+    else if (verdict->canceled)
+        log_event_limited(LOG_LEVEL_WARN, "query canceled by an operator",
+                          log_text("route", query->request.route->pattern),
+                          log_text("sqlstate", sqlstate));
+    else if (verdict->status == 0 && verdict->outcome != QUERY_TIMED_OUT)
+        log_refusal(session, res);
+}
+
+static void take_verdict(struct session *session, enum packet_part part, const PGresult *res)
+{
+    struct query *query = session->query;
+    struct query_result *result = &session->result;
+    bool is_query = session->step == STEP_EXECUTE && part == PART_QUERY;
+    const struct verdict_facts facts = {
+        .sqlstate = session->now.sqlstate,
+        .has_values = is_query && query->statement->route->n_params > 0,
+        .is_query = is_query,
+        .ran_ms = (clock_monotonic_us() - session->step_us) / 1000,
+        .limit_ms = query->request.limit_ms,
+    };
+    const struct verdict verdict = verdict_of(&facts);
+
+    snprintf(query->sqlstate, sizeof query->sqlstate, "%s", facts.sqlstate);
+    result->outcome = verdict.outcome;
+    result->status = verdict.status;
+    if (verdict.status != 0) {
+        verdict_message(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY), query->message);
+        result->message = query->message[0] != '\0' ? query->message : NULL;
+    }
+    if (verdict.outcome == QUERY_BAD_VALUE)
+        result->parameter = verdict_parameter(PQresultErrorField(res, PG_DIAG_CONTEXT));
+    if (result->parameter > query->statement->route->n_params)
+        result->parameter = 0;
+    log_fault(session, &verdict, res);
+}
+
+static void take_query_error(struct session *session, enum packet_part part, const PGresult *res)
 {
     struct query *query = session->query;
     const char *sqlstate = session->now.sqlstate;
@@ -310,17 +350,7 @@ static void take_query_error(struct session *session, const PGresult *res)
     }
     if (query->is_trial && strcmp(query->suspected, sqlstate) == 0)
         statement_pause(query->statement, sqlstate, clock_monotonic_us());
-    session->result.outcome = outcome_of(sqlstate);
-    /* where nobody has sent a value, it is the data's or the query's */
-    if (session->result.outcome == QUERY_BAD_VALUE && query->statement->route->n_params == 0)
-        session->result.outcome = QUERY_BROKEN;
-    if (session->result.outcome == QUERY_BAD_VALUE)
-        log_event_limited(LOG_LEVEL_WARN, "a value was refused by postgres",
-                          log_text("route", query->request.route->pattern),
-                          log_text("sqlstate", sqlstate),
-                          log_text("condition", sqlstate_condition(sqlstate)));
-    else if (session->result.outcome != QUERY_TIMED_OUT)
-        log_refusal(session, res);
+    take_verdict(session, part, res);
 }
 
 /* The questions of setting up are our own, and hold nobody's values. */
@@ -335,6 +365,12 @@ static void log_setup_error(const struct session *session, const PGresult *res)
 static bool is_around_query(enum packet_part part)
 {
     return part == PART_PLACE || part == PART_BEGIN;
+}
+
+/* That another session would run into as well. */
+static bool is_limit(const char *sqlstate)
+{
+    return strcmp(sqlstate, "55P03") == 0 || strcmp(sqlstate, "57014") == 0;
 }
 
 /* The first error of a step is the one that tells; what follows from it is passed over. */
@@ -355,15 +391,19 @@ static void take_error(struct session *session, enum packet_part part, const PGr
         return;
     snprintf(session->now.sqlstate, sizeof session->now.sqlstate, "%s",
              sqlstate != NULL ? sqlstate : "XX000");
-    session->now.terminated = (is_termination(res, session->now.sqlstate) ||
-                               (session->worked && is_around_query(part))) &&
-                              (session->query == NULL || query_may_be_resent(session->query));
+    session->now.terminated =
+        (is_termination(res, session->now.sqlstate) ||
+         (session->worked && is_around_query(part) && !is_limit(session->now.sqlstate))) &&
+        (session->query == NULL || query_may_be_resent(session->query));
     if (session->now.terminated)
         return;
-    if (!session->worked)
+    if (!session->worked) {
+        session->now.full = verdict_is_full(session->now.sqlstate,
+                                            PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
         log_setup_error(session, res);
-    else if (session->query != NULL)
-        take_query_error(session, res);
+    } else if (session->query != NULL) {
+        take_query_error(session, part, res);
+    }
 }
 
 /* Whether what still comes of this step is of no use. */
@@ -826,10 +866,9 @@ static void give_query_up(struct session *session)
     set_hold(session);
     if (session->cancel == NULL)
         session->cancel = cancel_start(session->conn);
-    const struct query_result result = {.outcome = session->result.outcome,
-                                        .sent_us = session->result.sent_us,
-                                        .generation = session->generation,
-                                        .hold_ms = left_ms(session->hold_until_us)};
+    struct query_result result = session->result;
+    result.generation = session->generation;
+    result.hold_ms = left_ms(session->hold_until_us);
     log_if_slow(session, query, &result);
     session->query = NULL;
     forget_result(session);
@@ -859,11 +898,20 @@ static void cut(struct session *session)
 
 static void go_on(struct session *session, enum session_event event);
 
+/* Where connections are few some sessions are refused and others not, for as long as it lasts. */
+static void end_outage(struct session *session)
+{
+    struct session_outage *outage = session->options.outage;
+
+    if (!outage->full)
+        outage->error = 0;
+}
+
 /* It has connected, and may have been given its first query meanwhile. */
 static void begin_work(struct session *session)
 {
     session->worked = true;
-    session->options.outage->error = 0;
+    end_outage(session);
     stop_deadline(session);
     session->idle_since_us = clock_monotonic_us();
     start_step(session, STEP_IDLE);
@@ -1192,6 +1240,7 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
     session->conn = mem_check(PQconnectStartParams(keywords, values, 1));
     talloc_set_destructor(session, session_destroy);
     PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
+    PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE); /* for verdict_take_refusal() */
     set_deadline(session, options->settings->connect_timeout_ms);
     /* a connection that failed at once is noticed by the first poll, from the loop */
     if (PQsocket(session->conn) != -1)

@@ -13,6 +13,7 @@ struct session;
 
 enum session_end {
     SESSION_UNREACHABLE, /* it never came to work */
+    SESSION_FULL,        /* it never did, for the server allows no more connections */
     SESSION_REFUSED,     /* it came to another database than is meant, or that cannot be told */
     SESSION_LOST,        /* it had worked */
     SESSION_DEAD,        /* it had been idle, and did not answer when it was tried */
@@ -37,6 +38,7 @@ struct session_events {
 struct session_outage {
     uint64_t error;  /* a hash of the last; 0: none since a session worked */
     int64_t told_us; /* when it was logged */
+    bool full;       /* it allows no more connections: others may work meanwhile */
 };
 
 struct session_options {
@@ -58,6 +60,9 @@ void session_run(struct session *session, struct query *query);
 
 /* Whether a pooler is between that may have another server for each transaction. */
 bool session_is_pooled(const struct session *session);
+
+/* It may come to run further queries: it connects, or has worked. */
+bool session_is_alive(const struct session *session);
 
 /* It cannot be used any more. */
 bool session_is_closed(const struct session *session);

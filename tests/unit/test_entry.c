@@ -78,6 +78,29 @@ static void test_decoding(void **state)
     assert_string_equal(entry.body, "{\"status\":404}");
 }
 
+static void test_statuses(void **state)
+{
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    struct cache_entry entry;
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, ctx, 0);
+    entry_encode(&out, 1, 410, "{}", 2);
+    assert_int_equal(entry_decode(out.data, out.len, &entry), 0);
+    assert_int_equal(entry.status, 410);
+    assert_string_equal(entry.etag, "");
+    for (int status = 0; status < 1000; status++) {
+        char digits[16];
+        snprintf(digits, sizeof digits, "%03d", status);
+        memcpy(out.data + ENTRY_SNAPSHOT_AT + ENTRY_SNAPSHOT_DIGITS + 1, digits, 3);
+        check((entry_decode(out.data, out.len, &entry) == 0) ==
+                  (status == 200 || status == 404 || status == 410),
+              "%d", status);
+    }
+    talloc_free(ctx);
+}
+
 /* Bytes of every value in the body, and snapshots that 16 digits cannot hold. */
 static void test_round_trip(void **state)
 {
@@ -175,9 +198,9 @@ static void test_damage_is_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exact_bytes),    cmocka_unit_test(test_decoding),
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_every_cut_is_seen),
-        cmocka_unit_test(test_damage_is_seen),
+        cmocka_unit_test(test_exact_bytes),       cmocka_unit_test(test_decoding),
+        cmocka_unit_test(test_statuses),          cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_every_cut_is_seen), cmocka_unit_test(test_damage_is_seen),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

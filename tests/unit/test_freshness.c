@@ -41,6 +41,8 @@ static void test_judgement(void **state)
         {&usual, 404, 6 * SECOND - 1, FRESHNESS_FRESH},
         {&usual, 404, 6 * SECOND, FRESHNESS_EXPIRED},
         {&usual, 404, 60 * SECOND, FRESHNESS_EXPIRED},
+        {&usual, 410, 6 * SECOND - 1, FRESHNESS_FRESH},
+        {&usual, 410, 6 * SECOND, FRESHNESS_EXPIRED},
         {&no_error_budget, 200, 60 * SECOND - 1, FRESHNESS_STALE},
         {&no_error_budget, 200, 60 * SECOND, FRESHNESS_EXPIRED},
         {&no_error_budget, 404, 0, FRESHNESS_EXPIRED},
@@ -90,6 +92,7 @@ static void test_expiry(void **state)
         {&usual, 200, INT64_C(1700000000000001), INT64_C(1700000090000)},
         {&usual, 200, INT64_C(1700000000000999), INT64_C(1700000090000)},
         {&usual, 404, INT64_C(1700000000000500), INT64_C(1700000006000)},
+        {&usual, 410, INT64_C(1700000000000500), INT64_C(1700000006000)},
         {&no_error_budget, 200, INT64_C(1700000000000500), INT64_C(1700000060000)},
     };
 
