@@ -39,6 +39,7 @@ static void on_renew(struct ev_loop *loop, ev_timer *timer, int events)
     if (lease_renew(ctx, fill->backend->redis, &fill->lease) == LEASE_LOST) {
         fill->leased = false;
         ev_timer_stop(loop, timer);
+        fill->request.lost(fill->request.data);
     }
     talloc_free(ctx);
 }
@@ -111,16 +112,24 @@ static enum fill_storing store_under_lease(struct fill *fill, const struct fill_
     return storing_of(*end);
 }
 
+/* In any case Redis tells its time, by which the answer is judged. */
 static void store_entry(struct fill *fill, struct fill_result *result)
 {
+    struct redis *redis = fill->backend->redis;
     enum lease_end end = LEASE_LOST;
 
     if (fill->request.lease == NULL) {
+        if (application_rules(fill->backend->app, fill->request.route)->policy.budget_us > 0)
+            redis_measure(redis);
         result->storing = FILL_NO_REDIS;
         result->for_before_us = result->sent_us;
         return;
     }
-    result->storing = fill->leased ? store_under_lease(fill, result, &end) : FILL_NOT_STORED;
+    result->storing = FILL_NOT_STORED;
+    if (fill->leased)
+        result->storing = store_under_lease(fill, result, &end);
+    else
+        redis_measure(redis);
     result->for_before_us =
         end == LEASE_KEPT || end == LEASE_STORED ? INT64_MAX : fill->lease.held_at_us;
 }

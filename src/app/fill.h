@@ -41,7 +41,8 @@ struct fill_request {
     const struct lease *lease;         /* copied; NULL: run without one, store nothing */
     uint64_t generation;               /* of the key: another session's result is not stored */
     enum query_origin origin;          /* for metrics */
-    fill_fn *done;                     /* called exactly once, never from fill_start itself */
+    void (*lost)(void *data); /* the lease was: who comes from now on needs another answer */
+    fill_fn *done;            /* called exactly once, never from fill_start itself */
     void *data;
 };
 

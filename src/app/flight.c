@@ -208,20 +208,30 @@ static enum answer_row row_of(const struct flight *flight, const struct visit *v
     return visit->expired ? ANSWER_EXPIRED : ANSWER_MISS;
 }
 
-/* By the local clock, which started this query, and by Redis's, which went on should this machine
-   have stood still meanwhile. */
-static struct freshness_verdict judge_result(const struct flight *flight,
-                                             const struct fill_result *result, int status,
-                                             bool by_redis)
+/* By the local clock, which saw this query sent. */
+static struct freshness_verdict judge_by_own_clock(const struct flight *flight,
+                                                   const struct fill_result *result, int status)
 {
-    struct backend *backend = flight->flights->backend;
-    int64_t snapshot_us = result->entry.snapshot_us;
-
-    if (by_redis && snapshot_us != 0 && redis_is_up(backend->redis))
-        return freshness_judge(&flight->rules->policy, status, snapshot_us,
-                               backend_now_us(backend, snapshot_us));
     return freshness_judge(&flight->rules->policy, status, result->sent_us,
                            clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
+}
+
+/* By that and Redis's, which went on should this machine have stood still, the one that says
+   more. What Redis's has lost since is no matter: the other one knows. */
+static struct freshness_verdict judge_result(const struct flight *flight,
+                                             const struct fill_result *result, int status)
+{
+    const struct redis *redis = flight->flights->backend->redis;
+    struct freshness_verdict own = judge_by_own_clock(flight, result, status);
+    int64_t snapshot_us = result->entry.snapshot_us;
+
+    if (snapshot_us == 0 || !redis_is_up(redis))
+        return own;
+    int64_t now_us = redis_clock_latest(redis_get_clock(redis),
+                                        clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
+    if (now_us - snapshot_us <= own.age_us)
+        return own;
+    return freshness_judge(&flight->rules->policy, status, snapshot_us, now_us);
 }
 
 /* false: it has to be looked for again. */
@@ -239,52 +249,42 @@ static bool answer_visit(struct flight *flight, struct visit *visit,
 
     if (visit->request->received_us > result->for_before_us)
         return false;
-    if (has_budget && judge_result(flight, result, 200, false).ttl_us <= 0) {
+    if (has_budget && judge_by_own_clock(flight, result, 200).ttl_us <= 0) {
         respond_failure(visit, 504, NULL, false);
         return true;
     }
-    if (has_budget && judge_result(flight, result, 200, true).ttl_us <= 0) {
+    if (has_budget && judge_result(flight, result, 200).ttl_us <= 0) {
         if (++visit->too_old < MAX_TOO_OLD)
             return false;
         respond_failure(visit, 504, NULL, false);
         return true;
     }
-    answer.verdict = judge_result(flight, result, result->status, true);
+    answer.verdict = judge_result(flight, result, result->status);
     respond_entry(visit, &result->entry, &answer, result->bytes);
     return true;
 }
 
-static void start_deadline(struct flight *flight)
-{
-    struct ev_loop *loop = flight->flights->backend->loop;
-
-    ev_now_update(loop);
-    ev_timer_stop(loop, &flight->deadline);
-    ev_timer_set(&flight->deadline, longest_wait_s(flight), 0.0);
-    ev_timer_start(loop, &flight->deadline);
-}
-
-/* Those for whom it is too old go on together, so that there is still one query at a time. */
+/* Those for whom it is too old go on together, in the next flight: there is still one query at a
+   time. */
 static void end_with_result(struct flight *flight, const struct fill_result *result)
 {
+    struct flights *flights = flight->flights;
     struct visit_list later = TAILQ_HEAD_INITIALIZER(later);
     struct visit *visit;
 
     while ((visit = next_visit(flight)) != NULL)
         if (!answer_visit(flight, visit, result))
             TAILQ_INSERT_TAIL(&later, visit, link);
-    if (TAILQ_EMPTY(&later)) {
-        talloc_free(node_of(flight));
-        return;
-    }
+    talloc_free(node_of(flight));
     while ((visit = TAILQ_FIRST(&later)) != NULL) {
         TAILQ_REMOVE(&later, visit, link);
-        park(flight, visit);
+        flights_join(flights, visit, true);
     }
-    flight->leader = NULL;
-    flight->bypass = BYPASS_NONE;
-    start_deadline(flight);
-    begin(flight);
+}
+
+static void on_lost(void *data)
+{
+    unlist(data);
 }
 
 static void on_filled(void *data, const struct fill_result *result)
@@ -314,6 +314,7 @@ static void lead(struct flight *flight, enum flight_bypass bypass)
         .lease = bypass == BYPASS_NONE ? &flight->lease : NULL,
         .generation = flight->generation,
         .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,
+        .lost = on_lost,
         .done = on_filled,
         .data = flight,
     };
@@ -432,7 +433,7 @@ static struct flight *new_flight(struct flights *flights, const struct visit *vi
     TAILQ_INIT(&flight->visits);
     TAILQ_INSERT_TAIL(&flights->all, node, link);
     ev_init(&flight->recheck, on_recheck);
-    ev_init(&flight->deadline, on_deadline);
+    ev_timer_init(&flight->deadline, on_deadline, longest_wait_s(flight), 0.0);
     flight->recheck.data = flight->deadline.data = flight;
     talloc_set_destructor(node, node_destroy);
     return flight;
@@ -461,7 +462,8 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
     }
     mem_check(tsearch(flight, &flights->by_base, compare));
     flight->listed = true;
-    start_deadline(flight);
+    ev_now_update(flights->backend->loop);
+    ev_timer_start(flights->backend->loop, &flight->deadline);
     begin(flight);
 }
 

@@ -99,6 +99,11 @@ static void on_filled(void *data, const struct fill_result *result)
     ev_break(task->refresher->loop, EVBREAK_ONE);
 }
 
+static void on_lost(void *data)
+{
+    (void)data;
+}
+
 static bool is_of_our_generation(const struct task *task)
 {
     const struct identity *identity = task->refresher->backend->identity;
@@ -148,6 +153,7 @@ static void run_query(struct task *task)
         .lease = &task->lease,
         .generation = identity_generation(task->refresher->backend->identity),
         .origin = QUERY_REFRESH,
+        .lost = on_lost,
         .done = on_filled,
         .data = task,
     };

@@ -46,16 +46,20 @@ static int64_t age_limit_us(const struct receipt *receipt)
     return receipt->policy->budget_us;
 }
 
-/* Of the local clock, which saw the query sent, and Redis's the one that says more. */
+/* Of one's own query the local clock saw it sent, and Redis's went on should the machine have stood
+   still since: the one that says more. */
 static int64_t age_of(const struct receipt *receipt, int64_t now_us)
 {
     const struct redis *redis = receipt->backend->redis;
-    int64_t local_us = receipt->sent_us != 0 ? now_us - receipt->sent_us : 0;
-    int64_t redis_us = 0;
+    const struct redis_clock *clock = redis_get_clock(redis);
+    int64_t snapshot_us = receipt->snapshot_us;
 
-    if (receipt->snapshot_us != 0 && (receipt->sent_us == 0 || redis_is_up(redis)))
-        redis_us = redis_clock_latest_for(redis_get_clock(redis), receipt->snapshot_us, now_us) -
-                   receipt->snapshot_us;
+    if (receipt->sent_us == 0)
+        return redis_clock_latest_for(clock, snapshot_us, now_us) - snapshot_us;
+    int64_t local_us = now_us - receipt->sent_us;
+    int64_t redis_us = snapshot_us != 0 && redis_is_up(redis)
+                           ? redis_clock_latest(clock, now_us) - snapshot_us
+                           : 0;
     return local_us > redis_us ? local_us : redis_us;
 }
 

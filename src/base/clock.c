@@ -18,7 +18,7 @@ static int64_t read_us(clockid_t clock)
    in between only the last bound that was overstepped is taken, so that this never goes back. */
 static int64_t suspended_us(void)
 {
-    static _Thread_local int64_t known_us;
+    static _Thread_local int64_t known_us = INT64_MIN;
     int64_t before_us = read_us(CLOCK_MONOTONIC);
     int64_t boot_us = read_us(CLOCK_BOOTTIME);
 

@@ -25,6 +25,7 @@
 enum {
     RETRY_MS = 250,
     STEP_ASK_S = 10,
+    STEP_LEAST_US = 5000,
     /* Redis may answer a blocking command this much later than it was asked to. */
     BLOCK_OVERRUN_MS = 500,
     /* A reply's buffer that is not grown anew, by copying, for each large response. */
@@ -36,6 +37,9 @@ enum {
 static const int64_t STEP_KEPT_MS = (int64_t)90 * 24 * 3600 * 1000;
 #define STEP_LAST_BYTE    "47"
 #define COMMAND_TIMED_OUT "command timed out"
+
+/* The end of the year 9999, which a snapshot's 16 digits hold. */
+static const int64_t MAX_SECONDS = 253402300799;
 
 enum redis_state { REDIS_DOWN, REDIS_SHAKING_HANDS, REDIS_UP };
 
@@ -55,8 +59,9 @@ struct redis {
     int64_t lead_us; /* of the time of day, when commands were last sent */
     bool used;       /* something was asked since the last measurement */
     const char *step_key;
-    int64_t step_asked_us;         /* when others' steps were last asked for */
-    struct redis_clock_step heard; /* of a step back, from others; all 0: of none */
+    int64_t step_asked_us;              /* when others' steps were last asked for */
+    struct redis_clock_step heard;      /* of a step back, from others; all 0: of none */
+    struct redis_clock_step known_step; /* learnt from others, or told by us */
     bool step_untold;
     ev_io readable;
     ev_io writable;
@@ -168,6 +173,18 @@ static void take_step(struct redis *redis, const redisReply *reply)
         redis->heard = (struct redis_clock_step){0, 0};
 }
 
+/* What somebody else has told, once. */
+static void learn_step(struct redis *redis)
+{
+    const struct redis_clock_step heard = redis->heard;
+
+    if (heard.until_us == 0 || (heard.until_us == redis->known_step.until_us &&
+                                heard.ahead_us == redis->known_step.ahead_us))
+        return;
+    redis->known_step = heard;
+    redis_clock_learn(&redis->clock, &heard);
+}
+
 void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *reply)
 {
     int64_t seconds, micros;
@@ -177,18 +194,21 @@ void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *rep
     redisReply *const *time = &reply->element[reply->elements - 2];
     if (time[0]->type != REDIS_REPLY_STRING || time[1]->type != REDIS_REPLY_STRING ||
         !num_parse_i64(time[0]->str, time[0]->len, &seconds) ||
-        !num_parse_i64(time[1]->str, time[1]->len, &micros))
+        !num_parse_i64(time[1]->str, time[1]->len, &micros) || seconds < 0 ||
+        seconds > MAX_SECONDS || micros < 0 || micros >= 1000000)
         return;
-    int64_t back_us = redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
-                                          seconds * 1000000 + micros, redis->lead_us);
+    int64_t set_us = redis_clock_measure(&redis->clock, sent_us, clock_monotonic_us(),
+                                         seconds * 1000000 + micros, redis->lead_us);
     redis->used = false;
-    if (redis->heard.until_us != 0)
-        redis_clock_learn(&redis->clock, &redis->heard);
-    if (back_us == 0 || redis->options.on_reply != NULL)
+    learn_step(redis);
+    if (set_us == 0 || redis->options.on_reply != NULL)
         return;
-    redis->step_untold = true;
-    log_event(LOG_LEVEL_WARN, "redis's clock was set back",
-              log_text("connection", redis->options.client_name), log_number("ms", back_us / 1000));
+    /* put right, what was told of a step before is wrong */
+    redis->step_untold = set_us < 0 || redis->clock.step_until_us != 0;
+    if (set_us < 0)
+        log_event(LOG_LEVEL_WARN, "redis's clock was set back",
+                  log_text("connection", redis->options.client_name),
+                  log_number("ms", -set_us / 1000));
 }
 
 static void tell_step(struct redis *redis)
@@ -200,11 +220,14 @@ static void tell_step(struct redis *redis)
     if (!redis->step_untold)
         return;
     redis_clock_step_format(&step, text);
-    const struct redis_part parts[] = {redis_text("SET"), redis_text(redis->step_key),
-                                       redis_text(text), redis_text("PX"),
-                                       redis_number(&ms, STEP_KEPT_MS)};
-    redisReply *reply = redis_command(redis, parts, 5);
-    redis->step_untold = redis_reply_failed(reply, "SET");
+    const struct redis_part set[] = {redis_text("SET"), redis_text(redis->step_key),
+                                     redis_text(text), redis_text("PX"),
+                                     redis_number(&ms, STEP_KEPT_MS)};
+    const struct redis_part del[] = {redis_text("DEL"), redis_text(redis->step_key)};
+    bool is_ahead = step.ahead_us > STEP_LEAST_US; /* else it has been put right */
+    redisReply *reply = redis_command(redis, is_ahead ? set : del, is_ahead ? 5 : 2);
+    redis->step_untold = redis_reply_failed(reply, is_ahead ? "SET" : "DEL");
+    redis->known_step = step;
     if (reply != NULL)
         freeReplyObject(reply);
 }
@@ -225,25 +248,25 @@ static void ask_for_step(struct redis *redis)
     }
 }
 
-static void measure_clock(struct redis *redis)
+void redis_measure(struct redis *redis)
 {
-    ask_for_step(redis);
     int64_t sent_us = clock_monotonic_us();
     redis_queue(redis, (struct redis_part[]){redis_text("TIME")}, 1);
     redis_next_time(redis, sent_us);
-    tell_step(redis);
 }
 
 static void on_measure(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct redis *redis = timer->data;
-    int64_t age_us = clock_monotonic_us() - redis->clock.last.measured_us;
+    int64_t age_us = clock_monotonic_us() - redis->clock.last.sent_us;
 
     (void)loop;
     (void)events;
     /* other commands may have brought the time just now */
     if (age_us >= (redis->used ? REDIS_CLOCK_MEASURE_MS / 2 : REDIS_CLOCK_IDLE_MS) * 1000)
-        measure_clock(redis);
+        redis_measure(redis);
+    ask_for_step(redis);
+    tell_step(redis);
 }
 
 /* From here on commands are awaited in place. */

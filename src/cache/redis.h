@@ -78,6 +78,9 @@ redisReply *redis_command_blocking(struct redis *redis, int64_t block_ms,
 void redis_queue(struct redis *redis, const struct redis_part *parts, size_t count);
 redisReply *redis_next(struct redis *redis) __attribute__((warn_unused_result));
 
+/* Measures Redis's clock now; does nothing while the connection is down. */
+void redis_measure(struct redis *redis);
+
 /* Puts TIME into the pipeline if what is known of Redis's clock is too old, or the local clocks
    have jumped since; true: it did, and redis_next_time() is to take the reply. */
 bool redis_queue_time(struct redis *redis, int64_t *sent_us);

@@ -11,33 +11,49 @@
 #include "base/num.h"
 
 enum {
-    /* Of the time that has passed: a clock that is slewed by 83,333 ppm, and some for hardware. */
-    SLEW_DIVISOR = 11,
+    /* Of the time that has passed: a kernel slews by a tenth at the most; and some for hardware. */
+    SLEW_DIVISOR = 9,
+    /* Nobody slews for long: of a longer time between two measurements only this much counts for
+       slewing, and what is lost in the rest beyond 500 ppm was a step. */
+    SLEWED_FOR_US = 5 * 1000 * 1000,
     /* 500 ppm: what a kernel corrects the rate of its hardware by. */
     UNSEEN_DIVISOR = 2000,
     /* Two clocks can't be read at once. */
     READING_US = 5000,
 };
 
-/* Rounded up, which also covers that all clocks are read in whole microseconds. A moment
-   before the measurement is as uncertain as one after it. */
-static int64_t drift(int64_t measured_us, int64_t local_us)
+/* How far a moment is from when the clock was read, at the most. */
+static int64_t distance(const struct redis_clock_reading *reading, int64_t local_us)
 {
-    int64_t distance = local_us - measured_us;
+    int64_t after_us = local_us - reading->sent_us, before_us = reading->received_us - local_us;
 
-    if (distance < 0)
-        distance = -distance;
-    return (distance + SLEW_DIVISOR - 1) / SLEW_DIVISOR;
+    return after_us > before_us ? after_us : before_us;
+}
+
+/* Rounded up, which also covers that all clocks are read in whole microseconds. */
+static int64_t share(int64_t us, int64_t divisor)
+{
+    return (us + divisor - 1) / divisor;
 }
 
 static int64_t earliest_by(const struct redis_clock_reading *reading, int64_t local_us)
 {
-    return local_us + reading->low_us - drift(reading->measured_us, local_us);
+    return local_us + reading->low_us - share(distance(reading, local_us), SLEW_DIVISOR);
 }
 
 static int64_t latest_by(const struct redis_clock_reading *reading, int64_t local_us)
 {
-    return local_us + reading->high_us + drift(reading->measured_us, local_us);
+    return local_us + reading->high_us + share(distance(reading, local_us), SLEW_DIVISOR);
+}
+
+/* What a clock that was not set may have lost since a reading. */
+static int64_t most_lost(const struct redis_clock_reading *reading, int64_t local_us)
+{
+    int64_t passed_us = distance(reading, local_us);
+
+    if (passed_us <= SLEWED_FOR_US)
+        return share(passed_us, SLEW_DIVISOR);
+    return share(SLEWED_FOR_US, SLEW_DIVISOR) + share(passed_us - SLEWED_FOR_US, UNSEEN_DIVISOR);
 }
 
 static void remove_past(struct redis_clock *clock, size_t at, size_t count)
@@ -107,9 +123,9 @@ static void remember_step(struct redis_clock *clock, int64_t until_us, int64_t h
 /* Where it was not set, what the last reading allows is as true as what this one does: a slow
    answer makes the bounds no wider. */
 static struct redis_clock_reading narrow(const struct redis_clock_reading *last,
-                                         const struct redis_clock_reading *next,
-                                         int64_t received_us)
+                                         const struct redis_clock_reading *next)
 {
+    int64_t received_us = next->received_us;
     int64_t low_us = earliest_by(last, received_us) - received_us;
     int64_t high_us = latest_by(last, received_us) - received_us;
     struct redis_clock_reading both = *next;
@@ -126,10 +142,12 @@ static struct redis_clock_reading narrow(const struct redis_clock_reading *last,
 int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
                             int64_t redis_us, int64_t lead_us)
 {
+    const struct redis_clock_reading last = clock->last;
     const struct redis_clock_reading next = {
         .low_us = redis_us - received_us,
         .high_us = redis_us - sent_us,
-        .measured_us = sent_us,
+        .sent_us = sent_us,
+        .received_us = received_us,
     };
 
     clock->lead_us = lead_us;
@@ -139,23 +157,25 @@ int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t 
         clock->last = next;
         return 0;
     }
-    int64_t back_us = redis_clock_earliest(clock, sent_us) - redis_us;
-    if (back_us > 0)
-        remember_step(clock, latest_by(&clock->last, received_us) + REDIS_CLOCK_UNNOTICED_US,
-                      latest_by(&clock->last, received_us) - received_us);
-    else
-        remember(clock, redis_us, clock->last.high_us);
-    clock->last = back_us > 0 ? next : narrow(&clock->last, &next, received_us);
-    return back_us > 0 ? back_us : 0;
+    int64_t back_us = last.low_us - next.high_us - most_lost(&last, sent_us);
+    if (back_us > 0) {
+        remember_step(clock, received_us + last.high_us + REDIS_CLOCK_UNNOTICED_US, last.high_us);
+        clock->last = next;
+        return -back_us;
+    }
+    remember(clock, redis_us, last.high_us);
+    clock->last = narrow(&last, &next);
+    int64_t forward_us = redis_us - latest_by(&last, received_us);
+    return forward_us > 0 ? forward_us : 0;
 }
 
 bool redis_clock_is_current(const struct redis_clock *clock, int64_t local_us, int64_t lead_us)
 {
     int64_t moved_us = lead_us - clock->lead_us;
 
-    return clock->known && local_us - clock->last.measured_us < REDIS_CLOCK_OLD_US &&
+    return clock->known && local_us - clock->last.sent_us < REDIS_CLOCK_OLD_US &&
            (moved_us < 0 ? -moved_us : moved_us) <
-               READING_US + drift(clock->last.measured_us, local_us);
+               READING_US + share(distance(&clock->last, local_us), SLEW_DIVISOR);
 }
 
 int64_t redis_clock_earliest(const struct redis_clock *clock, int64_t local_us)
@@ -172,12 +192,10 @@ int64_t redis_clock_earliest_after(const struct redis_clock *clock,
                                    const struct redis_clock_reading *before, int64_t local_us)
 {
     int64_t then_us = earliest_by(before, local_us);
-    int64_t last_us = redis_clock_earliest(clock, local_us);
 
     /* set back in between: only the last one goes on */
-    if (then_us > redis_clock_latest(clock, local_us))
-        return last_us;
-    return then_us > last_us ? then_us : last_us;
+    return then_us > redis_clock_latest(clock, local_us) ? redis_clock_earliest(clock, local_us)
+                                                         : then_us;
 }
 
 /* What a clock that nobody here has seen can have lost of an age. */
@@ -210,6 +228,11 @@ struct redis_clock_step redis_clock_tell(const struct redis_clock *clock)
 
 void redis_clock_learn(struct redis_clock *clock, const struct redis_clock_step *step)
 {
+    int64_t now_us = redis_clock_latest(clock, clock->last.received_us);
+
+    /* nobody can have told so */
+    if (step->until_us > now_us + step->ahead_us + 2 * REDIS_CLOCK_UNNOTICED_US)
+        return;
     remember_step(clock, step->until_us, clock->last.high_us + step->ahead_us);
 }
 

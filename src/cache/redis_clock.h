@@ -4,8 +4,9 @@
    and what the one clock can gain on the other since, bounds Redis's time at any
    other moment. Pure: no clock is read here.
 
-   The local clock is not disciplined (base/clock.h), Redis's may be: a kernel slews it by a
-   twelfth at the most, as chrony asks for by default, and hardware is wrong by some millionths.
+   The local clock is not disciplined (base/clock.h), Redis's may be: a kernel slews it by a tenth
+   at the most (adjtimex(2); chrony's default is a twelfth), and hardware is wrong by some
+   millionths.
    What counts in the end is how much time has passed, and not what Redis's clock says of it: where
    Redis's clock has lost time by ours since an entry was made, the entry is older than it looks.
    So the clock as it ran at earlier measurements is remembered, and what may be from that time
@@ -26,9 +27,10 @@
 
 /* One measurement. */
 struct redis_clock_reading {
-    int64_t low_us;      /* Redis's time less the monotonic clock, at least */
-    int64_t high_us;     /* the same, at most */
-    int64_t measured_us; /* on the monotonic clock */
+    int64_t low_us;  /* Redis's time less the monotonic clock, at least */
+    int64_t high_us; /* the same, at most */
+    int64_t sent_us; /* on the monotonic clock: it was read from then on */
+    int64_t received_us;
 };
 
 enum { REDIS_CLOCK_PAST = 48 };
@@ -58,7 +60,7 @@ enum {
     /* What is older is measured again before it is used. */
     REDIS_CLOCK_OLD_US = 1000 * 1000,
     /* For so long after a step somebody may go on by the clock from before. */
-    REDIS_CLOCK_UNNOTICED_US = 15 * 1000 * 1000,
+    REDIS_CLOCK_UNNOTICED_US = 5 * 1000 * 1000,
 };
 
 /* Takes in one measurement; `lead_us` as it was at `sent_us`. Returns by how much the clock was set
@@ -71,12 +73,15 @@ int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t 
 bool redis_clock_is_current(const struct redis_clock *clock, int64_t local_us, int64_t lead_us);
 
 /* What others have to know of a step back: until which time of its snapshot something may be from
-   before, and by how much the clock from before is ahead. Only after a step. */
+   before, and by how much the clock from before is ahead: not above 0 once that was put right. Only
+   after a step. */
 struct redis_clock_step {
     int64_t until_us;
     int64_t ahead_us;
 };
 struct redis_clock_step redis_clock_tell(const struct redis_clock *clock);
+
+/* To be called once for each: `ahead_us` is as of now. */
 void redis_clock_learn(struct redis_clock *clock, const struct redis_clock_step *step);
 
 /* The step as text, NUL-terminated, and back: 0, or -1 for anything else. */
@@ -90,8 +95,8 @@ int redis_clock_step_parse(const char *text, size_t len, struct redis_clock_step
 int64_t redis_clock_earliest(const struct redis_clock *clock, int64_t local_us);
 int64_t redis_clock_latest(const struct redis_clock *clock, int64_t local_us);
 
-/* The earliest, where there was a measurement before `local_us` as well as the last one, which may
-   be from long after: the closer bound of both. */
+/* The earliest, by the last measurement before `local_us`: what was measured later tells nothing of
+   a moment before this machine may have stood still. Unless the clock was set back since. */
 int64_t redis_clock_earliest_after(const struct redis_clock *clock,
                                    const struct redis_clock_reading *before, int64_t local_us);
 
