@@ -957,7 +957,6 @@ def test_purge_reaches_all_generations(site, role):
         assert "fwd=uri-miss" in name_at(site)[1] and "fwd=uri-miss" in name_at(new)[1]
 
 
-@pytest.mark.xfail(strict=True, reason="only their entries are purged")
 def test_purge_reaches_the_queries_of_all_generations(site, role):
     """One that is under way in an older session is not stored either."""
     routes = ROUTES + f"""route "/gated" {{ context = "c"  shape = value
