@@ -31,7 +31,6 @@ struct options {
 struct purge {
     struct redis *redis;
     const char *pattern;
-    bool entries_only;
     char cursor[24];
     int64_t scanned; /* about as many keys have been looked at */
     int64_t total;
@@ -54,26 +53,11 @@ static void report(const struct ctl *ctl, int64_t deleted)
     }
 }
 
-static int delete_entry(struct purge *purge, const redisReply *key)
-{
-    const struct redis_part parts[] = {redis_text("DEL"), {key->str, key->len}};
-    redisReply *reply = redis_command(purge->redis, parts, 2);
-    int result = redis_reply_failed(reply, "DEL") ? -1 : 0;
-
-    if (result == 0)
-        purge->deleted += reply->integer;
-    if (reply != NULL)
-        freeReplyObject(reply);
-    return result;
-}
-
 /* Entry and lease in one step; a lease without an entry is a query under way, and goes too. */
 static int purge_key(struct purge *purge, TALLOC_CTX *ctx, const redisReply *key)
 {
     static const char *const endings[] = {":entry", ":lease"};
 
-    if (purge->entries_only)
-        return delete_entry(purge, key);
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
         size_t len = strlen(endings[i]);
         if (key->len <= len || strcmp(key->str + key->len - len, endings[i]) != 0)
@@ -149,9 +133,9 @@ static int scan(struct purge *purge)
     return result;
 }
 
-/* The key of the daemons' newest sessions, and the entries that other generations have of the same
-   response: a daemon whose session is older serves those. Names, escapes and `prefix` have nothing
-   that a pattern would take for more than itself. -1: Redis is away. */
+/* The key of the daemons' newest sessions, and what other generations have of the same response,
+   queries under way too: a daemon whose session is older serves and stores those. Names, escapes
+   and `prefix` have nothing that a pattern would take for more than itself. -1: Redis is away. */
 static int64_t purge_target(const struct ctl *ctl, TALLOC_CTX *ctx, struct redis *redis,
                             const struct target *target)
 {
@@ -162,8 +146,7 @@ static int64_t purge_target(const struct ctl *ctl, TALLOC_CTX *ctx, struct redis
         .cursor = "0",
         .redis = redis,
         .to_terminal = isatty(2) == 1,
-        .pattern = mem_check(talloc_asprintf(ctx, "%s:entry", of_any)),
-        .entries_only = true,
+        .pattern = mem_check(talloc_asprintf(ctx, "%s:*", of_any)),
     };
     int deleted = store_purge(ctx, redis, target->base);
 

@@ -14,7 +14,7 @@ import pytest
 from harness import fastcgi
 from harness.address import Address
 from harness.pgbouncer import start_pgbouncer
-from harness.postgres import Postgres
+from harness.postgres import GATE, Postgres
 from harness.wait import wait_until
 
 OK, BAD, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -955,6 +955,28 @@ def test_purge_reaches_all_generations(site, role):
         assert (run.returncode, run.stdout) == (OK, "2 purged\n"), run.stderr
         assert sorted(key.rsplit(":", 2)[1] for key in site.entries.keys()) == ["=11}", "}"]
         assert "fwd=uri-miss" in name_at(site)[1] and "fwd=uri-miss" in name_at(new)[1]
+
+
+def test_purge_reaches_the_queries_of_all_generations(site, role):
+    """One that is under way in an older session is not stored either."""
+    routes = ROUTES + f"""route "/gated" {{ context = "c"  shape = value
+      sql = "select name from items, {GATE} where id = 1 -- marker:gated" }}"""
+    new = site.beside("host")
+    new.postgres_conninfo = site.postgres_conninfo
+    site.configure(routes)
+    site.start_worker("-n", "1")
+    assert name_at(site)[0] == "a"
+    site.sql(f"alter role {role} set search_path = b")
+    new.configure(routes)
+    new.start_worker("-n", "1")
+    assert name_at(new)[0] == "b"
+    with site.gate():
+        before = site.ask_later("/gated")
+        wait_until(lambda: site.executions("marker:gated") == 1, "the query is under way")
+        run = ctl(new, "purge", "/gated")
+        assert (run.returncode, run.stdout) == (OK, "1 purged\n"), run.stderr
+    assert before.result()[0] == 200
+    assert "fwd=uri-miss" in name_at(site, "/gated")[1]
 
 
 def test_explain_where_nothing_is_kept_and_another_cluster_is_there(site):

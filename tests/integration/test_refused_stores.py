@@ -43,6 +43,13 @@ def asked(stack, uri, count):
     return later
 
 
+def wait_for_lock(stack, mode):
+    """A query that waits has taken its snapshot, and a gate that waits comes next."""
+    wait_until(lambda: stack.sql("select count(*) from pg_locks where locktype = 'advisory'"
+                                 " and mode = %s and not granted", mode)[0][0] == 1,
+               f"a {mode} is waited for")
+
+
 @pytest.mark.parametrize("same_worker", [True, False])
 def test_who_comes_after_a_purge_gets_what_is_there_then(stack, same_worker):
     start(stack, workers=1)
@@ -64,6 +71,48 @@ def test_who_comes_after_a_purge_gets_what_is_there_then(stack, same_worker):
     assert before.result()[0] == 200 and before.result()[2] in (b"1", b"2")
     assert stack.ask("/gated")[2] == b"2"
     assert stack.executions("marker:gated") == 2
+
+
+def test_nobody_waits_for_more_than_two_queries(stack):
+    """Each query is purged while it runs: it is for who came before that purge all the same."""
+    start(stack, workers=1)
+    first = stack.gate()
+    one = asked(stack, "/gated", 1)
+    wait_for_lock(stack, "ShareLock")
+    stack.sql("update item set n = 2")
+    purge(stack, "/gated")
+    two = stack.ask_later("/gated")
+    assert stack.ask("/health")[0] == 200
+    shut_later = Background(stack.gate)
+    wait_for_lock(stack, "ExclusiveLock")
+    first.open()
+    with shut_later.result():
+        assert one.result()[2] == b"1"
+        wait_for_lock(stack, "ShareLock")
+        stack.sql("update item set n = 3")
+        purge(stack, "/gated")
+        three = stack.ask_later("/gated")
+        assert stack.ask("/health")[0] == 200
+    assert [(status, body) for status, _, body in (two.result(), three.result())] == [
+        (200, b"2"), (200, b"3")]
+    assert stack.executions("marker:gated") == 3
+
+
+def test_who_comes_when_redis_went_away_under_a_query(stack):
+    """Nobody can tell whether the lease was held to the end."""
+    start(stack, workers=1)
+    with stack.gate():
+        before = asked(stack, "/gated", 1)
+        wait_for_lock(stack, "ShareLock")
+        stack.redis.stop()
+        stack.sql("update item set n = 2")
+        crowd = [stack.ask_later("/gated") for _ in range(5)]
+        assert stack.ask("/health")[0] == 200
+    assert before.result()[2] == b"1"
+    for later in crowd:
+        status, _, body = later.result()
+        assert (status, body) == (200, b"2")
+    assert stack.executions("marker:gated") <= 3
 
 
 def test_a_row_that_is_purged_more_often_than_its_query_takes(stack):
