@@ -109,6 +109,8 @@ static enum fill_storing store_under_lease(struct fill *fill, const struct fill_
         return FILL_TOO_LARGE;
     }
     *end = lease_store(fill, redis, &fill->lease, bytes, expiry_ms);
+    if (*end == LEASE_UNKNOWN) /* it may have no memory for the entry: nobody is to wait for us */
+        lease_give_up(fill, redis, &fill->lease);
     return storing_of(*end);
 }
 

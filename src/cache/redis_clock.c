@@ -120,25 +120,6 @@ static void remember_step(struct redis_clock *clock, int64_t until_us, int64_t h
         clock->step_until_us = until_us;
 }
 
-/* Where it was not set, what the last reading allows is as true as what this one does: a slow
-   answer makes the bounds no wider. */
-static struct redis_clock_reading narrow(const struct redis_clock_reading *last,
-                                         const struct redis_clock_reading *next)
-{
-    int64_t received_us = next->received_us;
-    int64_t low_us = earliest_by(last, received_us) - received_us;
-    int64_t high_us = latest_by(last, received_us) - received_us;
-    struct redis_clock_reading both = *next;
-
-    if (low_us > next->high_us || high_us < next->low_us)
-        return both;
-    if (low_us > both.low_us)
-        both.low_us = low_us;
-    if (high_us < both.high_us)
-        both.high_us = high_us;
-    return both;
-}
-
 int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t received_us,
                             int64_t redis_us, int64_t lead_us)
 {
@@ -158,13 +139,14 @@ int64_t redis_clock_measure(struct redis_clock *clock, int64_t sent_us, int64_t 
         return 0;
     }
     int64_t back_us = last.low_us - next.high_us - most_lost(&last, sent_us);
+    /* whole: what the last one says may be from before this machine stood still, or before Redis's
+       clock was set by less than an answer takes */
+    clock->last = next;
     if (back_us > 0) {
         remember_step(clock, received_us + last.high_us + REDIS_CLOCK_UNNOTICED_US, last.high_us);
-        clock->last = next;
         return -back_us;
     }
     remember(clock, redis_us, last.high_us);
-    clock->last = narrow(&last, &next);
     int64_t forward_us = redis_us - latest_by(&last, received_us);
     return forward_us > 0 ? forward_us : 0;
 }
