@@ -5,12 +5,14 @@ import collections
 import json
 import os
 import random
+import select
 import signal
 import threading
 import time
 
 from harness import fastcgi, report
-from harness.ticker import READER_DELAY_S, Ticker
+from harness.stack import free_port
+from harness.ticker import Ticker
 from harness.wait import wait_until
 
 ENOUGH = 1000      # answers of each kind
@@ -42,6 +44,7 @@ class Readers:
         self.oldest = collections.Counter()
         self.lost = collections.Counter()
         self.late = []
+        self.latest_reader = 0  # by how much one saw an answer after it came
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self.run, args=(pick,), daemon=True)
@@ -80,29 +83,26 @@ class Readers:
                 time.sleep(0.01)
 
     def ask(self, name, key):
-        with fastcgi.Connection(random.choice(self.sockets)) as connection:
-            sent = time.time()
+        with fastcgi.TimedConnection(random.choice(self.sockets)) as connection:
             connection.send(fastcgi.request(f"/{name}/{key}"))
-            first = connection.socket.recv(65536)
-            came = time.time()
-            if not first:
-                raise fastcgi.Closed()
-            connection.buffer = first
+            came = connection.await_first()
+            seen = time.time()
             status, headers, body = connection.read_answer()
         with self.lock:
+            self.latest_reader = max(self.latest_reader, seen - came)
             if status == 200:
-                self.judge(name, headers["cache-status"], json.loads(body), (sent, came))
+                self.judge(name, headers["cache-status"], json.loads(body), came)
             else:
                 self.kinds[str(status)] += 1
 
-    def judge(self, name, cache_status, body, moments):
-        """Nothing may be past its budget when it is asked for, nor when it arrives."""
-        sent, came = moments
+    def judge(self, name, cache_status, body, came):
+        """Nothing may be past its budget when its first byte comes, as the kernel says: a reader
+        that runs late sees it later, and is no matter."""
         kind = kind_of(cache_status)
         lag = self.ticker.lag(body, came)
         self.kinds[kind] += 1
         self.oldest[kind] = max(self.oldest[kind], lag / BUDGETS[name])
-        if max(self.ticker.lag(body, sent), lag - READER_DELAY_S) >= BUDGETS[name]:
+        if lag >= BUDGETS[name]:
             self.late.append((name, cache_status, lag))
 
     def are_enough(self):
@@ -123,6 +123,7 @@ def start_host(stack, name, minutes):
     host.clock = host.shim()
     host.clock.move_time_of_day(minutes * 60)
     host.expect_deaths = True
+    host.tcp_port = free_port()
     host.configure(ROUTES, postgres="slots = 40", settings="log = \"stderr\"")
     host.start_worker()
     host.refresher = host.start_refresher()
@@ -200,7 +201,45 @@ def test_no_answer_is_older_than_its_budget_whatever_breaks(stack):
             in sorted(readers.kinds.items())]
     rows += [(f"lost ({kind})", count, "") for kind, count in sorted(readers.lost.items())]
     rows += [(f"fault: {name}", count, "") for name, count in sorted(done.items())]
+    rows += [("readers saw an answer later than it came", "",
+              f"by up to {readers.latest_reader * 1000:.0f} ms")]
     report.table("promise", ("answers", "count", "oldest, in budgets"), rows)
     assert not readers.late, readers.late[:5]
     assert readers.are_enough(), readers.kinds
     wait_until(lambda: [exceeded(host) for host in hosts] == [0.0, 0.0], "the counters are 0")
+
+
+def judge_one(stack, shim=None, delay_s=0, reader_s=0):
+    """What the judge says of one hit that is half its budget old."""
+    stack.tcp_port = free_port()
+    stack.configure(ROUTES, workers=1)
+    stack.start_worker()
+    ticker = Ticker(stack)
+    readers = Readers([], ticker)
+    try:
+        assert stack.ask("/wide/1")[0] == 200
+        stack.entries.age(1.0)
+        if shim:
+            shim.delay_writes(delay_s)
+        with fastcgi.TimedConnection(stack.socket) as connection:
+            connection.send(fastcgi.request("/wide/1"))
+            select.select([connection.socket], [], [])
+            time.sleep(reader_s)
+            came = connection.await_first()
+            status, headers, body = connection.read_answer()
+        assert status == 200
+        row = json.loads(body)
+        row["asked"] -= 1.0  # as its entry says
+        readers.judge("wide", headers["cache-status"], row, came)
+    finally:
+        ticker.stop()
+    return readers.late
+
+
+def test_the_judge_sees_an_answer_that_is_late(stack):
+    shim = stack.shim()
+    assert judge_one(stack, shim, delay_s=1.5)
+
+
+def test_the_judge_does_not_mind_a_reader_that_is_late(stack):
+    assert not judge_one(stack, reader_s=1.5)

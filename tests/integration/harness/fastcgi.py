@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A FastCGI client of one connection, for what no web server would send."""
+import functools
 import socket
 import struct
 
-from .wait import PATIENCE_S
+from .wait import PATIENCE_S, wait_until
 
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT = 1, 2, 3, 4, 5, 6
 GET_VALUES, GET_VALUES_RESULT = 9, 10
@@ -55,11 +56,18 @@ class Closed(Exception):
 
 
 class Connection:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
+    """`address`: the path of a Unix socket, or a host and port."""
+
+    def __init__(self, address):
+        family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+        self.socket = socket.socket(family)
         self.socket.settimeout(PATIENCE_S)
-        self.socket.connect(path)
+        self.prepare()
+        self.socket.connect(address)
         self.buffer = b""
+
+    def prepare(self):
+        pass
 
     def __enter__(self):
         return self
@@ -120,3 +128,50 @@ class Connection:
     def ask(self, uri, **options):
         self.send(request(uri, **options))
         return self.read_answer(options.get("request_id", 1))
+
+
+SO_TIMESTAMPNS = 35  # of Linux; the socket module has no name for it
+
+
+def receive_stamped(connected):
+    """Bytes, and when they came in seconds of the time of day: None if the kernel does not say."""
+    data, ancillary, _, _ = connected.recvmsg(65536, 256)
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+            seconds, nanoseconds = struct.unpack("=qq", value)
+            return data, seconds + nanoseconds / 1e9
+    return data, None
+
+
+@functools.cache
+def start_stamping():
+    """A kernel stamps only while somebody wants it to, and begins some time later: the connection
+    that is returned, and kept, sees to both."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ends = socket.create_connection(listener.getsockname()), listener.accept()[0]
+    ends[1].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+    def is_stamped():
+        ends[0].sendall(b"x")
+        return receive_stamped(ends[1])[1] is not None
+
+    wait_until(is_stamped, "the kernel stamps what comes")
+    return ends
+
+
+class TimedConnection(Connection):
+    """Over TCP, whose bytes the kernel stamps when they arrive, on the loopback interface when they
+    are written: whether and when the reader runs plays no part."""
+
+    def prepare(self):
+        start_stamping()
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+    def await_first(self):
+        """When the first bytes came, in seconds of the time of day; they are kept for
+        read_answer()."""
+        data, came = receive_stamped(self.socket)
+        if not data:
+            raise Closed()
+        self.buffer += data
+        return came

@@ -47,6 +47,7 @@ class Stack:
         self.redis_socket = redis.socket  # by which leeway reaches it
         self.database = database
         self.port = None
+        self.tcp_port = None  # of the worker, instead of a Unix socket
         self.processes = []
         self.postgres_conninfo = postgres.conninfo(database)
         self.expect_deaths = False
@@ -87,7 +88,7 @@ class Stack:
 
     @property
     def socket(self):
-        return self.path("leeway.sock")
+        return ("127.0.0.1", self.tcp_port) if self.tcp_port else self.path("leeway.sock")
 
     def configure(self, routes, settings="", redis="", postgres="", workers=2):
         """Writes leeway.conf; `routes` are contexts and routes, the others further settings."""
@@ -122,7 +123,8 @@ postgres {{
         return process
 
     def worker_command(self, *options):
-        return [program(self.worker_program), "-c", self.config, "-s", "unix:" + self.socket, *options]
+        address = f"tcp:127.0.0.1:{self.tcp_port}" if self.tcp_port else "unix:" + self.socket
+        return [program(self.worker_program), "-c", self.config, "-s", address, *options]
 
     def start_worker(self, *options, name="worker"):
         worker = self.start_process(name, self.worker_command(*options))
