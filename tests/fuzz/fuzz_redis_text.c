@@ -56,7 +56,9 @@ static void check_step(const char *text, size_t len)
     for (int64_t snapshot_us = 1; snapshot_us < 4 * now_us; snapshot_us *= 3)
         must(redis_clock_latest_for(&clock, snapshot_us, local_us) >=
              redis_clock_latest(&clock, local_us));
-    must(redis_clock_latest_for(&clock, step.until_us, local_us) >= now_us + step.ahead_us);
+    /* what nobody can have told is not believed */
+    if (step.until_us <= now_us + step.ahead_us)
+        must(redis_clock_latest_for(&clock, step.until_us, local_us) >= now_us + step.ahead_us);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
