@@ -68,7 +68,7 @@ def test_hits_go_on_and_misses_are_503(stack, outage):
 
 
 def test_a_worker_that_can_serve_nothing_is_not_healthy(stack, outage):
-    start(stack, refresher=False)
+    start(stack, refresher=False, workers=1)  # each notices by itself
     assert stack.ask("/health")[::2] == (200, b'{"status":"ok"}\n')
     outage()
     wait_until(lambda: b"leeway_postgres_up 0" in stack.ask("/metrics")[2], "the outage is known")

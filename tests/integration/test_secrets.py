@@ -209,7 +209,7 @@ QUOTED = {
     "a text search": ("select to_tsquery($1)::text", "42601"),
     "a name of a table": ("select $1::regclass::text", "42602"),
     "SQL made of it": ("select run($1)", "42601"),
-    "raised by a function": ("select complain($1, 'PT404')", "PT404"),
+    "raised by a function": ("select complain($1, 'PT499')", "PT499"),
     "raised with a state of the server's own": ("select complain($1, '25006')", "25006"),
 }
 FUNCTIONS = """
