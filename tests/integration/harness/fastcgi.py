@@ -173,5 +173,7 @@ class TimedConnection(Connection):
         data, came = receive_stamped(self.socket)
         if not data:
             raise Closed()
+        if came is None:
+            raise OSError("the kernel does not say when it came")
         self.buffer += data
         return came
