@@ -511,7 +511,8 @@ static void test_settings(void **state)
                        "redis { address = \"tcp:[::1]:6379\" }\n"
                        "redis { password = \"${LEEWAY_TEST_ABSENT:-a}\\\"\\x41\\n\" username = "
                        "${LEEWAY_TEST_VALUE} }\n"
-                       "postgres { statement_timeout = 1h session_lifetime = 0 prepared = ${LEEWAY_TEST_ABSENT:-no}\n"
+                       "postgres { statement_timeout = 1h session_lifetime = 0 prepared = "
+                       "${LEEWAY_TEST_ABSENT:-no}\n"
                        "  conninfo = \"${LEEWAY_TEST_VALUE} \\${x}\" }");
     const struct settings *s = &config->settings;
 
