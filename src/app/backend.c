@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cache/redis_info.h"
+#include "redis/info.h"
 
 int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
 {

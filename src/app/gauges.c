@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cache/redis_info.h"
+#include "redis/info.h"
 #include "refresh/job.h"
 #include "refresh/queue_keys.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The local clocks. Everything inside a process is measured on the monotonic
-   clock; wall-clock time comes from Redis (see cache/redis_clock.h). */
+   clock; wall-clock time comes from Redis (see redis/clock.h). */
 #ifndef LEEWAY_BASE_CLOCK_H
 #define LEEWAY_BASE_CLOCK_H
 

@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "cache/redis_info.h"
+#include "redis/info.h"
 
 enum {
     RETRY_MS = 250,

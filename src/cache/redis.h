@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <talloc.h>
 
-#include "cache/redis_clock.h"
 #include "config/settings.h"
+#include "redis/clock.h"
 
 struct redis;
 

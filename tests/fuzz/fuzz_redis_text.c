@@ -8,8 +8,8 @@
 #include <talloc.h>
 
 #include "base/mem.h"
-#include "cache/redis_clock.h"
-#include "cache/redis_info.h"
+#include "redis/clock.h"
+#include "redis/info.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

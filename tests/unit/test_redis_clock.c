@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "cache/redis_clock.h"
+#include "redis/clock.h"
 
 static void test_bounds(void **state)
 {

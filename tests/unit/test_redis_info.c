@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "cache/redis_info.h"
+#include "redis/info.h"
 
 static void test_find(void **state)
 {

@@ -2,7 +2,7 @@
 /* Bounds of Redis's clock from questions and their answers. */
 #include "config.h"
 
-#include "cache/redis_clock.h"
+#include "redis/clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -18,8 +18,8 @@
    once; but others may go on by the clock from before for a while, and so times that are later
    than the step can be from before it. Who has lived through the step tells processes to come,
    through a key in Redis. */
-#ifndef LEEWAY_CACHE_REDIS_CLOCK_H
-#define LEEWAY_CACHE_REDIS_CLOCK_H
+#ifndef LEEWAY_REDIS_CLOCK_H
+#define LEEWAY_REDIS_CLOCK_H
 
 #include <stdbool.h>
 #include <stddef.h>

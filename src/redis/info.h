@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a Redis server says of itself, and whether it suits; and what of its words may be repeated.
    Pure. */
-#ifndef LEEWAY_CACHE_REDIS_INFO_H
-#define LEEWAY_CACHE_REDIS_INFO_H
+#ifndef LEEWAY_REDIS_INFO_H
+#define LEEWAY_REDIS_INFO_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,7 +2,7 @@
 /* Looks lines of INFO's reply up. */
 #include "config.h"
 
-#include "cache/redis_info.h"
+#include "redis/info.h"
 
 #include <stdlib.h>
 #include <string.h>
