@@ -11,7 +11,7 @@
 
 int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
 {
-    return redis_clock_latest_for(redis_get_clock(backend->redis), snapshot_us,
+    return redis_clock_latest_for(old_redis_get_clock(backend->redis), snapshot_us,
                                   clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
 }
 
@@ -19,7 +19,8 @@ static void warn_of_redis(const struct backend *backend)
 {
     const char *problem;
 
-    redisReply *info = redis_command(backend->redis, (struct redis_part[]){redis_text("INFO")}, 1);
+    redisReply *info =
+        old_redis_command(backend->redis, (struct old_redis_part[]){old_redis_text("INFO")}, 1);
     if (info != NULL && info->type == REDIS_REPLY_STRING)
         for (size_t i = 0; (problem = redis_info_problem(info->str, i)) != NULL; i++)
             log_event(LOG_LEVEL_WARN, "redis does not suit",
@@ -41,7 +42,7 @@ static void look_at_redis(void *data, bool up)
 {
     struct backend *backend = data;
 
-    /* redis_new calls back before it returns only if it fails, so redis is set */
+    /* old_redis_new calls back before it returns only if it fails, so redis is set */
     if (up && backend->speaks)
         warn_of_redis(backend);
     if (up && backend->identity != NULL)
@@ -72,14 +73,14 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
         return NULL;
     }
     mem_keep(KEPT_OBJECTS * (size_t)settings->max_object_bytes);
-    const struct redis_options options = {
+    const struct old_redis_options options = {
         .settings = &settings->redis,
         .client_name = role == METRICS_WORKER ? "leeway-worker" : "leeway-refresher",
         .on_change = look_at_redis,
         .data = backend,
     };
-    backend->redis = redis_new(backend, loop, &options);
-    redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);
+    backend->redis = old_redis_new(backend, loop, &options);
+    old_redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);
     backend->identity = identity_new(backend, loop, app, backend->redis, speaks);
     backend->postgres =
         postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));

@@ -7,14 +7,14 @@
 
 #include "app/application.h"
 #include "app/identity.h"
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 #include "metrics/metrics.h"
 #include "source/postgres.h"
 
 struct backend {
     struct ev_loop *loop;
     const struct application *app;
-    struct redis *redis; /* awaited in place */
+    struct old_redis *redis; /* awaited in place */
     struct identity *identity;
     struct postgres *postgres;
     struct metrics *metrics;

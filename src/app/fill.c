@@ -48,7 +48,7 @@ static void on_renew(struct ev_loop *loop, ev_timer *timer, int events)
 static void make_entry(struct fill *fill, const struct query_result *query,
                        struct fill_result *result)
 {
-    const struct redis_clock *clock = redis_get_clock(fill->backend->redis);
+    const struct redis_clock *clock = old_redis_get_clock(fill->backend->redis);
     struct buf *bytes = mem_check(talloc(fill, struct buf));
     const char *body;
     size_t body_len;
@@ -91,8 +91,8 @@ static enum fill_storing store_under_lease(struct fill *fill, const struct fill_
 {
     const struct application *app = fill->backend->app;
     const struct freshness_policy *policy = &application_rules(app, fill->request.route)->policy;
-    struct redis *redis = fill->backend->redis;
-    const struct redis_part bytes = {
+    struct old_redis *redis = fill->backend->redis;
+    const struct old_redis_part bytes = {
         result->bytes,
         (size_t)(result->entry.body + result->entry.body_len - (char *)result->bytes),
     };
@@ -117,12 +117,12 @@ static enum fill_storing store_under_lease(struct fill *fill, const struct fill_
 /* In any case Redis tells its time, by which the answer is judged. */
 static void store_entry(struct fill *fill, struct fill_result *result)
 {
-    struct redis *redis = fill->backend->redis;
+    struct old_redis *redis = fill->backend->redis;
     enum lease_end end = LEASE_LOST;
 
     if (fill->request.lease == NULL) {
         if (application_rules(fill->backend->app, fill->request.route)->policy.budget_us > 0)
-            redis_measure(redis);
+            old_redis_measure(redis);
         result->storing = FILL_NO_REDIS;
         result->for_before_us = result->sent_us;
         return;
@@ -131,7 +131,7 @@ static void store_entry(struct fill *fill, struct fill_result *result)
     if (fill->leased)
         result->storing = store_under_lease(fill, result, &end);
     else
-        redis_measure(redis);
+        old_redis_measure(redis);
     result->for_before_us =
         end == LEASE_KEPT || end == LEASE_STORED ? INT64_MAX : fill->lease.held_at_us;
 }
@@ -197,7 +197,7 @@ void fill_start(struct backend *backend, const struct fill_request *request)
 
     fill->backend = backend;
     fill->request = *request;
-    fill->clock = redis_get_clock(backend->redis)->last;
+    fill->clock = old_redis_get_clock(backend->redis)->last;
     ev_timer_init(&fill->renew, on_renew, LEASE_RENEW_MS / 1000.0, LEASE_RENEW_MS / 1000.0);
     fill->renew.data = fill;
     talloc_set_destructor(fill, fill_destroy);

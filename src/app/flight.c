@@ -221,13 +221,13 @@ static struct freshness_verdict judge_by_own_clock(const struct flight *flight,
 static struct freshness_verdict judge_result(const struct flight *flight,
                                              const struct fill_result *result, int status)
 {
-    const struct redis *redis = flight->flights->backend->redis;
+    const struct old_redis *redis = flight->flights->backend->redis;
     struct freshness_verdict own = judge_by_own_clock(flight, result, status);
     int64_t snapshot_us = result->entry.snapshot_us;
 
-    if (snapshot_us == 0 || !redis_is_up(redis))
+    if (snapshot_us == 0 || !old_redis_is_up(redis))
         return own;
-    int64_t now_us = redis_clock_latest(redis_get_clock(redis),
+    int64_t now_us = redis_clock_latest(old_redis_get_clock(redis),
                                         clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
     if (now_us - snapshot_us <= own.age_us)
         return own;
@@ -367,7 +367,7 @@ static void go_on(struct flight *flight, const struct lease_answer *answer)
 
 static void begin(struct flight *flight)
 {
-    struct redis *redis = flight->flights->backend->redis;
+    struct old_redis *redis = flight->flights->backend->redis;
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     struct lease_answer answer;
 

@@ -40,24 +40,28 @@ static void take_memory(const redisReply *reply, struct metrics_gauges *gauges)
         gauges->redis_fragmentation_ratio = strtod(ratio, NULL);
 }
 
-void gauges_read(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings,
+void gauges_read(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
                  struct metrics_gauges *gauges)
 {
     const char *jobs = queue_jobs_key(ctx, settings->prefix);
 
     *gauges = (struct metrics_gauges){-1, -1, -1.0};
-    redis_queue(redis, (struct redis_part[]){redis_text("LLEN"), redis_text(jobs)}, 2);
-    redis_queue(redis,
-                (struct redis_part[]){redis_text("LINDEX"), redis_text(jobs), redis_text("-1")}, 3);
-    redis_queue(redis, (struct redis_part[]){redis_text("INFO"), redis_text("memory")}, 2);
+    old_redis_queue(redis, (struct old_redis_part[]){old_redis_text("LLEN"), old_redis_text(jobs)},
+                    2);
+    old_redis_queue(redis,
+                    (struct old_redis_part[]){old_redis_text("LINDEX"), old_redis_text(jobs),
+                                              old_redis_text("-1")},
+                    3);
+    old_redis_queue(redis,
+                    (struct old_redis_part[]){old_redis_text("INFO"), old_redis_text("memory")}, 2);
     for (int i = 0; i < 3; i++) {
-        redisReply *reply = redis_next(redis);
+        redisReply *reply = old_redis_next(redis);
         if (reply == NULL)
             return;
         if (i == 0)
             take_length(reply, gauges);
         else if (i == 1)
-            take_oldest(ctx, redis_get_clock(redis), reply, gauges);
+            take_oldest(ctx, old_redis_get_clock(redis), reply, gauges);
         else
             take_memory(reply, gauges);
         freeReplyObject(reply);

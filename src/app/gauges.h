@@ -3,11 +3,11 @@
 #ifndef LEEWAY_APP_GAUGES_H
 #define LEEWAY_APP_GAUGES_H
 
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 #include "metrics/metrics.h"
 
 /* Fills in *gauges in one round trip; what cannot be read is -1. */
-void gauges_read(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings,
+void gauges_read(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
                  struct metrics_gauges *gauges);
 
 #endif

@@ -41,7 +41,7 @@ enum identity_state {
 struct identity {
     struct ev_loop *loop;
     const struct application *app;
-    struct redis *redis;
+    struct old_redis *redis;
     struct postgres *postgres;
     struct postgres_judge judge;
     bool speaks;
@@ -236,9 +236,9 @@ static bool may_claim(const struct identity *identity, const struct identity_not
 static int read_or_claim(const struct identity *identity, const struct identity_note *mine,
                          bool is_now, struct identity_note *noted)
 {
-    struct redis *redis = identity->redis;
+    struct old_redis *redis = identity->redis;
     struct identity_note claim = *mine;
-    int found = redis_is_up(redis) ? identity_note_read(redis, identity->note_key, noted) : -1;
+    int found = old_redis_is_up(redis) ? identity_note_read(redis, identity->note_key, noted) : -1;
 
     if (found == 0)
         return may_claim(identity, mine)
@@ -411,7 +411,7 @@ static void look_at_note(struct identity *identity)
 
 static bool can_be_judged(const struct identity *identity)
 {
-    return redis_is_up(identity->redis) || identity->has_record;
+    return old_redis_is_up(identity->redis) || identity->has_record;
 }
 
 /* What is not kept yet is, at the most once for each look, however often it has changed; and what
@@ -561,7 +561,7 @@ static int identity_destroy(struct identity *identity)
 }
 
 struct identity *identity_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
-                              struct redis *redis, bool speaks)
+                              struct old_redis *redis, bool speaks)
 {
     struct identity *identity = mem_check(talloc_zero(ctx, struct identity));
 

@@ -11,7 +11,7 @@
 
 #include "app/application.h"
 #include "app/identity_file.h"
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 #include "source/postgres.h"
 
 struct identity;
@@ -19,7 +19,7 @@ struct identity;
 /* Takes what runtime_dir keeps, if the note in Redis does not contradict it. `speaks` as for
    backend_new(). */
 struct identity *identity_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
-                              struct redis *redis, bool speaks);
+                              struct old_redis *redis, bool speaks);
 
 /* For postgres_new(); what that has made is then to be given to identity_start(). */
 const struct postgres_judge *identity_judge(const struct identity *identity);

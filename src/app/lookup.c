@@ -29,7 +29,7 @@ void lookups_remove(struct lookups *lookups, struct visit *visit)
     lookups->count--;
 }
 
-void lookups_run(struct lookups *lookups, struct redis *redis, lookup_fn *take, void *data)
+void lookups_run(struct lookups *lookups, struct old_redis *redis, lookup_fn *take, void *data)
 {
     struct visit *visit;
     struct stored stored;
@@ -38,14 +38,14 @@ void lookups_run(struct lookups *lookups, struct redis *redis, lookup_fn *take, 
     if (lookups->count == 0)
         return;
     /* first, so that all are judged by it */
-    bool asks_time = redis_queue_time(redis, &asked_us);
+    bool asks_time = old_redis_queue_time(redis, &asked_us);
     TAILQ_FOREACH (visit, &lookups->visits, link)
         store_ask(visit, redis, visit->base);
     if (asks_time)
-        redis_next_time(redis, asked_us);
+        old_redis_next_time(redis, asked_us);
     while ((visit = TAILQ_FIRST(&lookups->visits)) != NULL) {
         lookups_remove(lookups, visit);
-        int found = store_take(redis_next(redis), &stored);
+        int found = store_take(old_redis_next(redis), &stored);
         take(data, visit, found, &stored);
         stored_free(&stored);
     }

@@ -28,6 +28,6 @@ void lookups_add(struct lookups *lookups, struct visit *visit);
 void lookups_remove(struct lookups *lookups, struct visit *visit);
 
 /* Looks up all, in order; none is left. */
-void lookups_run(struct lookups *lookups, struct redis *redis, lookup_fn *take, void *data);
+void lookups_run(struct lookups *lookups, struct old_redis *redis, lookup_fn *take, void *data);
 
 #endif

@@ -41,7 +41,7 @@ struct refresher {
 /* A job in hand. */
 struct task {
     struct refresher *refresher;
-    struct redis_part bytes; /* as on the list */
+    struct old_redis_part bytes; /* as on the list */
     const struct route *route;
     struct job job;
     const char *base;
@@ -168,7 +168,7 @@ static void do_job(struct refresher *refresher, const char *bytes, size_t len)
     struct lease_answer answer = {.stored = {.reply = NULL}};
 
     task->refresher = refresher;
-    task->bytes = (struct redis_part){bytes, len};
+    task->bytes = (struct old_redis_part){bytes, len};
     if (!understand(task)) {
         /* one that could not be looked into because of a stop is put back as it ends */
         if (task->route == NULL || !refresher->stopping)
@@ -199,11 +199,11 @@ static void on_beat(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     backend_tend(backend);
-    metrics_set_up(backend->metrics, redis_is_up(backend->redis),
+    metrics_set_up(backend->metrics, old_redis_is_up(backend->redis),
                    postgres_is_up(backend->postgres));
     log_tell_suppressed(false);
     identity_tick(backend->identity);
-    if (!redis_is_up(backend->redis) || queue_beat(refresher->queue) == -1)
+    if (!old_redis_is_up(backend->redis) || queue_beat(refresher->queue) == -1)
         return;
     int moved = queue_reap(refresher->queue);
     if (moved > 0)
@@ -260,7 +260,7 @@ static void turn(struct refresher *refresher)
     ev_run(refresher->loop, EVRUN_NOWAIT);
     if (refresher->stopping)
         return;
-    if (refresher->unsettled && redis_is_up(refresher->backend->redis))
+    if (refresher->unsettled && old_redis_is_up(refresher->backend->redis))
         refresher->unsettled = queue_leave(refresher->queue) == -1;
     if (!identity_is_verified(refresher->backend->identity)) {
         /* its own timer ends the wait, if nothing else does */
@@ -282,7 +282,7 @@ static void stop(struct refresher *refresher)
     ev_signal_stop(refresher->loop, &refresher->interrupt);
     ev_io_stop(refresher->loop, &refresher->parent);
     ev_timer_stop(refresher->loop, &refresher->beat);
-    if (refresher->queue != NULL && redis_is_up(refresher->backend->redis))
+    if (refresher->queue != NULL && old_redis_is_up(refresher->backend->redis))
         queue_leave(refresher->queue);
     TALLOC_FREE(refresher->backend);
 }

@@ -170,7 +170,7 @@ static struct visit *understand(struct server *server, struct request *request)
 /* Asked for behind the client's back. */
 static void wish_refresh(struct server *server, const struct visit *visit, int64_t ttl_us)
 {
-    const struct redis_clock *clock = redis_get_clock(server->backend->redis);
+    const struct redis_clock *clock = old_redis_get_clock(server->backend->redis);
     int64_t now_us = clock_monotonic_us();
     int64_t again_us = ttl_us < ASK_AGAIN_US ? ttl_us : ASK_AGAIN_US;
 
@@ -199,7 +199,7 @@ static void wish_refresh(struct server *server, const struct visit *visit, int64
 static void ask_for_refresh(struct server *server, struct refresh_wish *wish)
 {
     const struct redis_settings *settings = &server->backend->app->config->settings.redis;
-    const struct redis_part job = {wish->job, wish->job_len};
+    const struct old_redis_part job = {wish->job, wish->job_len};
 
     if (queue_offer(wish, server->backend->redis, settings, wish->base, job, wish->mark_ms) ==
         QUEUE_FULL)

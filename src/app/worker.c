@@ -139,7 +139,7 @@ static void on_report(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     backend_tend(worker->backend);
-    metrics_set_up(worker->backend->metrics, redis_is_up(worker->backend->redis),
+    metrics_set_up(worker->backend->metrics, old_redis_is_up(worker->backend->redis),
                    postgres_is_up(worker->backend->postgres));
     log_tell_suppressed(false);
     identity_tick(worker->backend->identity);

@@ -87,45 +87,46 @@ static int take_note(const redisReply *reply, struct identity_note *noted)
 /* Takes the reply over. */
 static int read_reply(redisReply *reply, struct identity_note *noted)
 {
-    int found = redis_reply_failed(reply, "identity") ? -1 : take_note(reply, noted);
+    int found = old_redis_reply_failed(reply, "identity") ? -1 : take_note(reply, noted);
 
     if (reply != NULL)
         freeReplyObject(reply);
     return found;
 }
 
-int identity_note_read(struct redis *redis, const char *key, struct identity_note *noted)
+int identity_note_read(struct old_redis *redis, const char *key, struct identity_note *noted)
 {
-    const struct redis_part parts[] = {redis_text("HMGET"), redis_text(key), redis_text("system"),
-                                       redis_text("database"), redis_text("accepts")};
+    const struct old_redis_part parts[] = {old_redis_text("HMGET"), old_redis_text(key),
+                                           old_redis_text("system"), old_redis_text("database"),
+                                           old_redis_text("accepts")};
 
-    return read_reply(redis_command(redis, parts, 5), noted);
+    return read_reply(old_redis_command(redis, parts, 5), noted);
 }
 
-static int write_note(struct redis *redis, const char *script, const char *key,
+static int write_note(struct old_redis *redis, const char *script, const char *key,
                       const struct identity_note *mine, struct identity_note *noted)
 {
-    struct redis_digits accepts;
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),
-        redis_text(script),
-        redis_text("1"),
-        redis_text(key),
-        redis_text(mine->system),
-        redis_text(mine->database),
-        redis_number(&accepts, mine->accepts),
+    struct old_redis_digits accepts;
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"),
+        old_redis_text(script),
+        old_redis_text("1"),
+        old_redis_text(key),
+        old_redis_text(mine->system),
+        old_redis_text(mine->database),
+        old_redis_number(&accepts, mine->accepts),
     };
 
-    return read_reply(redis_command(redis, parts, 7), noted) == 1 ? 0 : -1;
+    return read_reply(old_redis_command(redis, parts, 7), noted) == 1 ? 0 : -1;
 }
 
-int identity_note_claim(struct redis *redis, const char *key, const struct identity_note *mine,
+int identity_note_claim(struct old_redis *redis, const char *key, const struct identity_note *mine,
                         struct identity_note *noted)
 {
     return write_note(redis, claim_script, key, mine, noted);
 }
 
-int identity_note_accept(struct redis *redis, const char *key, const struct identity_note *mine,
+int identity_note_accept(struct old_redis *redis, const char *key, const struct identity_note *mine,
                          struct identity_note *noted)
 {
     return write_note(redis, accept_script, key, mine, noted);

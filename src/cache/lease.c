@@ -80,11 +80,11 @@ static void read_holder(const redisReply *reply, struct lease_answer *answer)
 {
     int64_t status;
 
-    if (redis_reply_failed(reply, "SET NX GET")) {
+    if (old_redis_reply_failed(reply, "SET NX GET")) {
         answer->state = LEASE_AWAY;
     } else if (reply->type == REDIS_REPLY_NIL) {
         answer->state = LEASE_WON;
-    } else if (redis_reply_is(reply, TOO_LARGE_MARKER)) {
+    } else if (old_redis_reply_is(reply, TOO_LARGE_MARKER)) {
         answer->state = LEASE_TOO_LARGE;
     } else if (reply->len == 4 && reply->str[0] == '!' &&
                num_parse_i64(reply->str + 1, 3, &status) && status >= 400 && status <= 599) {
@@ -97,7 +97,7 @@ static void read_holder(const redisReply *reply, struct lease_answer *answer)
 
 /* Asks what else belongs to the answer, behind a first command that tells the holder. Redis's time
    comes last: what is sent to Postgres then is sent after it. */
-static void read_answer(TALLOC_CTX *ctx, struct redis *redis, const char *base,
+static void read_answer(TALLOC_CTX *ctx, struct old_redis *redis, const char *base,
                         struct lease_answer *answer)
 {
     int64_t sent_us = clock_monotonic_us();
@@ -105,13 +105,15 @@ static void read_answer(TALLOC_CTX *ctx, struct redis *redis, const char *base,
     const char *entry_key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
 
     *answer = (struct lease_answer){.state = LEASE_AWAY};
-    redis_queue(redis, (struct redis_part[]){redis_text("PTTL"), redis_text(key)}, 2);
-    redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(entry_key)}, 2);
-    redis_queue(redis, (struct redis_part[]){redis_text("TIME")}, 1);
-    redisReply *holder = redis_next(redis);
-    redisReply *left = redis_next(redis);
-    redisReply *entry = redis_next(redis);
-    redis_next_time(redis, sent_us);
+    old_redis_queue(redis, (struct old_redis_part[]){old_redis_text("PTTL"), old_redis_text(key)},
+                    2);
+    old_redis_queue(redis,
+                    (struct old_redis_part[]){old_redis_text("GET"), old_redis_text(entry_key)}, 2);
+    old_redis_queue(redis, (struct old_redis_part[]){old_redis_text("TIME")}, 1);
+    redisReply *holder = old_redis_next(redis);
+    redisReply *left = old_redis_next(redis);
+    redisReply *entry = old_redis_next(redis);
+    old_redis_next_time(redis, sent_us);
     read_holder(holder, answer);
     if (left != NULL && left->type == REDIS_REPLY_INTEGER && left->integer > 0)
         answer->left_ms = left->integer;
@@ -125,53 +127,57 @@ static void read_answer(TALLOC_CTX *ctx, struct redis *redis, const char *base,
         freeReplyObject(left);
 }
 
-void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease *lease,
+void lease_take(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct lease *lease,
                 struct lease_answer *answer)
 {
-    struct redis_digits ms;
+    struct old_redis_digits ms;
 
     lease->base = base;
     lease->held_at_us = clock_monotonic_us();
     make_token(lease->token);
-    redis_queue(redis,
-                (struct redis_part[]){redis_text("SET"), redis_text(lease_key(ctx, base)),
-                                      redis_text(lease->token), redis_text("NX"), redis_text("GET"),
-                                      redis_text("PX"), redis_number(&ms, LEASE_MS)},
-                7);
+    old_redis_queue(redis,
+                    (struct old_redis_part[]){
+                        old_redis_text("SET"), old_redis_text(lease_key(ctx, base)),
+                        old_redis_text(lease->token), old_redis_text("NX"), old_redis_text("GET"),
+                        old_redis_text("PX"), old_redis_number(&ms, LEASE_MS)},
+                    7);
     read_answer(ctx, redis, base, answer);
 }
 
-void lease_look(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease_answer *answer)
+void lease_look(TALLOC_CTX *ctx, struct old_redis *redis, const char *base,
+                struct lease_answer *answer)
 {
-    redis_queue(redis, (struct redis_part[]){redis_text("GET"), redis_text(lease_key(ctx, base))},
-                2);
+    old_redis_queue(
+        redis,
+        (struct old_redis_part[]){old_redis_text("GET"), old_redis_text(lease_key(ctx, base))}, 2);
     read_answer(ctx, redis, base, answer);
 }
 
-static enum lease_end run_script(struct redis *redis, const struct redis_part *parts, size_t count)
+static enum lease_end run_script(struct old_redis *redis, const struct old_redis_part *parts,
+                                 size_t count)
 {
     int64_t sent_us = clock_monotonic_us();
-    redisReply *reply = redis_command(redis, parts, count);
+    redisReply *reply = old_redis_command(redis, parts, count);
     enum lease_end end = LEASE_UNKNOWN;
 
-    if (!redis_reply_failed(reply, "EVAL") && reply->type == REDIS_REPLY_ARRAY &&
+    if (!old_redis_reply_failed(reply, "EVAL") && reply->type == REDIS_REPLY_ARRAY &&
         reply->elements == 3 && reply->element[0]->type == REDIS_REPLY_INTEGER &&
         reply->element[0]->integer >= LEASE_LOST && reply->element[0]->integer <= LEASE_STORED)
         end = (enum lease_end)reply->element[0]->integer;
-    redis_take_time(redis, sent_us, reply);
+    old_redis_take_time(redis, sent_us, reply);
     if (reply != NULL)
         freeReplyObject(reply);
     return end;
 }
 
-enum lease_end lease_renew(TALLOC_CTX *ctx, struct redis *redis, struct lease *lease)
+enum lease_end lease_renew(TALLOC_CTX *ctx, struct old_redis *redis, struct lease *lease)
 {
     int64_t sent_us = clock_monotonic_us();
-    struct redis_digits ms;
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),       redis_text(renew_script),
-        redis_text("1"),          redis_text(lease_key(ctx, lease->base)),
-        redis_text(lease->token), redis_number(&ms, LEASE_MS),
+    struct old_redis_digits ms;
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"),       old_redis_text(renew_script),
+        old_redis_text("1"),          old_redis_text(lease_key(ctx, lease->base)),
+        old_redis_text(lease->token), old_redis_number(&ms, LEASE_MS),
     };
 
     enum lease_end end = run_script(redis, parts, 6);
@@ -180,51 +186,51 @@ enum lease_end lease_renew(TALLOC_CTX *ctx, struct redis *redis, struct lease *l
     return end;
 }
 
-enum lease_end lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
-                           struct redis_part entry, int64_t expiry_ms)
+enum lease_end lease_store(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
+                           struct old_redis_part entry, int64_t expiry_ms)
 {
-    struct redis_digits expiry, from, to;
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),
-        redis_text(store_script),
-        redis_text("2"),
-        redis_text(lease_key(ctx, lease->base)),
-        redis_text(mem_check(talloc_asprintf(ctx, "%s:entry", lease->base))),
-        redis_text(lease->token),
+    struct old_redis_digits expiry, from, to;
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"),
+        old_redis_text(store_script),
+        old_redis_text("2"),
+        old_redis_text(lease_key(ctx, lease->base)),
+        old_redis_text(mem_check(talloc_asprintf(ctx, "%s:entry", lease->base))),
+        old_redis_text(lease->token),
         entry,
-        redis_number(&expiry, expiry_ms),
-        redis_text(lease_channel(ctx, lease->base)),
-        redis_number(&from, ENTRY_SNAPSHOT_AT),
-        redis_number(&to, ENTRY_SNAPSHOT_AT + ENTRY_SNAPSHOT_DIGITS),
+        old_redis_number(&expiry, expiry_ms),
+        old_redis_text(lease_channel(ctx, lease->base)),
+        old_redis_number(&from, ENTRY_SNAPSHOT_AT),
+        old_redis_number(&to, ENTRY_SNAPSHOT_AT + ENTRY_SNAPSHOT_DIGITS),
     };
 
     return run_script(redis, parts, 11);
 }
 
-static enum lease_end end_lease(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+static enum lease_end end_lease(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
                                 const char *marker, int64_t marker_ms)
 {
-    struct redis_digits ms;
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),
-        redis_text(end_script),
-        redis_text("1"),
-        redis_text(lease_key(ctx, lease->base)),
-        redis_text(lease->token),
-        redis_text(lease_channel(ctx, lease->base)),
-        redis_text(marker != NULL ? marker : ""),
-        redis_number(&ms, marker_ms),
+    struct old_redis_digits ms;
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"),
+        old_redis_text(end_script),
+        old_redis_text("1"),
+        old_redis_text(lease_key(ctx, lease->base)),
+        old_redis_text(lease->token),
+        old_redis_text(lease_channel(ctx, lease->base)),
+        old_redis_text(marker != NULL ? marker : ""),
+        old_redis_number(&ms, marker_ms),
     };
 
     return run_script(redis, parts, marker != NULL ? 8 : 6);
 }
 
-enum lease_end lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+enum lease_end lease_give_up(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease)
 {
     return end_lease(ctx, redis, lease, NULL, 0);
 }
 
-enum lease_end lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+enum lease_end lease_fail(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
                           int status, int64_t hold_ms)
 {
     char marker[16];
@@ -234,7 +240,7 @@ enum lease_end lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lea
                      hold_ms > LEASE_FAILED_MS ? hold_ms : LEASE_FAILED_MS);
 }
 
-enum lease_end lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease)
+enum lease_end lease_too_large(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease)
 {
     return end_lease(ctx, redis, lease, TOO_LARGE_MARKER, LEASE_TOO_LARGE_MS);
 }

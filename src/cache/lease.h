@@ -51,31 +51,31 @@ enum lease_end {
 /* Tries to take the lease of `base` and reads the entry behind it, in one round
    trip: what another stored since the caller's look-up is not queried again. Redis's clock is
    measured with it, as with everything below. */
-void lease_take(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct lease *lease,
+void lease_take(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct lease *lease,
                 struct lease_answer *answer);
 
 /* The same without taking it: LEASE_WON means that it is free, and left_ms is how long whatever it
    holds lasts. */
-void lease_look(TALLOC_CTX *ctx, struct redis *redis, const char *base,
+void lease_look(TALLOC_CTX *ctx, struct old_redis *redis, const char *base,
                 struct lease_answer *answer);
 
 /* LEASE_KEPT: renewed. */
-enum lease_end lease_renew(TALLOC_CTX *ctx, struct redis *redis, struct lease *lease)
+enum lease_end lease_renew(TALLOC_CTX *ctx, struct old_redis *redis, struct lease *lease)
     __attribute__((warn_unused_result));
 
 /* Stores `entry`, ends the lease and wakes the waiters in one step. LEASE_KEPT: a newer snapshot is
    there already. */
-enum lease_end lease_store(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
-                           struct redis_part entry, int64_t expiry_ms)
+enum lease_end lease_store(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
+                           struct old_redis_part entry, int64_t expiry_ms)
     __attribute__((warn_unused_result));
 
 /* The ways to end a lease without storing; each wakes the waiters, and each does
    nothing if the lease is no longer ours. */
-enum lease_end lease_give_up(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
+enum lease_end lease_give_up(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease);
 /* `hold_ms`: for as long as the failed query may still run, nobody runs it again. */
-enum lease_end lease_fail(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease,
+enum lease_end lease_fail(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
                           int status, int64_t hold_ms);
-enum lease_end lease_too_large(TALLOC_CTX *ctx, struct redis *redis, const struct lease *lease);
+enum lease_end lease_too_large(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease);
 
 /* The channel on which a lease's end is published. A child of `ctx`. */
 char *lease_channel(TALLOC_CTX *ctx, const char *base);

@@ -18,7 +18,7 @@ struct holder {
 int store_take(redisReply *reply, struct stored *stored)
 {
     *stored = (struct stored){.reply = NULL};
-    if (redis_reply_failed(reply, "GET")) {
+    if (old_redis_reply_failed(reply, "GET")) {
         if (reply != NULL)
             freeReplyObject(reply);
         return -1;
@@ -32,20 +32,21 @@ int store_take(redisReply *reply, struct stored *stored)
     return 1;
 }
 
-void store_ask(TALLOC_CTX *ctx, struct redis *redis, const char *base)
+void store_ask(TALLOC_CTX *ctx, struct old_redis *redis, const char *base)
 {
     struct buf key;
 
     buf_init(&key, ctx, strlen(base) + sizeof ":entry");
     buf_append_str(&key, base);
     buf_append_str(&key, ":entry");
-    redis_queue(redis, (struct redis_part[]){redis_text("GET"), {key.data, key.len}}, 2);
+    old_redis_queue(redis, (struct old_redis_part[]){old_redis_text("GET"), {key.data, key.len}},
+                    2);
 }
 
-int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct stored *stored)
+int store_get(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct stored *stored)
 {
     store_ask(ctx, redis, base);
-    return store_take(redis_next(redis), stored);
+    return store_take(old_redis_next(redis), stored);
 }
 
 static int holder_destroy(struct holder *holder)
@@ -75,14 +76,15 @@ void stored_free(struct stored *stored)
     stored->holder = NULL;
 }
 
-int store_purge(TALLOC_CTX *ctx, struct redis *redis, const char *base)
+int store_purge(TALLOC_CTX *ctx, struct old_redis *redis, const char *base)
 {
     const char *entry = mem_check(talloc_asprintf(ctx, "%s:entry", base));
     const char *lease = mem_check(talloc_asprintf(ctx, "%s:lease", base));
-    const struct redis_part parts[] = {redis_text("DEL"), redis_text(entry), redis_text(lease)};
-    redisReply *reply = redis_command(redis, parts, 3);
+    const struct old_redis_part parts[] = {old_redis_text("DEL"), old_redis_text(entry),
+                                           old_redis_text(lease)};
+    redisReply *reply = old_redis_command(redis, parts, 3);
 
-    if (redis_reply_failed(reply, "DEL")) {
+    if (old_redis_reply_failed(reply, "DEL")) {
         if (reply != NULL)
             freeReplyObject(reply);
         return -1;

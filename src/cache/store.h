@@ -4,7 +4,7 @@
 #define LEEWAY_CACHE_STORE_H
 
 #include "cache/entry.h"
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 
 /* An entry and the reply that its slices point into. */
 struct stored {
@@ -15,11 +15,11 @@ struct stored {
 
 /* One GET of "<base>:entry". 1 and *stored, 0: no (readable) entry, -1: Redis is
    away or refused. */
-int store_get(TALLOC_CTX *ctx, struct redis *redis, const char *base, struct stored *stored)
+int store_get(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct stored *stored)
     __attribute__((warn_unused_result));
 
-/* The same as a part of a pipeline: asks, to be followed by redis_next() and store_take(). */
-void store_ask(TALLOC_CTX *ctx, struct redis *redis, const char *base);
+/* The same as a part of a pipeline: asks, to be followed by old_redis_next() and store_take(). */
+void store_ask(TALLOC_CTX *ctx, struct old_redis *redis, const char *base);
 
 /* The same from a reply to GET, which it takes over. */
 int store_take(redisReply *reply, struct stored *stored) __attribute__((warn_unused_result));
@@ -33,7 +33,7 @@ void stored_free(struct stored *stored);
 
 /* Deletes entry and lease in one step, so that a fill under way is refused.
    1: something was deleted, 0: nothing was there, -1. */
-int store_purge(TALLOC_CTX *ctx, struct redis *redis, const char *base)
+int store_purge(TALLOC_CTX *ctx, struct old_redis *redis, const char *base)
     __attribute__((warn_unused_result));
 
 #endif

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 
 struct wake_watch {
     const char *channel;
@@ -20,8 +20,8 @@ struct wake_watch {
 struct wake {
     struct ev_loop *loop;
     const struct redis_settings *settings;
-    struct redis *redis; /* NULL until first needed */
-    void *watches;       /* tsearch tree by channel */
+    struct old_redis *redis; /* NULL until first needed */
+    void *watches;           /* tsearch tree by channel */
 };
 
 static int compare(const void *a, const void *b)
@@ -31,7 +31,8 @@ static int compare(const void *a, const void *b)
 
 static void post(struct wake *wake, const char *command, const char *channel)
 {
-    redis_post(wake->redis, (struct redis_part[]){redis_text(command), redis_text(channel)}, 2);
+    old_redis_post(wake->redis,
+                   (struct old_redis_part[]){old_redis_text(command), old_redis_text(channel)}, 2);
 }
 
 static void subscribe_node(const void *node, VISIT visit, void *data)
@@ -46,7 +47,7 @@ static void on_change(void *data, bool up)
 {
     struct wake *wake = data;
 
-    /* redis_new calls back before it returns only if it fails, so redis is set */
+    /* old_redis_new calls back before it returns only if it fails, so redis is set */
     if (up && wake->redis != NULL)
         twalk_r(wake->watches, subscribe_node, wake);
 }
@@ -59,8 +60,8 @@ static void on_reply(void *data, const redisReply *reply)
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 ||
         reply->element[1]->type != REDIS_REPLY_STRING)
         return;
-    if (!redis_reply_is(reply->element[0], "subscribe") &&
-        !redis_reply_is(reply->element[0], "message"))
+    if (!old_redis_reply_is(reply->element[0], "subscribe") &&
+        !old_redis_reply_is(reply->element[0], "message"))
         return;
     const struct wake_watch wanted = {.channel = reply->element[1]->str};
     struct wake_watch *const *found = tfind(&wanted, &wake->watches, compare);
@@ -96,14 +97,14 @@ struct wake_watch *wake_watch(TALLOC_CTX *ctx, struct wake *wake, const char *ch
     mem_check(tsearch(watch, &wake->watches, compare));
     talloc_set_destructor(watch, watch_destroy);
     if (wake->redis == NULL) {
-        const struct redis_options options = {
+        const struct old_redis_options options = {
             .settings = wake->settings,
             .client_name = "leeway-wake",
             .on_reply = on_reply,
             .on_change = on_change,
             .data = wake,
         };
-        wake->redis = redis_new(wake, wake->loop, &options);
+        wake->redis = old_redis_new(wake, wake->loop, &options);
     } else {
         post(wake, "SUBSCRIBE", channel);
     }

@@ -54,12 +54,12 @@ __attribute__((format(printf, 4, 5))) static void find(struct report *report, en
 }
 
 /* Ages don't depend on it; logs of two machines are easier to compare when it is small. */
-static int64_t clock_offset_us(struct redis *redis)
+static int64_t clock_offset_us(struct old_redis *redis)
 {
     struct timeval now;
 
     gettimeofday(&now, NULL);
-    return redis_clock_latest(redis_get_clock(redis), clock_monotonic_us()) -
+    return redis_clock_latest(old_redis_get_clock(redis), clock_monotonic_us()) -
            ((int64_t)now.tv_sec * 1000000 + now.tv_usec);
 }
 
@@ -70,7 +70,7 @@ static void check_warnings(struct report *report, const struct config *config)
              config->warnings[i].place.line, config->warnings[i].text);
 }
 
-static void check_info(struct report *report, struct redis *redis, const char *info)
+static void check_info(struct report *report, struct old_redis *redis, const char *info)
 {
     char version[32], policy[32], limit[32];
     const char *problem;
@@ -91,13 +91,14 @@ static void check_info(struct report *report, struct redis *redis, const char *i
 
 static void check_redis(struct ctl *ctl, struct report *report)
 {
-    struct redis *redis = ctl_redis(ctl);
+    struct old_redis *redis = ctl_redis(ctl);
 
     if (redis == NULL) {
         find(report, LEVEL_UNREACHABLE, "redis", "%s", ctl->app->config->settings.redis.address);
         return;
     }
-    redisReply *info = redis_command(redis, (struct redis_part[]){redis_text("INFO")}, 1);
+    redisReply *info =
+        old_redis_command(redis, (struct old_redis_part[]){old_redis_text("INFO")}, 1);
     if (info != NULL && info->type == REDIS_REPLY_STRING)
         check_info(report, redis, info->str);
     else
@@ -234,7 +235,7 @@ static void check_identity(struct ctl *ctl, TALLOC_CTX *ctx, struct report *repo
 {
     const struct ctl_keys *keys = ctl_keys(ctl);
     const char *identity = ctl_keys_known(keys) ? keys->record.identity : ctl->app->identity;
-    struct redis *redis = ctl_redis(ctl);
+    struct old_redis *redis = ctl_redis(ctl);
     struct identity_note noted;
     struct ctl_place place;
 

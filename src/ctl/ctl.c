@@ -17,16 +17,16 @@ struct ev_loop *ctl_loop(struct ctl *ctl)
     return ctl->loop;
 }
 
-struct redis *ctl_redis(struct ctl *ctl)
+struct old_redis *ctl_redis(struct ctl *ctl)
 {
     const struct redis_settings *settings = &ctl->app->config->settings.redis;
-    const struct redis_options options = {.settings = settings, .client_name = "leewayctl"};
+    const struct old_redis_options options = {.settings = settings, .client_name = "leewayctl"};
 
     if (ctl->redis == NULL) {
-        ctl->redis = redis_new(NULL, ctl_loop(ctl), &options);
-        redis_wait_up(ctl->redis, settings->connect_timeout_ms + settings->command_timeout_ms);
+        ctl->redis = old_redis_new(NULL, ctl_loop(ctl), &options);
+        old_redis_wait_up(ctl->redis, settings->connect_timeout_ms + settings->command_timeout_ms);
     }
-    return redis_is_up(ctl->redis) ? ctl->redis : NULL;
+    return old_redis_is_up(ctl->redis) ? ctl->redis : NULL;
 }
 
 enum ctl_exit ctl_misused(const struct ctl_command *command)

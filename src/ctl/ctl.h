@@ -8,7 +8,7 @@
 #include <talloc.h>
 
 #include "app/application.h"
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 
 enum ctl_exit {
     CTL_OK = 0,
@@ -22,8 +22,8 @@ struct ctl {
     const struct application *app; /* loaded before a command runs */
     bool json;                     /* --json */
     struct ev_loop *loop;
-    struct redis *redis;   /* NULL until ctl_redis */
-    struct ctl_keys *keys; /* NULL until ctl_keys */
+    struct old_redis *redis; /* NULL until ctl_redis */
+    struct ctl_keys *keys;   /* NULL until ctl_keys */
 };
 
 /* Made when first asked for. */
@@ -31,7 +31,7 @@ struct ev_loop *ctl_loop(struct ctl *ctl);
 
 /* The connection, made when first asked for; NULL: Redis cannot be reached, which has been said on
    standard error. */
-struct redis *ctl_redis(struct ctl *ctl);
+struct old_redis *ctl_redis(struct ctl *ctl);
 
 struct ctl_command {
     const char *name;

@@ -27,7 +27,7 @@ struct explanation {
     int64_t mark_left_ms;
 };
 
-static bool is_refused(struct ctl *ctl, TALLOC_CTX *ctx, struct redis *redis)
+static bool is_refused(struct ctl *ctl, TALLOC_CTX *ctx, struct old_redis *redis)
 {
     const struct identity_record *record = &ctl_keys(ctl)->record;
     struct identity_note noted;
@@ -38,7 +38,7 @@ static bool is_refused(struct ctl *ctl, TALLOC_CTX *ctx, struct redis *redis)
 
 static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
 {
-    struct redis *redis = ctl_redis(ctl);
+    struct old_redis *redis = ctl_redis(ctl);
 
     if (redis == NULL)
         return;
@@ -50,9 +50,10 @@ static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
     if (found->answer.stored.reply == NULL)
         return;
     const struct cache_entry *entry = &found->answer.stored.entry;
-    found->verdict = freshness_judge(
-        &found->target.rules->policy, entry->status, entry->snapshot_us,
-        redis_clock_latest_for(redis_get_clock(redis), entry->snapshot_us, clock_monotonic_us()));
+    found->verdict =
+        freshness_judge(&found->target.rules->policy, entry->status, entry->snapshot_us,
+                        redis_clock_latest_for(old_redis_get_clock(redis), entry->snapshot_us,
+                                               clock_monotonic_us()));
 }
 
 static const char *what_without_entry(const struct explanation *found)

@@ -151,7 +151,7 @@ static bool accept_server(struct ctl *ctl, TALLOC_CTX *ctx, struct findings *fou
 static enum ctl_exit look(struct ctl *ctl, TALLOC_CTX *ctx, bool accept)
 {
     struct findings found = {.keys = ctl_keys(ctl)};
-    struct redis *redis = ctl_redis(ctl);
+    struct old_redis *redis = ctl_redis(ctl);
 
     if (found.keys->status == CTL_BAD && !ctl_keys_known(found.keys))
         return CTL_BAD;

@@ -153,7 +153,7 @@ static void take_accepts(struct ctl *ctl, struct ctl_keys *keys)
 {
     struct identity_note *known = &keys->record.known, noted;
     char *key = ctl_note_key(ctl, NULL, keys->record.identity);
-    struct redis *redis = ctl_redis(ctl);
+    struct old_redis *redis = ctl_redis(ctl);
     int found = redis != NULL ? identity_note_read(redis, key, &noted) : -1;
 
     if (found == -1) {

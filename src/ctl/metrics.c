@@ -24,7 +24,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         return CTL_UNREACHABLE;
     }
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    struct redis *redis = ctl_redis(ctl);
+    struct old_redis *redis = ctl_redis(ctl);
     if (redis != NULL)
         gauges_read(ctx, redis, &settings->redis, &gauges);
     fputs(metrics_text(ctx, settings->runtime_dir, &gauges), stdout);

@@ -29,7 +29,7 @@ struct options {
 };
 
 struct purge {
-    struct redis *redis;
+    struct old_redis *redis;
     const char *pattern;
     char cursor[24];
     int64_t scanned; /* about as many keys have been looked at */
@@ -101,9 +101,10 @@ static void show_progress(struct purge *purge)
             purge->to_terminal ? "  " : "\n");
 }
 
-static int64_t count_keys(struct redis *redis)
+static int64_t count_keys(struct old_redis *redis)
 {
-    redisReply *reply = redis_command(redis, (struct redis_part[]){redis_text("DBSIZE")}, 1);
+    redisReply *reply =
+        old_redis_command(redis, (struct old_redis_part[]){old_redis_text("DBSIZE")}, 1);
     int64_t count = reply != NULL && reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 
     if (reply != NULL)
@@ -117,12 +118,13 @@ static int scan(struct purge *purge)
     int result = 0;
 
     do {
-        const struct redis_part parts[] = {
-            redis_text("SCAN"),         redis_text(purge->cursor), redis_text("MATCH"),
-            redis_text(purge->pattern), redis_text("COUNT"),       redis_text(SCAN_COUNT),
+        const struct old_redis_part parts[] = {
+            old_redis_text("SCAN"),  old_redis_text(purge->cursor),
+            old_redis_text("MATCH"), old_redis_text(purge->pattern),
+            old_redis_text("COUNT"), old_redis_text(SCAN_COUNT),
         };
-        redisReply *reply = redis_command(purge->redis, parts, 6);
-        result = redis_reply_failed(reply, "SCAN") ? -1 : purge_found(purge, reply);
+        redisReply *reply = old_redis_command(purge->redis, parts, 6);
+        result = old_redis_reply_failed(reply, "SCAN") ? -1 : purge_found(purge, reply);
         if (reply != NULL)
             freeReplyObject(reply);
         purge->scanned += atoi(SCAN_COUNT);
@@ -136,7 +138,7 @@ static int scan(struct purge *purge)
 /* The key of the daemons' newest sessions, and what other generations have of the same response,
    queries under way too: a daemon whose session is older serves and stores those. Names, escapes
    and `prefix` have nothing that a pattern would take for more than itself. -1: Redis is away. */
-static int64_t purge_target(const struct ctl *ctl, TALLOC_CTX *ctx, struct redis *redis,
+static int64_t purge_target(const struct ctl *ctl, TALLOC_CTX *ctx, struct old_redis *redis,
                             const struct target *target)
 {
     const char *of_any =
@@ -171,7 +173,7 @@ static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options 
     } else if (options->target.base == NULL) {
         status = ctl_keys(ctl)->status;
     } else {
-        struct redis *redis = ctl_redis(ctl);
+        struct old_redis *redis = ctl_redis(ctl);
         int64_t deleted = redis != NULL ? purge_target(ctl, ctx, redis, &options->target) : -1;
         status = deleted != -1 ? ctl_keys(ctl)->status : CTL_UNREACHABLE;
         if (deleted != -1)

@@ -89,7 +89,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 
     if (!ctl_plain_options(ctl, argc, argv, &first) || first != argc)
         return ctl_misused(&ctl_queue);
-    struct redis *redis = ctl_redis(ctl);
+    struct old_redis *redis = ctl_redis(ctl);
     if (redis == NULL)
         return CTL_UNREACHABLE;
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));

@@ -260,7 +260,7 @@ static struct totals *next_totals(struct ctl *ctl, const struct options *options
     struct totals *after = totals_read(NULL, settings->runtime_dir);
     int64_t now_us = clock_monotonic_us();
     int64_t took_ms = (now_us - *began_us) / 1000;
-    struct redis *redis = ctl_redis(ctl);
+    struct old_redis *redis = ctl_redis(ctl);
     if (redis != NULL)
         gauges_read(ctx, redis, &settings->redis, &view.gauges);
     make_view(ctx, before, after, (double)(now_us - *began_us) / 1e6, &view);

@@ -43,7 +43,7 @@ static const char reap_script[] =
 enum { SCAN_STEPS = 4 };
 
 struct queue {
-    struct redis *redis;
+    struct old_redis *redis;
     const char *prefix;
     char *name; /* of this refresher */
     char *jobs;
@@ -56,32 +56,32 @@ struct queue {
 };
 
 /* A command that answers with an integer; -1 if it did not. */
-static int64_t run(struct redis *redis, const struct redis_part *parts, size_t count)
+static int64_t run(struct old_redis *redis, const struct old_redis_part *parts, size_t count)
 {
-    redisReply *reply = redis_command(redis, parts, count);
+    redisReply *reply = old_redis_command(redis, parts, count);
     int64_t result = -1;
 
-    if (!redis_reply_failed(reply, parts[0].data))
+    if (!old_redis_reply_failed(reply, parts[0].data))
         result = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
     if (reply != NULL)
         freeReplyObject(reply);
     return result;
 }
 
-enum queue_offer queue_offer(TALLOC_CTX *ctx, struct redis *redis,
+enum queue_offer queue_offer(TALLOC_CTX *ctx, struct old_redis *redis,
                              const struct redis_settings *settings, const char *base,
-                             struct redis_part job, int64_t mark_ms)
+                             struct old_redis_part job, int64_t mark_ms)
 {
-    struct redis_digits ms, limit;
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),
-        redis_text(offer_script),
-        redis_text("2"),
-        redis_text(queue_jobs_key(ctx, settings->prefix)),
-        redis_text(queue_key(ctx, settings->prefix, "mark", base)),
+    struct old_redis_digits ms, limit;
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"),
+        old_redis_text(offer_script),
+        old_redis_text("2"),
+        old_redis_text(queue_jobs_key(ctx, settings->prefix)),
+        old_redis_text(queue_key(ctx, settings->prefix, "mark", base)),
         job,
-        redis_number(&ms, mark_ms > 0 ? mark_ms : 1),
-        redis_number(&limit, settings->queue_limit),
+        old_redis_number(&ms, mark_ms > 0 ? mark_ms : 1),
+        old_redis_number(&limit, settings->queue_limit),
     };
 
     switch (run(redis, parts, 8)) {
@@ -96,7 +96,8 @@ enum queue_offer queue_offer(TALLOC_CTX *ctx, struct redis *redis,
     }
 }
 
-struct queue *queue_new(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings)
+struct queue *queue_new(TALLOC_CTX *ctx, struct old_redis *redis,
+                        const struct redis_settings *settings)
 {
     struct queue *queue = mem_check(talloc_zero(ctx, struct queue));
     char host[64] = "";
@@ -126,14 +127,14 @@ int queue_take(TALLOC_CTX *ctx, struct queue *queue, int64_t block_ms, char **jo
 
     snprintf(seconds, sizeof seconds, "%lld.%03lld", (long long)block_ms / 1000,
              (long long)block_ms % 1000);
-    const struct redis_part parts[] = {
-        redis_text("BLMOVE"), redis_text(queue->jobs), redis_text(queue->processing),
-        redis_text("RIGHT"),  redis_text("LEFT"),      redis_text(seconds),
+    const struct old_redis_part parts[] = {
+        old_redis_text("BLMOVE"), old_redis_text(queue->jobs), old_redis_text(queue->processing),
+        old_redis_text("RIGHT"),  old_redis_text("LEFT"),      old_redis_text(seconds),
     };
-    redisReply *reply = redis_command_blocking(queue->redis, block_ms, parts, 6);
+    redisReply *reply = old_redis_command_blocking(queue->redis, block_ms, parts, 6);
     int result = 0;
 
-    if (redis_reply_failed(reply, "BLMOVE")) {
+    if (old_redis_reply_failed(reply, "BLMOVE")) {
         result = -1;
     } else if (reply->type == REDIS_REPLY_STRING) {
         *job = mem_check(talloc_memdup(ctx, reply->str, reply->len + 1));
@@ -145,17 +146,17 @@ int queue_take(TALLOC_CTX *ctx, struct queue *queue, int64_t block_ms, char **jo
     return result;
 }
 
-int queue_settle(struct queue *queue, struct redis_part job, const char *base)
+int queue_settle(struct queue *queue, struct old_redis_part job, const char *base)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
     const char *of = base != NULL ? base : "";
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),
-        redis_text(settle_script),
-        redis_text("3"),
-        redis_text(queue->processing),
-        redis_text(queue_key(ctx, queue->prefix, "mark", of)),
-        redis_text(queue_key(ctx, queue->prefix, "failures", of)),
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"),
+        old_redis_text(settle_script),
+        old_redis_text("3"),
+        old_redis_text(queue->processing),
+        old_redis_text(queue_key(ctx, queue->prefix, "mark", of)),
+        old_redis_text(queue_key(ctx, queue->prefix, "failures", of)),
         job,
     };
     int64_t result = run(queue->redis, parts, 7);
@@ -164,19 +165,19 @@ int queue_settle(struct queue *queue, struct redis_part job, const char *base)
     return result == -1 ? -1 : 0;
 }
 
-int64_t queue_count_failure(struct queue *queue, struct redis_part job, const char *base,
+int64_t queue_count_failure(struct queue *queue, struct old_redis_part job, const char *base,
                             int64_t forget_ms)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
-    struct redis_digits ms;
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),
-        redis_text(failure_script),
-        redis_text("2"),
-        redis_text(queue->processing),
-        redis_text(queue_key(ctx, queue->prefix, "failures", base)),
+    struct old_redis_digits ms;
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"),
+        old_redis_text(failure_script),
+        old_redis_text("2"),
+        old_redis_text(queue->processing),
+        old_redis_text(queue_key(ctx, queue->prefix, "failures", base)),
         job,
-        redis_number(&ms, forget_ms),
+        old_redis_number(&ms, forget_ms),
     };
     int64_t result = run(queue->redis, parts, 7);
 
@@ -187,11 +188,11 @@ int64_t queue_count_failure(struct queue *queue, struct redis_part job, const ch
 int queue_back_off(struct queue *queue, const char *base, int64_t ms)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
-    struct redis_digits room;
-    const struct redis_part parts[] = {
-        redis_text("SET"),       redis_text(queue_key(ctx, queue->prefix, "mark", base)),
-        redis_text("1"),         redis_text("PX"),
-        redis_number(&room, ms),
+    struct old_redis_digits room;
+    const struct old_redis_part parts[] = {
+        old_redis_text("SET"),       old_redis_text(queue_key(ctx, queue->prefix, "mark", base)),
+        old_redis_text("1"),         old_redis_text("PX"),
+        old_redis_number(&room, ms),
     };
     int64_t result = run(queue->redis, parts, 5);
 
@@ -201,11 +202,12 @@ int queue_back_off(struct queue *queue, const char *base, int64_t ms)
 
 int queue_beat(struct queue *queue)
 {
-    struct redis_digits ms;
-    const struct redis_part alive[] = {redis_text("SET"), redis_text(queue->alive), redis_text("1"),
-                                       redis_text("PX"), redis_number(&ms, QUEUE_ALIVE_MS)};
-    const struct redis_part enrol[] = {redis_text("SADD"), redis_text(queue->registry),
-                                       redis_text(queue->name)};
+    struct old_redis_digits ms;
+    const struct old_redis_part alive[] = {old_redis_text("SET"), old_redis_text(queue->alive),
+                                           old_redis_text("1"), old_redis_text("PX"),
+                                           old_redis_number(&ms, QUEUE_ALIVE_MS)};
+    const struct old_redis_part enrol[] = {old_redis_text("SADD"), old_redis_text(queue->registry),
+                                           old_redis_text(queue->name)};
 
     /* enrolled after the heartbeat is there, so that nobody is found dead at birth */
     if (run(queue->redis, alive, 5) == -1)
@@ -216,15 +218,15 @@ int queue_beat(struct queue *queue)
 static int64_t reap_one(struct queue *queue, const char *name)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),
-        redis_text(reap_script),
-        redis_text("4"),
-        redis_text(queue_key(ctx, queue->prefix, "alive", name)),
-        redis_text(queue_key(ctx, queue->prefix, "processing", name)),
-        redis_text(queue->jobs),
-        redis_text(queue->registry),
-        redis_text(name),
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"),
+        old_redis_text(reap_script),
+        old_redis_text("4"),
+        old_redis_text(queue_key(ctx, queue->prefix, "alive", name)),
+        old_redis_text(queue_key(ctx, queue->prefix, "processing", name)),
+        old_redis_text(queue->jobs),
+        old_redis_text(queue->registry),
+        old_redis_text(name),
     };
     int64_t count = run(queue->redis, parts, 8);
 
@@ -235,13 +237,14 @@ static int64_t reap_one(struct queue *queue, const char *name)
 /* 1: this refresher reaps for the next second, 0: another does, -1. */
 static int64_t take_turn(struct queue *queue)
 {
-    struct redis_digits ms;
-    const struct redis_part parts[] = {
-        redis_text("SET"), redis_text(queue->turn), redis_text(queue->name),
-        redis_text("NX"),  redis_text("PX"),        redis_number(&ms, QUEUE_BEAT_MS - 100),
+    struct old_redis_digits ms;
+    const struct old_redis_part parts[] = {
+        old_redis_text("SET"),       old_redis_text(queue->turn),
+        old_redis_text(queue->name), old_redis_text("NX"),
+        old_redis_text("PX"),        old_redis_number(&ms, QUEUE_BEAT_MS - 100),
     };
-    redisReply *reply = redis_command(queue->redis, parts, 6);
-    int64_t result = redis_reply_failed(reply, "SET") ? -1 : redis_reply_is(reply, "OK");
+    redisReply *reply = old_redis_command(queue->redis, parts, 6);
+    int64_t result = old_redis_reply_failed(reply, "SET") ? -1 : old_redis_reply_is(reply, "OK");
 
     if (reply != NULL)
         freeReplyObject(reply);
@@ -250,11 +253,12 @@ static int64_t take_turn(struct queue *queue)
 
 static int64_t reap_enrolled(struct queue *queue)
 {
-    const struct redis_part parts[] = {redis_text("SMEMBERS"), redis_text(queue->registry)};
-    redisReply *reply = redis_command(queue->redis, parts, 2);
+    const struct old_redis_part parts[] = {old_redis_text("SMEMBERS"),
+                                           old_redis_text(queue->registry)};
+    redisReply *reply = old_redis_command(queue->redis, parts, 2);
     int64_t moved = 0;
 
-    if (redis_reply_failed(reply, "SMEMBERS") || reply->type != REDIS_REPLY_ARRAY)
+    if (old_redis_reply_failed(reply, "SMEMBERS") || reply->type != REDIS_REPLY_ARRAY)
         moved = -1;
     for (size_t i = 0; moved != -1 && i < reply->elements; i++) {
         int64_t count = reap_one(queue, reply->element[i]->str);
@@ -293,13 +297,13 @@ static int64_t reap_unlisted(struct queue *queue)
     int64_t moved = 0;
 
     for (int step = 0; step < SCAN_STEPS && moved != -1; step++) {
-        const struct redis_part parts[] = {
-            redis_text("SCAN"),       redis_text(queue->cursor), redis_text("MATCH"),
-            redis_text(queue->lists), redis_text("COUNT"),       redis_text(SCAN_COUNT),
-            redis_text("TYPE"),       redis_text("list"),
+        const struct old_redis_part parts[] = {
+            old_redis_text("SCAN"),       old_redis_text(queue->cursor), old_redis_text("MATCH"),
+            old_redis_text(queue->lists), old_redis_text("COUNT"),       old_redis_text(SCAN_COUNT),
+            old_redis_text("TYPE"),       old_redis_text("list"),
         };
-        redisReply *reply = redis_command(queue->redis, parts, 8);
-        int64_t count = redis_reply_failed(reply, "SCAN") ? -1 : reap_found(queue, reply);
+        redisReply *reply = old_redis_command(queue->redis, parts, 8);
+        int64_t count = old_redis_reply_failed(reply, "SCAN") ? -1 : reap_found(queue, reply);
         if (reply != NULL)
             freeReplyObject(reply);
         moved = count == -1 ? -1 : moved + count;
@@ -322,7 +326,7 @@ int queue_reap(struct queue *queue)
 
 int queue_leave(struct queue *queue)
 {
-    const struct redis_part gone[] = {redis_text("DEL"), redis_text(queue->alive)};
+    const struct old_redis_part gone[] = {old_redis_text("DEL"), old_redis_text(queue->alive)};
 
     if (run(queue->redis, gone, 2) == -1)
         return -1;

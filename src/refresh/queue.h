@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <talloc.h>
 
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 
 enum {
     QUEUE_BEAT_MS = 1000,  /* how often a refresher shows that it lives */
@@ -21,14 +21,14 @@ enum queue_offer { QUEUE_QUEUED, QUEUE_MARKED /* queued before */, QUEUE_FULL, Q
 
 /* Puts a job on the list unless its key is marked; the mark lasts `mark_ms` if nobody
    settles the job. */
-enum queue_offer queue_offer(TALLOC_CTX *ctx, struct redis *redis,
+enum queue_offer queue_offer(TALLOC_CTX *ctx, struct old_redis *redis,
                              const struct redis_settings *settings, const char *base,
-                             struct redis_part job, int64_t mark_ms);
+                             struct old_redis_part job, int64_t mark_ms);
 
 /* A refresher's end of the queue. */
 struct queue;
 
-struct queue *queue_new(TALLOC_CTX *ctx, struct redis *redis,
+struct queue *queue_new(TALLOC_CTX *ctx, struct old_redis *redis,
                         const struct redis_settings *settings);
 
 /* Waits up to `block_ms`. 1 and *job (owned by `ctx`), 0: none came, -1: Redis is away. */
@@ -36,11 +36,11 @@ int queue_take(TALLOC_CTX *ctx, struct queue *queue, int64_t block_ms, char **jo
     __attribute__((warn_unused_result));
 
 /* The job is over; its key may be queued again at once. `base` NULL: it has none. */
-int queue_settle(struct queue *queue, struct redis_part job, const char *base);
+int queue_settle(struct queue *queue, struct old_redis_part job, const char *base);
 
 /* The job is over and has failed: the number of failures in a row, or -1. The key stays
    unmarked until queue_back_off. */
-int64_t queue_count_failure(struct queue *queue, struct redis_part job, const char *base,
+int64_t queue_count_failure(struct queue *queue, struct old_redis_part job, const char *base,
                             int64_t forget_ms);
 
 /* Keeps the key from being queued for `ms`. */

@@ -10,14 +10,14 @@
 #include "base/mem.h"
 #include "refresh/queue_keys.h"
 
-static redisReply *ask(struct redis *redis, const char *command, const char *key, const char *more,
-                       int type)
+static redisReply *ask(struct old_redis *redis, const char *command, const char *key,
+                       const char *more, int type)
 {
-    const struct redis_part parts[] = {redis_text(command), redis_text(key),
-                                       redis_text(more != NULL ? more : "")};
-    redisReply *reply = redis_command(redis, parts, more != NULL ? 3 : 2);
+    const struct old_redis_part parts[] = {old_redis_text(command), old_redis_text(key),
+                                           old_redis_text(more != NULL ? more : "")};
+    redisReply *reply = old_redis_command(redis, parts, more != NULL ? 3 : 2);
 
-    if (!redis_reply_failed(reply, command) &&
+    if (!old_redis_reply_failed(reply, command) &&
         (reply->type == type || reply->type == REDIS_REPLY_NIL))
         return reply;
     if (reply != NULL)
@@ -27,7 +27,7 @@ static redisReply *ask(struct redis *redis, const char *command, const char *key
 
 /* 1 and *job, 0: the list is empty, -1: Redis is away; *known tells whether the job could be read.
  */
-static int read_last(TALLOC_CTX *ctx, struct redis *redis, const char *list, struct job *job,
+static int read_last(TALLOC_CTX *ctx, struct old_redis *redis, const char *list, struct job *job,
                      bool *known)
 {
     redisReply *reply = ask(redis, "LINDEX", list, "-1", REDIS_REPLY_STRING);
@@ -40,7 +40,7 @@ static int read_last(TALLOC_CTX *ctx, struct redis *redis, const char *list, str
     return there;
 }
 
-static int look_at_jobs(TALLOC_CTX *ctx, struct redis *redis, const char *prefix,
+static int look_at_jobs(TALLOC_CTX *ctx, struct old_redis *redis, const char *prefix,
                         struct queue_view *view)
 {
     const char *jobs = queue_jobs_key(ctx, prefix);
@@ -56,14 +56,14 @@ static int look_at_jobs(TALLOC_CTX *ctx, struct redis *redis, const char *prefix
     if (read_last(ctx, redis, jobs, &oldest, &known) == -1)
         return -1;
     if (known) {
-        int64_t now_us = redis_clock_latest(redis_get_clock(redis), clock_monotonic_us());
+        int64_t now_us = redis_clock_latest(old_redis_get_clock(redis), clock_monotonic_us());
         int64_t waited_ms = now_us / 1000 - oldest.queued_ms;
         view->oldest_ms = waited_ms > 0 ? waited_ms : 0;
     }
     return 0;
 }
 
-static int look_at_refresher(TALLOC_CTX *ctx, struct redis *redis, const char *prefix,
+static int look_at_refresher(TALLOC_CTX *ctx, struct old_redis *redis, const char *prefix,
                              struct queue_refresher *refresher)
 {
     redisReply *alive = ask(redis, "EXISTS", queue_key(ctx, prefix, "alive", refresher->name), NULL,
@@ -79,7 +79,7 @@ static int look_at_refresher(TALLOC_CTX *ctx, struct redis *redis, const char *p
     return found == -1 ? -1 : 0;
 }
 
-int queue_look(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings,
+int queue_look(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
                struct queue_view *view)
 {
     const char *prefix = settings->prefix;
@@ -100,7 +100,7 @@ int queue_look(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings
     return result;
 }
 
-int64_t queue_mark_left_ms(TALLOC_CTX *ctx, struct redis *redis,
+int64_t queue_mark_left_ms(TALLOC_CTX *ctx, struct old_redis *redis,
                            const struct redis_settings *settings, const char *base)
 {
     redisReply *left = ask(redis, "PTTL", queue_key(ctx, settings->prefix, "mark", base), NULL,

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <talloc.h>
 
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 #include "refresh/job.h"
 
 struct queue_refresher {
@@ -27,12 +27,12 @@ struct queue_view {
 };
 
 /* Children of `ctx`. -1: Redis is away or refused. */
-int queue_look(TALLOC_CTX *ctx, struct redis *redis, const struct redis_settings *settings,
+int queue_look(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
                struct queue_view *view) __attribute__((warn_unused_result));
 
 /* How long the mark of a response's key still lasts: a job for it is queued, in hand or held back;
    0: there is none, -1: Redis is away or refused. */
-int64_t queue_mark_left_ms(TALLOC_CTX *ctx, struct redis *redis,
+int64_t queue_mark_left_ms(TALLOC_CTX *ctx, struct old_redis *redis,
                            const struct redis_settings *settings, const char *base);
 
 #endif

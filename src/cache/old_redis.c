@@ -2,7 +2,7 @@
 /* Connection, handshake and circuit breaker around a hiredis context. */
 #include "config.h"
 
-#include "cache/redis.h"
+#include "cache/old_redis.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -41,12 +41,12 @@ static const int64_t STEP_KEPT_MS = (int64_t)90 * 24 * 3600 * 1000;
 /* The end of the year 9999, which a snapshot's 16 digits hold. */
 static const int64_t MAX_SECONDS = 253402300799;
 
-enum redis_state { REDIS_DOWN, REDIS_SHAKING_HANDS, REDIS_UP };
+enum old_redis_state { REDIS_DOWN, REDIS_SHAKING_HANDS, REDIS_UP };
 
-struct redis {
+struct old_redis {
     struct ev_loop *loop;
-    struct redis_options options;
-    enum redis_state state;
+    struct old_redis_options options;
+    enum old_redis_state state;
     bool outage_logged;
     redisContext *context;
     int handshake_replies;    /* still to come */
@@ -69,25 +69,25 @@ struct redis {
     ev_timer measure;
 };
 
-static void start_connecting(struct redis *redis);
+static void start_connecting(struct old_redis *redis);
 
-struct redis_part redis_text(const char *text)
+struct old_redis_part old_redis_text(const char *text)
 {
-    return (struct redis_part){text, strlen(text)};
+    return (struct old_redis_part){text, strlen(text)};
 }
 
-struct redis_part redis_number(struct redis_digits *room, int64_t number)
+struct old_redis_part old_redis_number(struct old_redis_digits *room, int64_t number)
 {
     snprintf(room->text, sizeof room->text, "%" PRId64, number);
-    return redis_text(room->text);
+    return old_redis_text(room->text);
 }
 
-bool redis_is_up(const struct redis *redis)
+bool old_redis_is_up(const struct old_redis *redis)
 {
     return redis->state == REDIS_UP;
 }
 
-const struct redis_clock *redis_get_clock(const struct redis *redis)
+const struct redis_clock *old_redis_get_clock(const struct old_redis *redis)
 {
     return &redis->clock;
 }
@@ -97,7 +97,7 @@ static struct timeval to_timeval(int64_t ms)
     return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 }
 
-static void drop_context(struct redis *redis)
+static void drop_context(struct old_redis *redis)
 {
     ev_io_stop(redis->loop, &redis->readable);
     ev_io_stop(redis->loop, &redis->writable);
@@ -108,7 +108,7 @@ static void drop_context(struct redis *redis)
     redis->context = NULL;
 }
 
-static void set_deadline(struct redis *redis, int64_t ms)
+static void set_deadline(struct old_redis *redis, int64_t ms)
 {
     ev_now_update(redis->loop);
     ev_timer_stop(redis->loop, &redis->deadline);
@@ -117,7 +117,7 @@ static void set_deadline(struct redis *redis, int64_t ms)
 }
 
 /* The one way down: every failure of the connection comes through here. */
-static void go_down(struct redis *redis, const char *why)
+static void go_down(struct old_redis *redis, const char *why)
 {
     bool was_up = redis->state == REDIS_UP;
 
@@ -134,7 +134,7 @@ static void go_down(struct redis *redis, const char *why)
         redis->options.on_change(redis->options.data, false);
 }
 
-static void go_down_with_context(struct redis *redis)
+static void go_down_with_context(struct old_redis *redis)
 {
     char why[160];
 
@@ -143,12 +143,12 @@ static void go_down_with_context(struct redis *redis)
     go_down(redis, why);
 }
 
-static void append(struct redis *redis, const struct redis_part *parts, size_t count)
+static void append(struct old_redis *redis, const struct old_redis_part *parts, size_t count)
 {
-    const char *argv[REDIS_MAX_PARTS];
-    size_t lens[REDIS_MAX_PARTS];
+    const char *argv[OLD_REDIS_MAX_PARTS];
+    size_t lens[OLD_REDIS_MAX_PARTS];
 
-    assert(count <= REDIS_MAX_PARTS);
+    assert(count <= OLD_REDIS_MAX_PARTS);
     for (size_t i = 0; i < count; i++) {
         argv[i] = parts[i].data;
         lens[i] = parts[i].len;
@@ -158,15 +158,15 @@ static void append(struct redis *redis, const struct redis_part *parts, size_t c
 }
 
 /* Where processes tell each other that Redis's clock was set back. */
-static void append_step_question(struct redis *redis)
+static void append_step_question(struct old_redis *redis)
 {
     append(redis,
-           (struct redis_part[]){redis_text("GETRANGE"), redis_text(redis->step_key),
-                                 redis_text("0"), redis_text(STEP_LAST_BYTE)},
+           (struct old_redis_part[]){old_redis_text("GETRANGE"), old_redis_text(redis->step_key),
+                                     old_redis_text("0"), old_redis_text(STEP_LAST_BYTE)},
            4);
 }
 
-static void take_step(struct redis *redis, const redisReply *reply)
+static void take_step(struct old_redis *redis, const redisReply *reply)
 {
     if (reply->type != REDIS_REPLY_STRING ||
         redis_clock_step_parse(reply->str, reply->len, &redis->heard) == -1)
@@ -174,7 +174,7 @@ static void take_step(struct redis *redis, const redisReply *reply)
 }
 
 /* What somebody else has told, once. */
-static void learn_step(struct redis *redis)
+static void learn_step(struct old_redis *redis)
 {
     const struct redis_clock_step heard = redis->heard;
 
@@ -185,7 +185,7 @@ static void learn_step(struct redis *redis)
     redis_clock_learn(&redis->clock, &heard);
 }
 
-void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *reply)
+void old_redis_take_time(struct old_redis *redis, int64_t sent_us, const redisReply *reply)
 {
     int64_t seconds, micros;
 
@@ -211,29 +211,29 @@ void redis_take_time(struct redis *redis, int64_t sent_us, const redisReply *rep
                   log_number("ms", -set_us / 1000));
 }
 
-static void tell_step(struct redis *redis)
+static void tell_step(struct old_redis *redis)
 {
     const struct redis_clock_step step = redis_clock_tell(&redis->clock);
     char text[REDIS_CLOCK_STEP_BYTES];
-    struct redis_digits ms;
+    struct old_redis_digits ms;
 
     if (!redis->step_untold)
         return;
     redis_clock_step_format(&step, text);
-    const struct redis_part set[] = {redis_text("SET"), redis_text(redis->step_key),
-                                     redis_text(text), redis_text("PX"),
-                                     redis_number(&ms, STEP_KEPT_MS)};
-    const struct redis_part del[] = {redis_text("DEL"), redis_text(redis->step_key)};
+    const struct old_redis_part set[] = {old_redis_text("SET"), old_redis_text(redis->step_key),
+                                         old_redis_text(text), old_redis_text("PX"),
+                                         old_redis_number(&ms, STEP_KEPT_MS)};
+    const struct old_redis_part del[] = {old_redis_text("DEL"), old_redis_text(redis->step_key)};
     bool is_ahead = step.ahead_us > STEP_LEAST_US; /* else it has been put right */
-    redisReply *reply = redis_command(redis, is_ahead ? set : del, is_ahead ? 5 : 2);
-    redis->step_untold = redis_reply_failed(reply, is_ahead ? "SET" : "DEL");
+    redisReply *reply = old_redis_command(redis, is_ahead ? set : del, is_ahead ? 5 : 2);
+    redis->step_untold = old_redis_reply_failed(reply, is_ahead ? "SET" : "DEL");
     redis->known_step = step;
     if (reply != NULL)
         freeReplyObject(reply);
 }
 
 /* Rarely: those who live see a step themselves. */
-static void ask_for_step(struct redis *redis)
+static void ask_for_step(struct old_redis *redis)
 {
     int64_t now_us = clock_monotonic_us();
 
@@ -241,36 +241,36 @@ static void ask_for_step(struct redis *redis)
         return;
     redis->step_asked_us = now_us;
     append_step_question(redis);
-    redisReply *step = redis_next(redis);
+    redisReply *step = old_redis_next(redis);
     if (step != NULL) {
         take_step(redis, step);
         freeReplyObject(step);
     }
 }
 
-void redis_measure(struct redis *redis)
+void old_redis_measure(struct old_redis *redis)
 {
     int64_t sent_us = clock_monotonic_us();
-    redis_queue(redis, (struct redis_part[]){redis_text("TIME")}, 1);
-    redis_next_time(redis, sent_us);
+    old_redis_queue(redis, (struct old_redis_part[]){old_redis_text("TIME")}, 1);
+    old_redis_next_time(redis, sent_us);
 }
 
 static void on_measure(struct ev_loop *loop, ev_timer *timer, int events)
 {
-    struct redis *redis = timer->data;
+    struct old_redis *redis = timer->data;
     int64_t age_us = clock_monotonic_us() - redis->clock.last.sent_us;
 
     (void)loop;
     (void)events;
     /* other commands may have brought the time just now */
     if (age_us >= (redis->used ? REDIS_CLOCK_MEASURE_MS / 2 : REDIS_CLOCK_IDLE_MS) * 1000)
-        redis_measure(redis);
+        old_redis_measure(redis);
     ask_for_step(redis);
     tell_step(redis);
 }
 
 /* From here on commands are awaited in place. */
-static bool make_blocking(struct redis *redis)
+static bool make_blocking(struct old_redis *redis)
 {
     redisContext *context = redis->context;
     int flags = fcntl(context->fd, F_GETFL);
@@ -282,7 +282,7 @@ static bool make_blocking(struct redis *redis)
            REDIS_OK;
 }
 
-static void go_up(struct redis *redis)
+static void go_up(struct old_redis *redis)
 {
     ev_timer_stop(redis->loop, &redis->deadline);
     if (redis->options.on_reply == NULL && !make_blocking(redis)) {
@@ -304,7 +304,7 @@ static void go_up(struct redis *redis)
 
 /* TIME is the handshake's last command, the question for steps the one before. Any other's error
    reply ends the attempt (a server that is still loading, a wrong password). */
-static void take_handshake_reply(struct redis *redis, const redisReply *reply)
+static void take_handshake_reply(struct old_redis *redis, const redisReply *reply)
 {
     if (redis->handshake_replies == 2) {
         redis->handshake_replies--;
@@ -319,7 +319,7 @@ static void take_handshake_reply(struct redis *redis, const redisReply *reply)
     }
     if (--redis->handshake_replies > 0)
         return;
-    redis_take_time(redis, redis->time_sent_us, reply);
+    old_redis_take_time(redis, redis->time_sent_us, reply);
     if (!redis->clock.known) {
         go_down(redis, "TIME was not understood");
         return;
@@ -327,7 +327,7 @@ static void take_handshake_reply(struct redis *redis, const redisReply *reply)
     go_up(redis);
 }
 
-static void take_replies(struct redis *redis)
+static void take_replies(struct old_redis *redis)
 {
     redisContext *context = redis->context;
     void *reply = NULL;
@@ -349,7 +349,7 @@ static void take_replies(struct redis *redis)
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    struct redis *redis = watcher->data;
+    struct old_redis *redis = watcher->data;
 
     (void)loop;
     (void)events;
@@ -367,7 +367,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
     take_replies(redis);
 }
 
-static void write_out(struct redis *redis)
+static void write_out(struct old_redis *redis)
 {
     int done = 0;
 
@@ -388,7 +388,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
-    struct redis *redis = timer->data;
+    struct old_redis *redis = timer->data;
 
     (void)loop;
     (void)events;
@@ -398,7 +398,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         start_connecting(redis);
 }
 
-static void queue_handshake(struct redis *redis)
+static void queue_handshake(struct old_redis *redis)
 {
     const struct redis_settings *settings = redis->options.settings;
     char database[24];
@@ -406,27 +406,28 @@ static void queue_handshake(struct redis *redis)
     redis->handshake_replies = 0;
     if (settings->password[0] != '\0') {
         bool named = settings->username[0] != '\0';
-        const struct redis_part auth[] = {
-            redis_text("AUTH"),
-            redis_text(named ? settings->username : settings->password),
-            redis_text(settings->password),
+        const struct old_redis_part auth[] = {
+            old_redis_text("AUTH"),
+            old_redis_text(named ? settings->username : settings->password),
+            old_redis_text(settings->password),
         };
         append(redis, auth, named ? 3 : 2);
         redis->handshake_replies++;
     }
     if (settings->database != 0) {
         snprintf(database, sizeof database, "%lld", (long long)settings->database);
-        append(redis, (struct redis_part[]){redis_text("SELECT"), redis_text(database)}, 2);
+        append(redis, (struct old_redis_part[]){old_redis_text("SELECT"), old_redis_text(database)},
+               2);
         redis->handshake_replies++;
     }
     append(redis,
-           (struct redis_part[]){redis_text("CLIENT"), redis_text("SETNAME"),
-                                 redis_text(redis->options.client_name)},
+           (struct old_redis_part[]){old_redis_text("CLIENT"), old_redis_text("SETNAME"),
+                                     old_redis_text(redis->options.client_name)},
            3);
     /* PING is refused while a server loads its data, TIME is not */
-    append(redis, (struct redis_part[]){redis_text("PING")}, 1);
+    append(redis, (struct old_redis_part[]){old_redis_text("PING")}, 1);
     append_step_question(redis);
-    append(redis, (struct redis_part[]){redis_text("TIME")}, 1);
+    append(redis, (struct old_redis_part[]){old_redis_text("TIME")}, 1);
     redis->handshake_replies += 4;
     redis->lead_us = clock_time_of_day_lead_us();
     redis->time_sent_us = clock_monotonic_us();
@@ -450,7 +451,7 @@ static redisContext *connect_to(const char *address)
     return redisConnectNonBlock(host, colon != NULL ? atoi(colon + 1) : 6379);
 }
 
-static void start_connecting(struct redis *redis)
+static void start_connecting(struct old_redis *redis)
 {
     const struct redis_settings *settings = redis->options.settings;
     redisContext *context = mem_check(connect_to(settings->address));
@@ -471,15 +472,16 @@ static void start_connecting(struct redis *redis)
     set_deadline(redis, settings->connect_timeout_ms + settings->command_timeout_ms);
 }
 
-static int redis_destroy(struct redis *redis)
+static int old_redis_destroy(struct old_redis *redis)
 {
     drop_context(redis);
     return 0;
 }
 
-struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redis_options *options)
+struct old_redis *old_redis_new(TALLOC_CTX *ctx, struct ev_loop *loop,
+                                const struct old_redis_options *options)
 {
-    struct redis *redis = mem_check(talloc_zero(ctx, struct redis));
+    struct old_redis *redis = mem_check(talloc_zero(ctx, struct old_redis));
 
     redis->loop = loop;
     redis->options = *options;
@@ -491,12 +493,12 @@ struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redi
     ev_timer_init(&redis->measure, on_measure, 0.0, REDIS_CLOCK_MEASURE_MS / 1000.0);
     redis->readable.data = redis->writable.data = redis;
     redis->deadline.data = redis->measure.data = redis;
-    talloc_set_destructor(redis, redis_destroy);
+    talloc_set_destructor(redis, old_redis_destroy);
     start_connecting(redis);
     return redis;
 }
 
-bool redis_wait_up(struct redis *redis, int64_t ms)
+bool old_redis_wait_up(struct old_redis *redis, int64_t ms)
 {
     int64_t until = clock_monotonic_us() + ms * 1000;
 
@@ -516,7 +518,7 @@ bool redis_wait_up(struct redis *redis, int64_t ms)
     return redis->state == REDIS_UP;
 }
 
-void redis_queue(struct redis *redis, const struct redis_part *parts, size_t count)
+void old_redis_queue(struct old_redis *redis, const struct old_redis_part *parts, size_t count)
 {
     if (redis->state == REDIS_UP)
         append(redis, parts, count);
@@ -529,7 +531,7 @@ static const char *blocking_problem(void)
 }
 
 /* NULL, or what is wrong. */
-static const char *send_queued(struct redis *redis)
+static const char *send_queued(struct old_redis *redis)
 {
     redisContext *context = redis->context;
     int done = 0;
@@ -548,7 +550,7 @@ static const char *send_queued(struct redis *redis)
 }
 
 /* The socket's own time-out begins anew with each piece of a reply, and is good for the first. */
-static bool comes_in_time(const struct redis *redis)
+static bool comes_in_time(const struct old_redis *redis)
 {
     struct pollfd socket = {.fd = redis->context->fd, .events = POLLIN};
     int ready;
@@ -562,7 +564,7 @@ static bool comes_in_time(const struct redis *redis)
 
 /* Waits for more of a reply. In larger pieces than hiredis's own 16 KiB, of which a large response
    would take many. NULL, or what is wrong. */
-static const char *read_more(struct redis *redis)
+static const char *read_more(struct old_redis *redis)
 {
     static char room[64 * 1024];
     redisContext *context = redis->context;
@@ -583,7 +585,7 @@ static const char *read_more(struct redis *redis)
                : context->reader->errstr;
 }
 
-redisReply *redis_next(struct redis *redis)
+redisReply *old_redis_next(struct old_redis *redis)
 {
     void *reply = NULL;
 
@@ -604,14 +606,15 @@ redisReply *redis_next(struct redis *redis)
     return NULL;
 }
 
-redisReply *redis_command(struct redis *redis, const struct redis_part *parts, size_t count)
+redisReply *old_redis_command(struct old_redis *redis, const struct old_redis_part *parts,
+                              size_t count)
 {
-    redis_queue(redis, parts, count);
-    return redis_next(redis);
+    old_redis_queue(redis, parts, count);
+    return old_redis_next(redis);
 }
 
-redisReply *redis_command_blocking(struct redis *redis, int64_t block_ms,
-                                   const struct redis_part *parts, size_t count)
+redisReply *old_redis_command_blocking(struct old_redis *redis, int64_t block_ms,
+                                       const struct old_redis_part *parts, size_t count)
 {
     int64_t usual_ms = redis->options.settings->command_timeout_ms;
 
@@ -619,33 +622,33 @@ redisReply *redis_command_blocking(struct redis *redis, int64_t block_ms,
         return NULL;
     redis->timeout_ms = block_ms + BLOCK_OVERRUN_MS + usual_ms;
     redisSetTimeout(redis->context, to_timeval(redis->timeout_ms));
-    redisReply *reply = redis_command(redis, parts, count);
+    redisReply *reply = old_redis_command(redis, parts, count);
     redis->timeout_ms = usual_ms;
     if (redis->state == REDIS_UP)
         redisSetTimeout(redis->context, to_timeval(usual_ms));
     return reply;
 }
 
-bool redis_queue_time(struct redis *redis, int64_t *sent_us)
+bool old_redis_queue_time(struct old_redis *redis, int64_t *sent_us)
 {
     *sent_us = clock_monotonic_us();
     if (redis->state != REDIS_UP ||
         redis_clock_is_current(&redis->clock, *sent_us, clock_time_of_day_lead_us()))
         return false;
-    append(redis, (struct redis_part[]){redis_text("TIME")}, 1);
+    append(redis, (struct old_redis_part[]){old_redis_text("TIME")}, 1);
     return true;
 }
 
-void redis_next_time(struct redis *redis, int64_t sent_us)
+void old_redis_next_time(struct old_redis *redis, int64_t sent_us)
 {
-    redisReply *time = redis_next(redis);
+    redisReply *time = old_redis_next(redis);
 
-    redis_take_time(redis, sent_us, time);
+    old_redis_take_time(redis, sent_us, time);
     if (time != NULL)
         freeReplyObject(time);
 }
 
-void redis_post(struct redis *redis, const struct redis_part *parts, size_t count)
+void old_redis_post(struct old_redis *redis, const struct old_redis_part *parts, size_t count)
 {
     if (redis->state != REDIS_UP)
         return;
@@ -653,13 +656,13 @@ void redis_post(struct redis *redis, const struct redis_part *parts, size_t coun
     write_out(redis);
 }
 
-bool redis_reply_is(const redisReply *reply, const char *text)
+bool old_redis_reply_is(const redisReply *reply, const char *text)
 {
     return (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS) &&
            reply->len == strlen(text) && memcmp(reply->str, text, reply->len) == 0;
 }
 
-bool redis_reply_failed(const redisReply *reply, const char *what)
+bool old_redis_reply_failed(const redisReply *reply, const char *what)
 {
     char error[ERROR_BYTES];
 
