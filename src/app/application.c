@@ -41,13 +41,13 @@ static size_t variable_place(struct application *app, const char *name)
 void application_fingerprint(const struct application *app, const struct route *route,
                              const char *identity, char out[FINGERPRINT_HEX + 1])
 {
-    const struct key_scope scope = {
+    const struct fingerprint_scope scope = {
         .prefix = app->config->settings.redis.prefix,
         .identity = identity,
         .entry_version = ENTRY_VERSION,
     };
 
-    key_fingerprint(route, &scope, out);
+    fingerprint_of_route(route, &scope, out);
 }
 
 static void make_rules(struct application *app, struct route_rules *rules,

@@ -6,7 +6,7 @@
 
 #include "cache/freshness.h"
 #include "config/load.h"
-#include "route/key.h"
+#include "route/fingerprint.h"
 #include "route/table.h"
 #include "source/destination.h"
 

@@ -7,14 +7,18 @@
 
 #include "app/application.h"
 #include "app/identity.h"
+#include "cache/cache.h"
 #include "cache/old_redis.h"
 #include "metrics/metrics.h"
+#include "refresh/queue.h"
 #include "source/postgres.h"
 
 struct backend {
     struct ev_loop *loop;
     const struct application *app;
     struct old_redis *redis; /* awaited in place */
+    struct cache *cache;
+    struct queue *queue;
     struct identity *identity;
     struct postgres *postgres;
     struct metrics *metrics;

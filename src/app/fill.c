@@ -12,7 +12,7 @@
 struct fill {
     struct backend *backend;
     struct fill_request request;
-    struct lease lease;
+    struct old_lease lease;
     bool leased;                      /* as far as we know */
     bool fits;                        /* the result is of the key's generation */
     struct redis_clock_reading clock; /* Redis's, as it was read last before the query was sent */
@@ -36,7 +36,7 @@ static void on_renew(struct ev_loop *loop, ev_timer *timer, int events)
     TALLOC_CTX *ctx = talloc_new(fill);
 
     (void)events;
-    if (lease_renew(ctx, fill->backend->redis, &fill->lease) == LEASE_LOST) {
+    if (lease_renew(ctx, fill->backend->redis, &fill->lease) == OLD_LEASE_LOST) {
         fill->leased = false;
         ev_timer_stop(loop, timer);
         fill->request.lost(fill->request.data);
@@ -71,15 +71,15 @@ static void make_entry(struct fill *fill, const struct query_result *query,
     result->bytes = bytes->data;
 }
 
-static enum fill_storing storing_of(enum lease_end end)
+static enum fill_storing storing_of(enum old_lease_end end)
 {
     switch (end) {
-    case LEASE_STORED:
+    case OLD_LEASE_STORED:
         return FILL_STORED;
-    case LEASE_KEPT:
-    case LEASE_LOST:
+    case OLD_LEASE_KEPT:
+    case OLD_LEASE_LOST:
         return FILL_NOT_STORED;
-    case LEASE_UNKNOWN:
+    case OLD_LEASE_UNKNOWN:
         break;
     }
     return FILL_NO_REDIS;
@@ -87,7 +87,7 @@ static enum fill_storing storing_of(enum lease_end end)
 
 /* What it comes to, and the lease with it. */
 static enum fill_storing store_under_lease(struct fill *fill, const struct fill_result *result,
-                                           enum lease_end *end)
+                                           enum old_lease_end *end)
 {
     const struct application *app = fill->backend->app;
     const struct freshness_policy *policy = &application_rules(app, fill->request.route)->policy;
@@ -109,7 +109,8 @@ static enum fill_storing store_under_lease(struct fill *fill, const struct fill_
         return FILL_TOO_LARGE;
     }
     *end = lease_store(fill, redis, &fill->lease, bytes, expiry_ms);
-    if (*end == LEASE_UNKNOWN) /* it may have no memory for the entry: nobody is to wait for us */
+    if (*end ==
+        OLD_LEASE_UNKNOWN) /* it may have no memory for the entry: nobody is to wait for us */
         lease_give_up(fill, redis, &fill->lease);
     return storing_of(*end);
 }
@@ -118,7 +119,7 @@ static enum fill_storing store_under_lease(struct fill *fill, const struct fill_
 static void store_entry(struct fill *fill, struct fill_result *result)
 {
     struct old_redis *redis = fill->backend->redis;
-    enum lease_end end = LEASE_LOST;
+    enum old_lease_end end = OLD_LEASE_LOST;
 
     if (fill->request.lease == NULL) {
         if (application_rules(fill->backend->app, fill->request.route)->policy.budget_us > 0)
@@ -133,7 +134,7 @@ static void store_entry(struct fill *fill, struct fill_result *result)
     else
         old_redis_measure(redis);
     result->for_before_us =
-        end == LEASE_KEPT || end == LEASE_STORED ? INT64_MAX : fill->lease.held_at_us;
+        end == OLD_LEASE_KEPT || end == OLD_LEASE_STORED ? INT64_MAX : fill->lease.held_at_us;
 }
 
 /* Waiters are told of a failure, but not of one that is this process's own: one of them may have
@@ -198,7 +199,7 @@ void fill_start(struct backend *backend, const struct fill_request *request)
     fill->backend = backend;
     fill->request = *request;
     fill->clock = old_redis_get_clock(backend->redis)->last;
-    ev_timer_init(&fill->renew, on_renew, LEASE_RENEW_MS / 1000.0, LEASE_RENEW_MS / 1000.0);
+    ev_timer_init(&fill->renew, on_renew, OLD_LEASE_RENEW_MS / 1000.0, OLD_LEASE_RENEW_MS / 1000.0);
     fill->renew.data = fill;
     talloc_set_destructor(fill, fill_destroy);
     if (request->lease != NULL) {

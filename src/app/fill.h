@@ -5,7 +5,7 @@
 #define LEEWAY_APP_FILL_H
 
 #include "app/backend.h"
-#include "cache/lease.h"
+#include "cache/old_lease.h"
 #include "route/param.h"
 
 enum fill_storing {
@@ -38,7 +38,7 @@ typedef void fill_fn(void *data, const struct fill_result *result);
 struct fill_request {
     const struct route *route;
     const struct param_values *values; /* borrowed until `done` */
-    const struct lease *lease;         /* copied; NULL: run without one, store nothing */
+    const struct old_lease *lease;     /* copied; NULL: run without one, store nothing */
     uint64_t generation;               /* of the key: another session's result is not stored */
     enum query_origin origin;          /* for metrics */
     void (*lost)(void *data); /* the lease was: who comes from now on needs another answer */

@@ -12,7 +12,7 @@
 #include "app/respond.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/lease.h"
+#include "cache/old_lease.h"
 
 enum {
     AFTER_LEASE_MS = 5, /* when a lease that was not renewed is surely gone */
@@ -35,7 +35,7 @@ struct flight {
     bool listed;          /* in flights->by_base */
     bool leading;         /* a fill of ours is under way */
     enum flight_bypass bypass;
-    struct lease lease;
+    struct old_lease lease;
     struct wake_watch *watch;
     ev_timer recheck; /* when the lease ends unless it is renewed */
     ev_timer deadline;
@@ -118,12 +118,12 @@ static double longest_wait_s(const struct flight *flight)
         &flight->flights->backend->app->config->settings.postgres;
 
     return (double)(settings->slot_timeout_ms + settings->connect_timeout_ms +
-                    flight->rules->query_limit_ms + LEASE_MS) /
+                    flight->rules->query_limit_ms + OLD_LEASE_MS) /
            1000.0;
 }
 
 static struct freshness_verdict judge_stored(const struct flight *flight,
-                                             const struct stored *stored)
+                                             const struct old_stored *stored)
 {
     if (stored->reply == NULL)
         return (struct freshness_verdict){.state = FRESHNESS_EXPIRED};
@@ -139,7 +139,7 @@ static bool is_servable(enum freshness state, bool on_error)
 
 /* Answers from an entry found in Redis, each by its age at that moment. Those who are left, if it
    has grown too old meanwhile, need another. */
-static void serve_stored(struct flight *flight, struct stored *stored, bool on_error)
+static void serve_stored(struct flight *flight, struct old_stored *stored, bool on_error)
 {
     while (!TAILQ_EMPTY(&flight->visits)) {
         struct answer answer = {.verdict = judge_stored(flight, stored),
@@ -164,7 +164,7 @@ static bool is_of_our_generation(const struct flight *flight)
    been answered, and the flight is no more. */
 static bool end_on_error(struct flight *flight, int status)
 {
-    struct stored stored = {.reply = NULL};
+    struct old_stored stored = {.reply = NULL};
 
     if (flight->bypass == BYPASS_NO_BUDGET || flight->rules->policy.stale_if_error_us == 0 ||
         !is_of_our_generation(flight) || (status != 503 && status != 504))
@@ -343,23 +343,23 @@ static void await_other(struct flight *flight, int64_t left_ms)
 }
 
 /* What the lease's state asks for, where no stored response will do. */
-static void go_on(struct flight *flight, const struct lease_answer *answer)
+static void go_on(struct flight *flight, const struct old_lease_answer *answer)
 {
     switch (answer->state) {
-    case LEASE_WON:
+    case OLD_LEASE_WON:
         lead(flight, BYPASS_NONE);
         break;
-    case LEASE_HELD:
+    case OLD_LEASE_HELD:
         await_other(flight, answer->left_ms);
         break;
-    case LEASE_FAILED:
+    case OLD_LEASE_FAILED:
         if (!end_on_error(flight, answer->failed_status))
             end_with_failure(flight, answer->failed_status, NULL, COLLAPSE_FAILED);
         break;
-    case LEASE_TOO_LARGE:
+    case OLD_LEASE_TOO_LARGE:
         lead(flight, BYPASS_TOO_LARGE);
         break;
-    case LEASE_AWAY:
+    case OLD_LEASE_AWAY:
         lead(flight, BYPASS_NO_REDIS);
         break;
     }
@@ -369,7 +369,7 @@ static void begin(struct flight *flight)
 {
     struct old_redis *redis = flight->flights->backend->redis;
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    struct lease_answer answer;
+    struct old_lease_answer answer;
 
     /* it may have been refused while we waited */
     if (!identity_is_verified(flight->flights->backend->identity)) {
@@ -382,7 +382,7 @@ static void begin(struct flight *flight)
     if (!TAILQ_EMPTY(&flight->visits)) {
         go_on(flight, &answer);
     } else {
-        if (answer.state == LEASE_WON)
+        if (answer.state == OLD_LEASE_WON)
             lease_give_up(ctx, redis, &flight->lease);
         talloc_free(node_of(flight));
     }

@@ -6,7 +6,7 @@
 #define LEEWAY_APP_FLIGHT_H
 
 #include "app/visit.h"
-#include "cache/wake.h"
+#include "cache/old_wake.h"
 
 struct flights;
 

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cache/keys.h"
 #include "redis/info.h"
 #include "refresh/job.h"
-#include "refresh/queue_keys.h"
 
 static void take_length(const redisReply *reply, struct metrics_gauges *gauges)
 {
@@ -43,7 +43,7 @@ static void take_memory(const redisReply *reply, struct metrics_gauges *gauges)
 void gauges_read(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
                  struct metrics_gauges *gauges)
 {
-    const char *jobs = queue_jobs_key(ctx, settings->prefix);
+    const char *jobs = key_jobs(ctx, settings->prefix);
 
     *gauges = (struct metrics_gauges){-1, -1, -1.0};
     old_redis_queue(redis, (struct old_redis_part[]){old_redis_text("LLEN"), old_redis_text(jobs)},

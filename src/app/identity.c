@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cache/old_note.h"
 
 enum {
     /* How often an unverified process tries again, and how often a verified one sees whether its
@@ -120,8 +121,8 @@ static void make_fingerprints(struct identity *identity)
     const struct application *app = identity->app;
 
     for (size_t i = 0; i < app->config->n_routes; i++)
-        key_of_generation(app->rules[i].fingerprint, identity->generation,
-                          identity->fingerprints[i]);
+        fingerprint_of_generation(app->rules[i].fingerprint, identity->generation,
+                                  identity->fingerprints[i]);
 }
 
 static void keep_record(struct identity *identity)

@@ -32,7 +32,7 @@ void lookups_remove(struct lookups *lookups, struct visit *visit)
 void lookups_run(struct lookups *lookups, struct old_redis *redis, lookup_fn *take, void *data)
 {
     struct visit *visit;
-    struct stored stored;
+    struct old_stored stored;
     int64_t asked_us;
 
     if (lookups->count == 0)

@@ -5,7 +5,7 @@
 #define LEEWAY_APP_LOOKUP_H
 
 #include "app/visit.h"
-#include "cache/store.h"
+#include "cache/old_store.h"
 
 /* A pipeline of more would hold up the first for too long. */
 enum { LOOKUPS_MAX = 16 };
@@ -17,7 +17,7 @@ struct lookups {
 
 /* What became of one: `found` and `stored` as by store_get(); `stored` is freed by the caller.
    Must not ask Redis anything: replies to others are still to come. */
-typedef void lookup_fn(void *data, struct visit *visit, int found, struct stored *stored);
+typedef void lookup_fn(void *data, struct visit *visit, int found, struct old_stored *stored);
 
 void lookups_init(struct lookups *lookups);
 

@@ -14,10 +14,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cache/lease.h"
+#include "cache/keys.h"
+#include "cache/old_lease.h"
 #include "refresh/backoff.h"
 #include "refresh/job.h"
-#include "refresh/queue.h"
+#include "refresh/old_queue.h"
 
 enum {
     TAKE_MS = 500, /* how long one BLMOVE waits: signals and heartbeats come in between */
@@ -30,7 +31,7 @@ struct refresher {
     const struct application *app;
     struct ev_loop *loop;
     struct backend *backend;
-    struct queue *queue;
+    struct old_queue *queue;
     bool stopping;
     bool unsettled; /* Redis went away with a job in hand */
     ev_signal term, interrupt;
@@ -45,7 +46,7 @@ struct task {
     const struct route *route;
     struct job job;
     const char *base;
-    struct lease lease;
+    struct old_lease lease;
 };
 
 static void count(const struct task *task, enum refresh_result result)
@@ -55,7 +56,7 @@ static void count(const struct task *task, enum refresh_result result)
 
 static void settle(struct task *task)
 {
-    if (queue_settle(task->refresher->queue, task->bytes, task->base) == -1)
+    if (old_queue_settle(task->refresher->queue, task->bytes, task->base) == -1)
         task->refresher->unsettled = true;
 }
 
@@ -72,14 +73,14 @@ static void fail(struct task *task, enum query_outcome outcome, bool too_large)
     struct refresher *refresher = task->refresher;
     int64_t budget_ms = task->route->context->budget_ms;
     int64_t failures =
-        queue_count_failure(refresher->queue, task->bytes, task->base, 2 * budget_ms + 1000);
+        old_queue_count_failure(refresher->queue, task->bytes, task->base, 2 * budget_ms + 1000);
 
     count(task, REFRESH_FAILED);
     log_event_limited(LOG_LEVEL_WARN, "refresh failed", log_text("route", task->route->pattern),
                       log_text("outcome", too_large ? "too-large" : query_outcome_name(outcome)),
                       log_number("failures", failures));
     if (failures == -1 ||
-        queue_back_off(refresher->queue, task->base, backoff_ms(failures, budget_ms)) == -1)
+        old_queue_back_off(refresher->queue, task->base, backoff_ms(failures, budget_ms)) == -1)
         refresher->unsettled = true;
 }
 
@@ -132,7 +133,7 @@ static bool understand(struct task *task)
 
 /* Whether the entry that a stale hit saw still wants to be renewed, as the worker may have seen it.
  */
-static bool wants_refresh(const struct task *task, const struct stored *stored)
+static bool wants_refresh(const struct task *task, const struct old_stored *stored)
 {
     const struct refresher *refresher = task->refresher;
 
@@ -165,7 +166,7 @@ static void run_query(struct task *task)
 static void do_job(struct refresher *refresher, const char *bytes, size_t len)
 {
     struct task *task = mem_check(talloc_zero(refresher, struct task));
-    struct lease_answer answer = {.stored = {.reply = NULL}};
+    struct old_lease_answer answer = {.stored = {.reply = NULL}};
 
     task->refresher = refresher;
     task->bytes = (struct old_redis_part){bytes, len};
@@ -177,9 +178,9 @@ static void do_job(struct refresher *refresher, const char *bytes, size_t len)
         return;
     }
     lease_take(task, refresher->backend->redis, task->base, &task->lease, &answer);
-    if (answer.state == LEASE_AWAY) {
+    if (answer.state == OLD_LEASE_AWAY) {
         refresher->unsettled = true;
-    } else if (answer.state != LEASE_WON) {
+    } else if (answer.state != OLD_LEASE_WON) {
         drop(task);
     } else if (!wants_refresh(task, &answer.stored)) {
         lease_give_up(task, refresher->backend->redis, &task->lease);
@@ -203,9 +204,9 @@ static void on_beat(struct ev_loop *loop, ev_timer *timer, int events)
                    postgres_is_up(backend->postgres));
     log_tell_suppressed(false);
     identity_tick(backend->identity);
-    if (!old_redis_is_up(backend->redis) || queue_beat(refresher->queue) == -1)
+    if (!old_redis_is_up(backend->redis) || old_queue_beat(refresher->queue) == -1)
         return;
-    int moved = queue_reap(refresher->queue);
+    int moved = old_queue_reap(refresher->queue);
     if (moved > 0)
         log_event(LOG_LEVEL_WARN, "jobs of a dead refresher were put back",
                   log_number("jobs", moved));
@@ -237,7 +238,7 @@ static void watch(struct refresher *refresher, const struct child_link *link)
     signal(SIGPIPE, SIG_IGN);
     ev_signal_init(&refresher->term, on_signal, SIGTERM);
     ev_signal_init(&refresher->interrupt, on_signal, SIGINT);
-    ev_timer_init(&refresher->beat, on_beat, 0.0, QUEUE_BEAT_MS / 1000.0);
+    ev_timer_init(&refresher->beat, on_beat, 0.0, OLD_QUEUE_BEAT_MS / 1000.0);
     refresher->term.data = refresher->interrupt.data = refresher->beat.data = refresher;
     refresher->parent.data = refresher;
     ev_signal_start(refresher->loop, &refresher->term);
@@ -261,14 +262,15 @@ static void turn(struct refresher *refresher)
     if (refresher->stopping)
         return;
     if (refresher->unsettled && old_redis_is_up(refresher->backend->redis))
-        refresher->unsettled = queue_leave(refresher->queue) == -1;
+        refresher->unsettled = old_queue_leave(refresher->queue) == -1;
     if (!identity_is_verified(refresher->backend->identity)) {
         /* its own timer ends the wait, if nothing else does */
         ev_run(refresher->loop, EVRUN_ONCE);
         return;
     }
     TALLOC_CTX *ctx = talloc_new(refresher);
-    int taken = refresher->unsettled ? -1 : queue_take(ctx, refresher->queue, TAKE_MS, &job, &len);
+    int taken =
+        refresher->unsettled ? -1 : old_queue_take(ctx, refresher->queue, TAKE_MS, &job, &len);
     if (taken == 1)
         do_job(refresher, job, len);
     else if (taken == -1)
@@ -283,7 +285,7 @@ static void stop(struct refresher *refresher)
     ev_io_stop(refresher->loop, &refresher->parent);
     ev_timer_stop(refresher->loop, &refresher->beat);
     if (refresher->queue != NULL && old_redis_is_up(refresher->backend->redis))
-        queue_leave(refresher->queue);
+        old_queue_leave(refresher->queue);
     TALLOC_FREE(refresher->backend);
 }
 
@@ -298,7 +300,7 @@ int refresher_run(const struct application *app, struct child_link *link)
     refresher->backend = backend_new(refresher, refresher->loop, app, METRICS_REFRESHER,
                                      link == NULL || link->index == 0);
     if (refresher->backend != NULL) {
-        refresher->queue = queue_new(refresher, refresher->backend->redis, settings);
+        refresher->queue = old_queue_new(refresher, refresher->backend->redis, settings);
         watch(refresher, link);
         metrics_set_state(refresher->backend->metrics, METRICS_SERVING);
         if (link != NULL)

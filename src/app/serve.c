@@ -14,10 +14,10 @@
 #include "app/respond.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/store.h"
+#include "cache/keys.h"
+#include "cache/old_store.h"
 #include "refresh/job.h"
-#include "refresh/queue.h"
-#include "route/key.h"
+#include "refresh/old_queue.h"
 
 enum {
     /* One worker asks again for the same key's refresh after this. */
@@ -201,12 +201,12 @@ static void ask_for_refresh(struct server *server, struct refresh_wish *wish)
     const struct redis_settings *settings = &server->backend->app->config->settings.redis;
     const struct old_redis_part job = {wish->job, wish->job_len};
 
-    if (queue_offer(wish, server->backend->redis, settings, wish->base, job, wish->mark_ms) ==
-        QUEUE_FULL)
+    if (old_queue_offer(wish, server->backend->redis, settings, wish->base, job, wish->mark_ms) ==
+        OLD_QUEUE_FULL)
         metrics_refresh(server->backend->metrics, wish->route, REFRESH_DROPPED);
 }
 
-static void serve_hit(struct server *server, struct visit *visit, struct stored *stored,
+static void serve_hit(struct server *server, struct visit *visit, struct old_stored *stored,
                       struct freshness_verdict verdict)
 {
     bool stale = verdict.state == FRESHNESS_STALE;
@@ -222,7 +222,7 @@ static void serve_hit(struct server *server, struct visit *visit, struct stored 
 }
 
 /* A hit is answered at once, whatever the others of its turn still wait for. */
-static void take_lookup(void *data, struct visit *visit, int found, struct stored *stored)
+static void take_lookup(void *data, struct visit *visit, int found, struct old_stored *stored)
 {
     struct server *server = data;
 

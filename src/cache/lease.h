@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Single flight across processes and hosts: who holds a key's lease runs its
-   query. The lease is the key "<base>:lease"; it holds the leader's token while
+   query. The lease is a key that holds the leader's token while
    a fill is under way, and for a short while after a fill that stored nothing, a
-   marker that answers the crowd (docs/redis.md). Every outcome is published on
-   "<base>:done", so that waiters neither poll nor miss it: they subscribe first
-   and look afterwards. */
+   mark that answers the crowd (docs/redis.md). Every outcome is published, so that waiters neither
+   poll nor miss it: they watch first and look afterwards (cache/cache.h). */
 #ifndef LEEWAY_CACHE_LEASE_H
 #define LEEWAY_CACHE_LEASE_H
 
-#include "cache/store.h"
+#include <stdint.h>
 
 enum {
     LEASE_MS = 2000,      /* a dead leader is replaced after this */
@@ -29,55 +28,35 @@ enum lease_state {
     LEASE_HELD,      /* by another */
     LEASE_FAILED,    /* a query failed within the last second */
     LEASE_TOO_LARGE, /* the response was too large to store: run without a lease */
-    LEASE_AWAY,      /* Redis is away or refuses writes */
+    LEASE_AWAY,      /* the cache is away or refuses writes */
 };
 
+struct stored;
+
+/* Borrowed for the call that passes it; `stored` as in cache_look_up_fn. */
 struct lease_answer {
     enum lease_state state;
-    int64_t left_ms;      /* LEASE_HELD: until it ends unless renewed */
-    int failed_status;    /* LEASE_FAILED: the status to answer with */
-    struct stored stored; /* the entry as it was right after; free it. reply NULL: none */
+    struct lease lease;    /* LEASE_WON: it, with the base that was passed */
+    int64_t left_ms;       /* LEASE_HELD: until it ends unless renewed, at most LEASE_MS */
+    int failed_status;     /* LEASE_FAILED: the status to answer with */
+    struct stored *stored; /* the entry as it was right after; never NULL */
 };
 
 /* What became of it with a command that ended or renewed it. A lease is lost when it was purged, or
    when it ran out and another took over. */
 enum lease_end {
-    LEASE_UNKNOWN, /* Redis is away, or refuses */
+    LEASE_UNKNOWN, /* the cache is away, or refuses, or does not say in time */
     LEASE_LOST,    /* it was not ours any more: nothing was done */
     LEASE_KEPT,    /* it was ours to the end; nothing was stored */
     LEASE_STORED,
 };
 
-/* Tries to take the lease of `base` and reads the entry behind it, in one round
-   trip: what another stored since the caller's look-up is not queried again. Redis's clock is
-   measured with it, as with everything below. */
-void lease_take(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct lease *lease,
-                struct lease_answer *answer);
-
-/* The same without taking it: LEASE_WON means that it is free, and left_ms is how long whatever it
-   holds lasts. */
-void lease_look(TALLOC_CTX *ctx, struct old_redis *redis, const char *base,
-                struct lease_answer *answer);
-
-/* LEASE_KEPT: renewed. */
-enum lease_end lease_renew(TALLOC_CTX *ctx, struct old_redis *redis, struct lease *lease)
-    __attribute__((warn_unused_result));
-
-/* Stores `entry`, ends the lease and wakes the waiters in one step. LEASE_KEPT: a newer snapshot is
-   there already. */
-enum lease_end lease_store(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
-                           struct old_redis_part entry, int64_t expiry_ms)
-    __attribute__((warn_unused_result));
-
-/* The ways to end a lease without storing; each wakes the waiters, and each does
-   nothing if the lease is no longer ours. */
-enum lease_end lease_give_up(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease);
-/* `hold_ms`: for as long as the failed query may still run, nobody runs it again. */
-enum lease_end lease_fail(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
-                          int status, int64_t hold_ms);
-enum lease_end lease_too_large(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease);
-
-/* The channel on which a lease's end is published. A child of `ctx`. */
-char *lease_channel(TALLOC_CTX *ctx, const char *base);
+/* What a lease that ends without a store leaves behind for the crowd. */
+struct lease_mark {
+    enum { LEASE_MARK_NONE, LEASE_MARK_FAILED, LEASE_MARK_TOO_LARGE } kind;
+    int status;      /* LEASE_MARK_FAILED: 400 to 599, for LEASE_FAILED_MS at least */
+    int64_t hold_ms; /* LEASE_MARK_FAILED: for as long as the query may still run, nobody runs it
+                        again */
+};
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cache/old_note.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"

@@ -10,19 +10,20 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/lease.h"
+#include "cache/old_lease.h"
+#include "cache/old_note.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
 #include "ctl/target.h"
-#include "refresh/queue_view.h"
+#include "refresh/old_queue_view.h"
 
 /* What is known of a request, as far as it got. */
 struct explanation {
     struct target target;
     bool refused; /* what this host has verified is not what is noted now */
     bool redis;   /* the rest is known */
-    struct lease_answer answer;
+    struct old_lease_answer answer;
     struct freshness_verdict verdict; /* of the entry, if there is one */
     int64_t mark_left_ms;
 };
@@ -45,8 +46,8 @@ static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
     found->refused = is_refused(ctl, ctx, redis);
     lease_look(ctx, redis, found->target.base, &found->answer);
     found->mark_left_ms =
-        queue_mark_left_ms(ctx, redis, &ctl->app->config->settings.redis, found->target.base);
-    found->redis = found->answer.state != LEASE_AWAY && found->mark_left_ms != -1;
+        old_queue_mark_left_ms(ctx, redis, &ctl->app->config->settings.redis, found->target.base);
+    found->redis = found->answer.state != OLD_LEASE_AWAY && found->mark_left_ms != -1;
     if (found->answer.stored.reply == NULL)
         return;
     const struct cache_entry *entry = &found->answer.stored.entry;
@@ -59,11 +60,11 @@ static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
 static const char *what_without_entry(const struct explanation *found)
 {
     switch (found->answer.state) {
-    case LEASE_HELD:
+    case OLD_LEASE_HELD:
         return "wait for the query that is under way";
-    case LEASE_FAILED:
+    case OLD_LEASE_FAILED:
         return "get the status of the query that has just failed, with Retry-After";
-    case LEASE_TOO_LARGE:
+    case OLD_LEASE_TOO_LARGE:
         return "run a query for itself, for the response is too large to be stored";
     default:
         return "run the query; whoever comes meanwhile waits for it";
@@ -97,9 +98,9 @@ static const char *what_would_happen(const struct explanation *found)
 static const char *lease_name(const struct explanation *found)
 {
     static const char *const names[] = {
-        [LEASE_WON] = "free",      [LEASE_HELD] = "held",
-        [LEASE_FAILED] = "failed", [LEASE_TOO_LARGE] = "too-large",
-        [LEASE_AWAY] = "unknown",
+        [OLD_LEASE_WON] = "free",      [OLD_LEASE_HELD] = "held",
+        [OLD_LEASE_FAILED] = "failed", [OLD_LEASE_TOO_LARGE] = "too-large",
+        [OLD_LEASE_AWAY] = "unknown",
     };
 
     return names[found->answer.state];
@@ -131,9 +132,9 @@ static void print_redis(const struct explanation *found)
                (double)found->verdict.age_us / 1e6, (double)found->verdict.ttl_us / 1e6,
                entry->body_len, entry->etag[0] != '\0' ? ", ETag " : "", entry->etag);
     printf("lease       %s", lease_name(found));
-    if (found->answer.state == LEASE_FAILED)
+    if (found->answer.state == OLD_LEASE_FAILED)
         printf(" with %d", found->answer.failed_status);
-    if (found->answer.state != LEASE_WON)
+    if (found->answer.state != OLD_LEASE_WON)
         printf(", for another %.3f s unless renewed", (double)found->answer.left_ms / 1e3);
     printf("\nrefresh     ");
     if (found->mark_left_ms > 0)
@@ -252,7 +253,7 @@ static bool read_options(struct ctl *ctl, int argc, char **argv, struct explanat
 
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 {
-    struct explanation found = {.answer = {.state = LEASE_AWAY}};
+    struct explanation found = {.answer = {.state = OLD_LEASE_AWAY}};
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
 
     if (!read_options(ctl, argc, argv, &found)) {

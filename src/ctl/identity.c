@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cache/old_note.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
 

@@ -2,6 +2,7 @@
 /* runtime_dir first, then a session of our own. */
 #include "config.h"
 
+#include "cache/old_note.h"
 #include "ctl/keys.h"
 
 #include <stdio.h>

@@ -3,6 +3,8 @@
    under way for one of them is not stored. */
 #include "config.h"
 
+#include "cache/keys.h"
+
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/store.h"
+#include "cache/old_store.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"

@@ -2,6 +2,8 @@
 /* The same steps as a worker's, with variables from the command line. */
 #include "config.h"
 
+#include "cache/keys.h"
+
 #include "ctl/target.h"
 
 #include <string.h>
@@ -48,7 +50,7 @@ static void make_base(struct ctl *ctl, TALLOC_CTX *ctx, struct target *target)
     if (!ctl_keys_known(keys))
         return;
     application_fingerprint(ctl->app, route, keys->record.identity, fixed);
-    key_of_generation(fixed, keys->generation, fingerprint);
+    fingerprint_of_generation(fixed, keys->generation, fingerprint);
     target->base = key_base(ctx, ctl->app->config->settings.redis.prefix, route, fingerprint,
                             &target->resolved.values);
 }

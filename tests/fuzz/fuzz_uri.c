@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cache/keys.h"
 #include "http/conditional.h"
 #include "http/variables.h"
-#include "route/key.h"
 #include "route/param.h"
 #include "route/table.h"
 

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "route/key.h"
+#include "cache/keys.h"
+#include "route/fingerprint.h"
 
 #define FINGERPRINT "0123456789abcdef"
 
@@ -114,11 +115,11 @@ struct prints {
 };
 
 static void add_print(struct prints *prints, const struct route *route,
-                      const struct key_scope *scope)
+                      const struct fingerprint_scope *scope)
 {
     char *print = prints->seen[prints->count];
 
-    key_fingerprint(route, scope, print);
+    fingerprint_of_route(route, scope, print);
     assert_int_equal(strlen(print), FINGERPRINT_HEX);
     assert_int_equal(strspn(print, "0123456789abcdef"), FINGERPRINT_HEX);
     for (size_t i = 0; i < prints->count; i++)
@@ -126,7 +127,7 @@ static void add_print(struct prints *prints, const struct route *route,
     prints->count++;
 }
 
-static const struct key_scope scope = {"leeway", "shop", 1};
+static const struct fingerprint_scope scope = {"leeway", "shop", 1};
 
 static const struct param_spec base_spec = {
     .name = "p", .type = PARAM_TEXT, .source = PARAM_FROM_QUERY, .required = true, .max_length = 9};
@@ -181,7 +182,7 @@ static void test_declarations_tell(void **state)
 static void test_scope_and_query_tell(void **state)
 {
     static const struct {
-        struct key_scope scope;
+        struct fingerprint_scope scope;
         const char *sql;
         enum route_shape shape;
     } cases[] = {
@@ -216,12 +217,12 @@ static void test_place_and_budget_do_not_tell(void **state)
     route.sql = "select 1";
     route.params = &spec;
     route.n_params = 1;
-    key_fingerprint(&route, &scope, before);
+    fingerprint_of_route(&route, &scope, before);
     route.place = (struct config_place){"other.conf", 7};
     route.context = &context;
     route.index = 3;
     spec.place = (struct config_place){"other.conf", 8};
-    key_fingerprint(&route, &scope, after);
+    fingerprint_of_route(&route, &scope, after);
     assert_string_equal(before, after);
 }
 
@@ -230,13 +231,13 @@ static void test_generation_tells(void **state)
     char one[FINGERPRINT_HEX + 1], other[FINGERPRINT_HEX + 1], again[FINGERPRINT_HEX + 1];
 
     (void)state;
-    key_of_generation(FINGERPRINT, 1, one);
-    key_of_generation(FINGERPRINT, 2, other);
-    key_of_generation(FINGERPRINT, 1, again);
+    fingerprint_of_generation(FINGERPRINT, 1, one);
+    fingerprint_of_generation(FINGERPRINT, 2, other);
+    fingerprint_of_generation(FINGERPRINT, 1, again);
     assert_int_equal(strspn(one, "0123456789abcdef"), FINGERPRINT_HEX);
     assert_string_not_equal(one, other);
     assert_string_equal(one, again);
-    key_of_generation("0123456789abcdee", 1, other);
+    fingerprint_of_generation("0123456789abcdee", 1, other);
     assert_string_not_equal(one, other);
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "route/key.h"
+#include "cache/keys.h"
 #include "route/param.h"
 
 static const char *shown(const char *text)

@@ -2,13 +2,13 @@
 /* A few reads, none of which changes anything. */
 #include "config.h"
 
-#include "refresh/queue_view.h"
+#include "refresh/old_queue_view.h"
 
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "refresh/queue_keys.h"
+#include "cache/keys.h"
 
 static redisReply *ask(struct old_redis *redis, const char *command, const char *key,
                        const char *more, int type)
@@ -41,9 +41,9 @@ static int read_last(TALLOC_CTX *ctx, struct old_redis *redis, const char *list,
 }
 
 static int look_at_jobs(TALLOC_CTX *ctx, struct old_redis *redis, const char *prefix,
-                        struct queue_view *view)
+                        struct old_queue_view *view)
 {
-    const char *jobs = queue_jobs_key(ctx, prefix);
+    const char *jobs = key_jobs(ctx, prefix);
     redisReply *length = ask(redis, "LLEN", jobs, NULL, REDIS_REPLY_INTEGER);
     struct job oldest;
     bool known;
@@ -64,34 +64,34 @@ static int look_at_jobs(TALLOC_CTX *ctx, struct old_redis *redis, const char *pr
 }
 
 static int look_at_refresher(TALLOC_CTX *ctx, struct old_redis *redis, const char *prefix,
-                             struct queue_refresher *refresher)
+                             struct old_queue_refresher *refresher)
 {
-    redisReply *alive = ask(redis, "EXISTS", queue_key(ctx, prefix, "alive", refresher->name), NULL,
-                            REDIS_REPLY_INTEGER);
+    redisReply *alive = ask(redis, "EXISTS", key_of_queue(ctx, prefix, "alive", refresher->name),
+                            NULL, REDIS_REPLY_INTEGER);
 
     if (alive == NULL)
         return -1;
     refresher->alive = alive->integer == 1;
     freeReplyObject(alive);
-    int found = read_last(ctx, redis, queue_key(ctx, prefix, "processing", refresher->name),
+    int found = read_last(ctx, redis, key_of_queue(ctx, prefix, "processing", refresher->name),
                           &refresher->job, &refresher->known);
     refresher->in_hand = found == 1;
     return found == -1 ? -1 : 0;
 }
 
-int queue_look(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
-               struct queue_view *view)
+int old_queue_look(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
+                   struct old_queue_view *view)
 {
     const char *prefix = settings->prefix;
     int result = look_at_jobs(ctx, redis, prefix, view);
-    redisReply *names =
-        ask(redis, "SMEMBERS", queue_key(ctx, prefix, "refreshers", ""), NULL, REDIS_REPLY_ARRAY);
+    redisReply *names = ask(redis, "SMEMBERS", key_of_queue(ctx, prefix, "refreshers", ""), NULL,
+                            REDIS_REPLY_ARRAY);
 
     if (names == NULL)
         return -1;
     view->n_refreshers = names->elements;
-    view->refreshers =
-        mem_check(talloc_zero_array(ctx, struct queue_refresher, (unsigned)names->elements + 1));
+    view->refreshers = mem_check(
+        talloc_zero_array(ctx, struct old_queue_refresher, (unsigned)names->elements + 1));
     for (size_t i = 0; i < names->elements && result == 0; i++) {
         view->refreshers[i].name = mem_check(talloc_strdup(ctx, names->element[i]->str));
         result = look_at_refresher(ctx, redis, prefix, &view->refreshers[i]);
@@ -100,10 +100,10 @@ int queue_look(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_sett
     return result;
 }
 
-int64_t queue_mark_left_ms(TALLOC_CTX *ctx, struct old_redis *redis,
-                           const struct redis_settings *settings, const char *base)
+int64_t old_queue_mark_left_ms(TALLOC_CTX *ctx, struct old_redis *redis,
+                               const struct redis_settings *settings, const char *base)
 {
-    redisReply *left = ask(redis, "PTTL", queue_key(ctx, settings->prefix, "mark", base), NULL,
+    redisReply *left = ask(redis, "PTTL", key_of_queue(ctx, settings->prefix, "mark", base), NULL,
                            REDIS_REPLY_INTEGER);
     int64_t ms = -1;
 

@@ -2,7 +2,7 @@
 /* Subscriptions by channel over one connection. */
 #include "config.h"
 
-#include "cache/wake.h"
+#include "cache/old_wake.h"
 
 #include <search.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Wake-ups from Redis: a connection that is subscribed to the channels of the
    leases a process waits for, opened on first need. */
-#ifndef LEEWAY_CACHE_WAKE_H
-#define LEEWAY_CACHE_WAKE_H
+#ifndef LEEWAY_CACHE_OLD_WAKE_H
+#define LEEWAY_CACHE_OLD_WAKE_H
 
 #include <ev.h>
 #include <talloc.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The queue as an operator sees it: what waits, and who has what in hand. */
-#ifndef LEEWAY_REFRESH_QUEUE_VIEW_H
-#define LEEWAY_REFRESH_QUEUE_VIEW_H
+#ifndef LEEWAY_REFRESH_OLD_QUEUE_VIEW_H
+#define LEEWAY_REFRESH_OLD_QUEUE_VIEW_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "cache/old_redis.h"
 #include "refresh/job.h"
 
-struct queue_refresher {
+struct old_queue_refresher {
     const char *name;
     bool alive;   /* its heartbeat is there */
     bool in_hand; /* it has a job */
@@ -19,20 +19,20 @@ struct queue_refresher {
     struct job job;
 };
 
-struct queue_view {
+struct old_queue_view {
     int64_t length;
     int64_t oldest_ms; /* how long the oldest job has waited; -1: there is none that can be read */
-    struct queue_refresher *refreshers;
+    struct old_queue_refresher *refreshers;
     size_t n_refreshers;
 };
 
 /* Children of `ctx`. -1: Redis is away or refused. */
-int queue_look(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
-               struct queue_view *view) __attribute__((warn_unused_result));
+int old_queue_look(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
+                   struct old_queue_view *view) __attribute__((warn_unused_result));
 
 /* How long the mark of a response's key still lasts: a job for it is queued, in hand or held back;
    0: there is none, -1: Redis is away or refused. */
-int64_t queue_mark_left_ms(TALLOC_CTX *ctx, struct old_redis *redis,
-                           const struct redis_settings *settings, const char *base);
+int64_t old_queue_mark_left_ms(TALLOC_CTX *ctx, struct old_redis *redis,
+                               const struct redis_settings *settings, const char *base);
 
 #endif

@@ -2,7 +2,7 @@
 /* Entries in Redis. */
 #include "config.h"
 
-#include "cache/store.h"
+#include "cache/old_store.h"
 
 #include <string.h>
 
@@ -15,9 +15,9 @@ struct holder {
     redisReply *reply;
 };
 
-int store_take(redisReply *reply, struct stored *stored)
+int store_take(redisReply *reply, struct old_stored *stored)
 {
-    *stored = (struct stored){.reply = NULL};
+    *stored = (struct old_stored){.reply = NULL};
     if (old_redis_reply_failed(reply, "GET")) {
         if (reply != NULL)
             freeReplyObject(reply);
@@ -43,7 +43,7 @@ void store_ask(TALLOC_CTX *ctx, struct old_redis *redis, const char *base)
                     2);
 }
 
-int store_get(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct stored *stored)
+int store_get(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct old_stored *stored)
 {
     store_ask(ctx, redis, base);
     return store_take(old_redis_next(redis), stored);
@@ -55,7 +55,7 @@ static int holder_destroy(struct holder *holder)
     return 0;
 }
 
-void *stored_holder(struct stored *stored)
+void *stored_holder(struct old_stored *stored)
 {
     if (stored->holder == NULL && stored->entry.body_len >= LARGE_BODY_BYTES) {
         struct holder *holder = mem_check(talloc(NULL, struct holder));
@@ -66,7 +66,7 @@ void *stored_holder(struct stored *stored)
     return stored->holder;
 }
 
-void stored_free(struct stored *stored)
+void stored_free(struct old_stored *stored)
 {
     if (stored->holder != NULL)
         talloc_unlink(NULL, stored->holder);

@@ -4,7 +4,7 @@
    way of calling them. Every key that a script touches is named in KEYS. */
 #include "config.h"
 
-#include "cache/lease.h"
+#include "cache/old_lease.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 
 #define TOO_LARGE_MARKER "!too-large"
 
-/* Each script answers with what became of the lease (enum lease_end) and Redis's time. */
+/* Each script answers with what became of the lease (enum old_lease_end) and Redis's time. */
 #define ANSWER(end) "return {" end ", time[1], time[2]} "
 #define UNLESS_LOST                                                                                \
     "local time = redis.call('TIME') "                                                             \
@@ -62,9 +62,9 @@ char *lease_channel(TALLOC_CTX *ctx, const char *base)
     return mem_check(talloc_asprintf(ctx, "%s:done", base));
 }
 
-static void make_token(char token[LEASE_TOKEN_BYTES + 1])
+static void make_token(char token[OLD_LEASE_TOKEN_BYTES + 1])
 {
-    unsigned char random[LEASE_TOKEN_BYTES / 2];
+    unsigned char random[OLD_LEASE_TOKEN_BYTES / 2];
 
     /* up to 256 bytes are never cut short once the pool is initialised */
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
@@ -76,35 +76,35 @@ static void make_token(char token[LEASE_TOKEN_BYTES + 1])
 }
 
 /* What the lease key held when we asked for it. */
-static void read_holder(const redisReply *reply, struct lease_answer *answer)
+static void read_holder(const redisReply *reply, struct old_lease_answer *answer)
 {
     int64_t status;
 
     if (old_redis_reply_failed(reply, "SET NX GET")) {
-        answer->state = LEASE_AWAY;
+        answer->state = OLD_LEASE_AWAY;
     } else if (reply->type == REDIS_REPLY_NIL) {
-        answer->state = LEASE_WON;
+        answer->state = OLD_LEASE_WON;
     } else if (old_redis_reply_is(reply, TOO_LARGE_MARKER)) {
-        answer->state = LEASE_TOO_LARGE;
+        answer->state = OLD_LEASE_TOO_LARGE;
     } else if (reply->len == 4 && reply->str[0] == '!' &&
                num_parse_i64(reply->str + 1, 3, &status) && status >= 400 && status <= 599) {
-        answer->state = LEASE_FAILED;
+        answer->state = OLD_LEASE_FAILED;
         answer->failed_status = (int)status;
     } else {
-        answer->state = LEASE_HELD;
+        answer->state = OLD_LEASE_HELD;
     }
 }
 
 /* Asks what else belongs to the answer, behind a first command that tells the holder. Redis's time
    comes last: what is sent to Postgres then is sent after it. */
 static void read_answer(TALLOC_CTX *ctx, struct old_redis *redis, const char *base,
-                        struct lease_answer *answer)
+                        struct old_lease_answer *answer)
 {
     int64_t sent_us = clock_monotonic_us();
     const char *key = lease_key(ctx, base);
     const char *entry_key = mem_check(talloc_asprintf(ctx, "%s:entry", base));
 
-    *answer = (struct lease_answer){.state = LEASE_AWAY};
+    *answer = (struct old_lease_answer){.state = OLD_LEASE_AWAY};
     old_redis_queue(redis, (struct old_redis_part[]){old_redis_text("PTTL"), old_redis_text(key)},
                     2);
     old_redis_queue(redis,
@@ -118,17 +118,17 @@ static void read_answer(TALLOC_CTX *ctx, struct old_redis *redis, const char *ba
     if (left != NULL && left->type == REDIS_REPLY_INTEGER && left->integer > 0)
         answer->left_ms = left->integer;
     if (entry != NULL && store_take(entry, &answer->stored) == -1)
-        answer->state = LEASE_AWAY;
+        answer->state = OLD_LEASE_AWAY;
     if (left == NULL || entry == NULL)
-        answer->state = LEASE_AWAY;
+        answer->state = OLD_LEASE_AWAY;
     if (holder != NULL)
         freeReplyObject(holder);
     if (left != NULL)
         freeReplyObject(left);
 }
 
-void lease_take(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct lease *lease,
-                struct lease_answer *answer)
+void lease_take(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, struct old_lease *lease,
+                struct old_lease_answer *answer)
 {
     struct old_redis_digits ms;
 
@@ -139,13 +139,13 @@ void lease_take(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, stru
                     (struct old_redis_part[]){
                         old_redis_text("SET"), old_redis_text(lease_key(ctx, base)),
                         old_redis_text(lease->token), old_redis_text("NX"), old_redis_text("GET"),
-                        old_redis_text("PX"), old_redis_number(&ms, LEASE_MS)},
+                        old_redis_text("PX"), old_redis_number(&ms, OLD_LEASE_MS)},
                     7);
     read_answer(ctx, redis, base, answer);
 }
 
 void lease_look(TALLOC_CTX *ctx, struct old_redis *redis, const char *base,
-                struct lease_answer *answer)
+                struct old_lease_answer *answer)
 {
     old_redis_queue(
         redis,
@@ -153,41 +153,43 @@ void lease_look(TALLOC_CTX *ctx, struct old_redis *redis, const char *base,
     read_answer(ctx, redis, base, answer);
 }
 
-static enum lease_end run_script(struct old_redis *redis, const struct old_redis_part *parts,
-                                 size_t count)
+static enum old_lease_end run_script(struct old_redis *redis, const struct old_redis_part *parts,
+                                     size_t count)
 {
     int64_t sent_us = clock_monotonic_us();
     redisReply *reply = old_redis_command(redis, parts, count);
-    enum lease_end end = LEASE_UNKNOWN;
+    enum old_lease_end end = OLD_LEASE_UNKNOWN;
 
     if (!old_redis_reply_failed(reply, "EVAL") && reply->type == REDIS_REPLY_ARRAY &&
         reply->elements == 3 && reply->element[0]->type == REDIS_REPLY_INTEGER &&
-        reply->element[0]->integer >= LEASE_LOST && reply->element[0]->integer <= LEASE_STORED)
-        end = (enum lease_end)reply->element[0]->integer;
+        reply->element[0]->integer >= OLD_LEASE_LOST &&
+        reply->element[0]->integer <= OLD_LEASE_STORED)
+        end = (enum old_lease_end)reply->element[0]->integer;
     old_redis_take_time(redis, sent_us, reply);
     if (reply != NULL)
         freeReplyObject(reply);
     return end;
 }
 
-enum lease_end lease_renew(TALLOC_CTX *ctx, struct old_redis *redis, struct lease *lease)
+enum old_lease_end lease_renew(TALLOC_CTX *ctx, struct old_redis *redis, struct old_lease *lease)
 {
     int64_t sent_us = clock_monotonic_us();
     struct old_redis_digits ms;
     const struct old_redis_part parts[] = {
         old_redis_text("EVAL"),       old_redis_text(renew_script),
         old_redis_text("1"),          old_redis_text(lease_key(ctx, lease->base)),
-        old_redis_text(lease->token), old_redis_number(&ms, LEASE_MS),
+        old_redis_text(lease->token), old_redis_number(&ms, OLD_LEASE_MS),
     };
 
-    enum lease_end end = run_script(redis, parts, 6);
-    if (end == LEASE_KEPT)
+    enum old_lease_end end = run_script(redis, parts, 6);
+    if (end == OLD_LEASE_KEPT)
         lease->held_at_us = sent_us;
     return end;
 }
 
-enum lease_end lease_store(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
-                           struct old_redis_part entry, int64_t expiry_ms)
+enum old_lease_end lease_store(TALLOC_CTX *ctx, struct old_redis *redis,
+                               const struct old_lease *lease, struct old_redis_part entry,
+                               int64_t expiry_ms)
 {
     struct old_redis_digits expiry, from, to;
     const struct old_redis_part parts[] = {
@@ -207,8 +209,9 @@ enum lease_end lease_store(TALLOC_CTX *ctx, struct old_redis *redis, const struc
     return run_script(redis, parts, 11);
 }
 
-static enum lease_end end_lease(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
-                                const char *marker, int64_t marker_ms)
+static enum old_lease_end end_lease(TALLOC_CTX *ctx, struct old_redis *redis,
+                                    const struct old_lease *lease, const char *marker,
+                                    int64_t marker_ms)
 {
     struct old_redis_digits ms;
     const struct old_redis_part parts[] = {
@@ -225,22 +228,24 @@ static enum lease_end end_lease(TALLOC_CTX *ctx, struct old_redis *redis, const 
     return run_script(redis, parts, marker != NULL ? 8 : 6);
 }
 
-enum lease_end lease_give_up(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease)
+enum old_lease_end lease_give_up(TALLOC_CTX *ctx, struct old_redis *redis,
+                                 const struct old_lease *lease)
 {
     return end_lease(ctx, redis, lease, NULL, 0);
 }
 
-enum lease_end lease_fail(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease,
-                          int status, int64_t hold_ms)
+enum old_lease_end lease_fail(TALLOC_CTX *ctx, struct old_redis *redis,
+                              const struct old_lease *lease, int status, int64_t hold_ms)
 {
     char marker[16];
 
     snprintf(marker, sizeof marker, "!%03d", status);
     return end_lease(ctx, redis, lease, marker,
-                     hold_ms > LEASE_FAILED_MS ? hold_ms : LEASE_FAILED_MS);
+                     hold_ms > OLD_LEASE_FAILED_MS ? hold_ms : OLD_LEASE_FAILED_MS);
 }
 
-enum lease_end lease_too_large(TALLOC_CTX *ctx, struct old_redis *redis, const struct lease *lease)
+enum old_lease_end lease_too_large(TALLOC_CTX *ctx, struct old_redis *redis,
+                                   const struct old_lease *lease)
 {
-    return end_lease(ctx, redis, lease, TOO_LARGE_MARKER, LEASE_TOO_LARGE_MS);
+    return end_lease(ctx, redis, lease, TOO_LARGE_MARKER, OLD_LEASE_TOO_LARGE_MS);
 }

@@ -3,7 +3,7 @@
    that a script touches is named in KEYS. */
 #include "config.h"
 
-#include "refresh/queue.h"
+#include "refresh/old_queue.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "refresh/queue_keys.h"
+#include "cache/keys.h"
 
 /* KEYS: jobs, mark. ARGV: job, mark's milliseconds, limit. */
 static const char offer_script[] =
@@ -42,7 +42,7 @@ static const char reap_script[] =
 #define SCAN_COUNT "1000"
 enum { SCAN_STEPS = 4 };
 
-struct queue {
+struct old_queue {
     struct old_redis *redis;
     const char *prefix;
     char *name; /* of this refresher */
@@ -68,17 +68,17 @@ static int64_t run(struct old_redis *redis, const struct old_redis_part *parts, 
     return result;
 }
 
-enum queue_offer queue_offer(TALLOC_CTX *ctx, struct old_redis *redis,
-                             const struct redis_settings *settings, const char *base,
-                             struct old_redis_part job, int64_t mark_ms)
+enum old_queue_offer old_queue_offer(TALLOC_CTX *ctx, struct old_redis *redis,
+                                     const struct redis_settings *settings, const char *base,
+                                     struct old_redis_part job, int64_t mark_ms)
 {
     struct old_redis_digits ms, limit;
     const struct old_redis_part parts[] = {
         old_redis_text("EVAL"),
         old_redis_text(offer_script),
         old_redis_text("2"),
-        old_redis_text(queue_jobs_key(ctx, settings->prefix)),
-        old_redis_text(queue_key(ctx, settings->prefix, "mark", base)),
+        old_redis_text(key_jobs(ctx, settings->prefix)),
+        old_redis_text(key_of_queue(ctx, settings->prefix, "mark", base)),
         job,
         old_redis_number(&ms, mark_ms > 0 ? mark_ms : 1),
         old_redis_number(&limit, settings->queue_limit),
@@ -86,20 +86,20 @@ enum queue_offer queue_offer(TALLOC_CTX *ctx, struct old_redis *redis,
 
     switch (run(redis, parts, 8)) {
     case 0:
-        return QUEUE_QUEUED;
+        return OLD_QUEUE_QUEUED;
     case 1:
-        return QUEUE_MARKED;
+        return OLD_QUEUE_MARKED;
     case 2:
-        return QUEUE_FULL;
+        return OLD_QUEUE_FULL;
     default:
-        return QUEUE_AWAY;
+        return OLD_QUEUE_AWAY;
     }
 }
 
-struct queue *queue_new(TALLOC_CTX *ctx, struct old_redis *redis,
-                        const struct redis_settings *settings)
+struct old_queue *old_queue_new(TALLOC_CTX *ctx, struct old_redis *redis,
+                                const struct redis_settings *settings)
 {
-    struct queue *queue = mem_check(talloc_zero(ctx, struct queue));
+    struct old_queue *queue = mem_check(talloc_zero(ctx, struct old_queue));
     char host[64] = "";
     unsigned random = 0;
 
@@ -110,18 +110,19 @@ struct queue *queue_new(TALLOC_CTX *ctx, struct old_redis *redis,
     queue->redis = redis;
     queue->prefix = settings->prefix;
     queue->name = mem_check(talloc_asprintf(queue, "%s-%ld-%08x", host, (long)getpid(), random));
-    queue->jobs = queue_jobs_key(queue, queue->prefix);
-    queue->processing = queue_key(queue, queue->prefix, "processing", queue->name);
-    queue->alive = queue_key(queue, queue->prefix, "alive", queue->name);
-    queue->registry = queue_key(queue, queue->prefix, "refreshers", "");
-    queue->turn = queue_key(queue, queue->prefix, "reaper", "");
+    queue->jobs = key_jobs(queue, queue->prefix);
+    queue->processing = key_of_queue(queue, queue->prefix, "processing", queue->name);
+    queue->alive = key_of_queue(queue, queue->prefix, "alive", queue->name);
+    queue->registry = key_of_queue(queue, queue->prefix, "refreshers", "");
+    queue->turn = key_of_queue(queue, queue->prefix, "reaper", "");
     /* a prefix has no characters that a pattern would take for more than themselves */
-    queue->lists = queue_key(queue, queue->prefix, "processing", "*");
+    queue->lists = key_of_queue(queue, queue->prefix, "processing", "*");
     strcpy(queue->cursor, "0");
     return queue;
 }
 
-int queue_take(TALLOC_CTX *ctx, struct queue *queue, int64_t block_ms, char **job, size_t *len)
+int old_queue_take(TALLOC_CTX *ctx, struct old_queue *queue, int64_t block_ms, char **job,
+                   size_t *len)
 {
     char seconds[24];
 
@@ -146,7 +147,7 @@ int queue_take(TALLOC_CTX *ctx, struct queue *queue, int64_t block_ms, char **jo
     return result;
 }
 
-int queue_settle(struct queue *queue, struct old_redis_part job, const char *base)
+int old_queue_settle(struct old_queue *queue, struct old_redis_part job, const char *base)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
     const char *of = base != NULL ? base : "";
@@ -155,8 +156,8 @@ int queue_settle(struct queue *queue, struct old_redis_part job, const char *bas
         old_redis_text(settle_script),
         old_redis_text("3"),
         old_redis_text(queue->processing),
-        old_redis_text(queue_key(ctx, queue->prefix, "mark", of)),
-        old_redis_text(queue_key(ctx, queue->prefix, "failures", of)),
+        old_redis_text(key_of_queue(ctx, queue->prefix, "mark", of)),
+        old_redis_text(key_of_queue(ctx, queue->prefix, "failures", of)),
         job,
     };
     int64_t result = run(queue->redis, parts, 7);
@@ -165,8 +166,8 @@ int queue_settle(struct queue *queue, struct old_redis_part job, const char *bas
     return result == -1 ? -1 : 0;
 }
 
-int64_t queue_count_failure(struct queue *queue, struct old_redis_part job, const char *base,
-                            int64_t forget_ms)
+int64_t old_queue_count_failure(struct old_queue *queue, struct old_redis_part job,
+                                const char *base, int64_t forget_ms)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
     struct old_redis_digits ms;
@@ -175,7 +176,7 @@ int64_t queue_count_failure(struct queue *queue, struct old_redis_part job, cons
         old_redis_text(failure_script),
         old_redis_text("2"),
         old_redis_text(queue->processing),
-        old_redis_text(queue_key(ctx, queue->prefix, "failures", base)),
+        old_redis_text(key_of_queue(ctx, queue->prefix, "failures", base)),
         job,
         old_redis_number(&ms, forget_ms),
     };
@@ -185,12 +186,12 @@ int64_t queue_count_failure(struct queue *queue, struct old_redis_part job, cons
     return result;
 }
 
-int queue_back_off(struct queue *queue, const char *base, int64_t ms)
+int old_queue_back_off(struct old_queue *queue, const char *base, int64_t ms)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
     struct old_redis_digits room;
     const struct old_redis_part parts[] = {
-        old_redis_text("SET"),       old_redis_text(queue_key(ctx, queue->prefix, "mark", base)),
+        old_redis_text("SET"),       old_redis_text(key_of_queue(ctx, queue->prefix, "mark", base)),
         old_redis_text("1"),         old_redis_text("PX"),
         old_redis_number(&room, ms),
     };
@@ -200,12 +201,12 @@ int queue_back_off(struct queue *queue, const char *base, int64_t ms)
     return result == -1 ? -1 : 0;
 }
 
-int queue_beat(struct queue *queue)
+int old_queue_beat(struct old_queue *queue)
 {
     struct old_redis_digits ms;
     const struct old_redis_part alive[] = {old_redis_text("SET"), old_redis_text(queue->alive),
                                            old_redis_text("1"), old_redis_text("PX"),
-                                           old_redis_number(&ms, QUEUE_ALIVE_MS)};
+                                           old_redis_number(&ms, OLD_QUEUE_ALIVE_MS)};
     const struct old_redis_part enrol[] = {old_redis_text("SADD"), old_redis_text(queue->registry),
                                            old_redis_text(queue->name)};
 
@@ -215,15 +216,15 @@ int queue_beat(struct queue *queue)
     return run(queue->redis, enrol, 3) == -1 ? -1 : 0;
 }
 
-static int64_t reap_one(struct queue *queue, const char *name)
+static int64_t reap_one(struct old_queue *queue, const char *name)
 {
     TALLOC_CTX *ctx = talloc_new(queue);
     const struct old_redis_part parts[] = {
         old_redis_text("EVAL"),
         old_redis_text(reap_script),
         old_redis_text("4"),
-        old_redis_text(queue_key(ctx, queue->prefix, "alive", name)),
-        old_redis_text(queue_key(ctx, queue->prefix, "processing", name)),
+        old_redis_text(key_of_queue(ctx, queue->prefix, "alive", name)),
+        old_redis_text(key_of_queue(ctx, queue->prefix, "processing", name)),
         old_redis_text(queue->jobs),
         old_redis_text(queue->registry),
         old_redis_text(name),
@@ -235,13 +236,13 @@ static int64_t reap_one(struct queue *queue, const char *name)
 }
 
 /* 1: this refresher reaps for the next second, 0: another does, -1. */
-static int64_t take_turn(struct queue *queue)
+static int64_t take_turn(struct old_queue *queue)
 {
     struct old_redis_digits ms;
     const struct old_redis_part parts[] = {
         old_redis_text("SET"),       old_redis_text(queue->turn),
         old_redis_text(queue->name), old_redis_text("NX"),
-        old_redis_text("PX"),        old_redis_number(&ms, QUEUE_BEAT_MS - 100),
+        old_redis_text("PX"),        old_redis_number(&ms, OLD_QUEUE_BEAT_MS - 100),
     };
     redisReply *reply = old_redis_command(queue->redis, parts, 6);
     int64_t result = old_redis_reply_failed(reply, "SET") ? -1 : old_redis_reply_is(reply, "OK");
@@ -251,7 +252,7 @@ static int64_t take_turn(struct queue *queue)
     return result;
 }
 
-static int64_t reap_enrolled(struct queue *queue)
+static int64_t reap_enrolled(struct old_queue *queue)
 {
     const struct old_redis_part parts[] = {old_redis_text("SMEMBERS"),
                                            old_redis_text(queue->registry)};
@@ -270,7 +271,7 @@ static int64_t reap_enrolled(struct queue *queue)
 }
 
 /* One step of a search for processing lists. Takes the next cursor from `reply`. */
-static int64_t reap_found(struct queue *queue, const redisReply *reply)
+static int64_t reap_found(struct old_queue *queue, const redisReply *reply)
 {
     size_t name_at = strlen(queue->processing) - strlen(queue->name);
     int64_t moved = 0;
@@ -292,7 +293,7 @@ static int64_t reap_found(struct queue *queue, const redisReply *reply)
 
 /* The set of names may have been lost, by eviction or by hand; the lists themselves are what
    counts. Among many keys the search goes on in the next turn. */
-static int64_t reap_unlisted(struct queue *queue)
+static int64_t reap_unlisted(struct old_queue *queue)
 {
     int64_t moved = 0;
 
@@ -313,7 +314,7 @@ static int64_t reap_unlisted(struct queue *queue)
     return moved;
 }
 
-int queue_reap(struct queue *queue)
+int old_queue_reap(struct old_queue *queue)
 {
     int64_t moved = take_turn(queue);
 
@@ -324,7 +325,7 @@ int queue_reap(struct queue *queue)
     return unlisted == -1 ? -1 : (int)(enrolled + unlisted);
 }
 
-int queue_leave(struct queue *queue)
+int old_queue_leave(struct old_queue *queue)
 {
     const struct old_redis_part gone[] = {old_redis_text("DEL"), old_redis_text(queue->alive)};
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Keys carry the parameters in full, so that two responses never share one by a
-   chance of hashing; only what changes with a deployment is hashed. */
+/* Fields with their lengths, hashed. */
 #include "config.h"
 
-#include "route/key.h"
+#include "route/fingerprint.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +11,6 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "http/uri.h"
 
 /* Preceded by its length, so that no two sequences of fields are the same bytes. */
 static void put_field(struct buf *out, const char *text)
@@ -46,8 +44,8 @@ static void put_spec(struct buf *out, const struct param_spec *spec)
     put_field(out, NULL);
 }
 
-void key_fingerprint(const struct route *route, const struct key_scope *scope,
-                     char out[FINGERPRINT_HEX + 1])
+void fingerprint_of_route(const struct route *route, const struct fingerprint_scope *scope,
+                          char out[FINGERPRINT_HEX + 1])
 {
     struct buf text;
 
@@ -64,33 +62,10 @@ void key_fingerprint(const struct route *route, const struct key_scope *scope,
     talloc_free(text.data);
 }
 
-void key_of_generation(const char *fingerprint, uint64_t generation, char out[FINGERPRINT_HEX + 1])
+void fingerprint_of_generation(const char *fingerprint, uint64_t generation,
+                               char out[FINGERPRINT_HEX + 1])
 {
     uint64_t hash = XXH3_64bits_withSeed(fingerprint, strlen(fingerprint), generation);
 
     snprintf(out, FINGERPRINT_HEX + 1, "%016" PRIx64, hash);
-}
-
-char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
-               const char *fingerprint, const struct param_values *values)
-{
-    struct buf out;
-
-    buf_init(&out, ctx, 128);
-    buf_append_str(&out, prefix);
-    buf_append_str(&out, ":{");
-    buf_append_str(&out, route->name);
-    buf_append_char(&out, '.');
-    buf_append_str(&out, fingerprint);
-    buf_append_char(&out, ':');
-    for (size_t i = 0; i < values->count; i++) {
-        if (i > 0)
-            buf_append_char(&out, '&');
-        if (values->texts[i] == NULL)
-            continue;
-        buf_append_char(&out, '=');
-        uri_encode(&out, values->texts[i], strlen(values->texts[i]));
-    }
-    buf_append_char(&out, '}');
-    return out.data;
 }

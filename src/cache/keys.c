@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Keys carry the parameters in full, so that two responses never share one by a
+   chance of hashing; only what changes with a deployment is hashed. */
+#include "config.h"
+
+#include "cache/keys.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "http/uri.h"
+
+char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
+               const char *fingerprint, const struct param_values *values)
+{
+    struct buf out;
+
+    buf_init(&out, ctx, 128);
+    buf_append_str(&out, prefix);
+    buf_append_str(&out, ":{");
+    buf_append_str(&out, route->name);
+    buf_append_char(&out, '.');
+    buf_append_str(&out, fingerprint);
+    buf_append_char(&out, ':');
+    for (size_t i = 0; i < values->count; i++) {
+        if (i > 0)
+            buf_append_char(&out, '&');
+        if (values->texts[i] == NULL)
+            continue;
+        buf_append_char(&out, '=');
+        uri_encode(&out, values->texts[i], strlen(values->texts[i]));
+    }
+    buf_append_char(&out, '}');
+    return out.data;
+}
+
+/* Without a format, which would be a good part of what a hit costs. */
+static char *with_suffix(TALLOC_CTX *ctx, const char *base, const char *suffix)
+{
+    size_t base_len = strlen(base), suffix_len = strlen(suffix);
+    char *key = mem_check(talloc_size(ctx, base_len + suffix_len + 1));
+
+    memcpy(key, base, base_len);
+    memcpy(key + base_len, suffix, suffix_len + 1);
+    return key;
+}
+
+char *key_entry(TALLOC_CTX *ctx, const char *base)
+{
+    return with_suffix(ctx, base, ":entry");
+}
+
+char *key_lease(TALLOC_CTX *ctx, const char *base)
+{
+    return with_suffix(ctx, base, ":lease");
+}
+
+char *key_channel(TALLOC_CTX *ctx, const char *base)
+{
+    return with_suffix(ctx, base, ":done");
+}
+
+char *key_note(TALLOC_CTX *ctx, const char *prefix, const char *identity)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:identity:%s", prefix, identity));
+}
+
+char *key_clock(TALLOC_CTX *ctx, const char *prefix)
+{
+    return with_suffix(ctx, prefix, ":clock");
+}
+
+char *key_jobs(TALLOC_CTX *ctx, const char *prefix)
+{
+    return with_suffix(ctx, prefix, ":jobs");
+}
+
+char *key_of_queue(TALLOC_CTX *ctx, const char *prefix, const char *kind, const char *of)
+{
+    return mem_check(
+        talloc_asprintf(ctx, "{%s:jobs}:%s%s%s", prefix, kind, of[0] != '\0' ? ":" : "", of));
+}

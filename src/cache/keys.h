@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The names of all that leeway has in Redis (docs/redis.md): nowhere else are they spelled. Each
+   result is a child of `ctx`. */
+#ifndef LEEWAY_CACHE_KEYS_H
+#define LEEWAY_CACHE_KEYS_H
+
+#include <talloc.h>
+
+#include "config/model.h"
+#include "route/param.h"
+
+/* PREFIX:{NAME.FINGERPRINT:PARAMS}: the parameters joined with '&', each
+   "=" and the percent-encoded value, or nothing at all for NULL. What the names of all that belongs
+   to one response begin with; the braces put it into one slot of a Redis Cluster. */
+char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
+               const char *fingerprint, const struct param_values *values);
+
+char *key_entry(TALLOC_CTX *ctx, const char *base);
+char *key_lease(TALLOC_CTX *ctx, const char *base);
+
+/* The channel on which a lease's end is published. */
+char *key_channel(TALLOC_CTX *ctx, const char *base);
+
+/* Which database an identity means. */
+char *key_note(TALLOC_CTX *ctx, const char *prefix, const char *identity);
+
+/* Where processes tell each other that Redis's clock was set back. */
+char *key_clock(TALLOC_CTX *ctx, const char *prefix);
+
+/* The list of jobs that wait. */
+char *key_jobs(TALLOC_CTX *ctx, const char *prefix);
+
+/* "processing", "alive", "mark" or "failures" of something, or "refreshers" or "reaper" of "". All
+   of them share the slot of the jobs list. */
+char *key_of_queue(TALLOC_CTX *ctx, const char *prefix, const char *kind, const char *of);
+
+#endif
