@@ -8,6 +8,7 @@ import threading
 
 import redis
 
+from .network import free_port
 from .process import Process
 from .wait import wait_until
 
@@ -25,12 +26,19 @@ class Redis:
         self.process = None
         self.start()
 
-    def start(self, *options, environment=None):
+    def start(self, *options, environment=None, check=True):
+        """`check` false: it may refuse whoever does not log in."""
         self.process = Process(
             ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "",
              "--dir", self.folder, *options],
             os.path.join(self.folder, "redis.log"), env=environment)
-        wait_until(self.answers, "Redis answers")
+        wait_until(self.answers if check else lambda: os.path.exists(self.socket), "Redis answers")
+
+    def listen(self):
+        """On a port of the loopback device, too; which."""
+        port = free_port()
+        self.client().config_set("port", port)
+        return port
 
     def client(self):
         return redis.Redis(unix_socket_path=self.socket, decode_responses=True, **SAY_NOTHING)

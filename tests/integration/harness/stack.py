@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """leeway's programs over private servers, as a user would run them."""
 import os
-import random
 import re
 import signal
 import socket
@@ -9,6 +8,7 @@ import subprocess
 
 from . import fastcgi, http
 from .entry import Entries
+from .network import free_port
 from .process import Process
 from .shim import Shim
 from .wait import wait_until
@@ -21,20 +21,6 @@ DEATHS = re.compile(r'msg="child died"(?!.* signal=15\b)')
 
 def program(name):
     return os.path.join(BUILD, name)
-
-
-def free_port():
-    """Not one of those that the kernel gives to clients: tests under load leave thousands of these
-    behind, and a client may take the port before the server does."""
-    while True:
-        port = random.randrange(10000, 32768)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Stack:
