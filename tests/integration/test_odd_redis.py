@@ -6,6 +6,8 @@ import signal
 import pytest
 from harness.wait import wait_until
 
+pytestmark = pytest.mark.transport
+
 ROUTES = """
 context "c" { budget = 60s }
 route "/n" { context = "c"  sql = "select 1 as n -- marker:n"  shape = value }

@@ -11,6 +11,8 @@ from harness.postgres import GATE
 from harness.proxy import Proxy
 from harness.wait import wait_until
 
+pytestmark = pytest.mark.transport
+
 ROUTES = f"""
 context "c" {{ budget = 60s }}
 context "off" {{ budget = 0s }}
@@ -117,7 +119,7 @@ def test_a_redis_that_takes_no_writes_costs_misses_their_lease(stack, paused):
 @pytest.mark.xfail(strict=True, reason="every command is awaited in place")
 def test_a_redis_that_answers_nothing_holds_up_what_asks_it_alone(stack):
     with Proxy(stack.path("proxy.sock"), stack.redis.socket) as proxy:
-        stack.redis_socket = proxy.path
+        stack.reach_redis_by(proxy.path)
         start(stack)
         stack.ask("/n/1")
         with fastcgi.Connection(stack.socket) as hit:
@@ -133,13 +135,9 @@ def test_a_redis_that_answers_nothing_holds_up_what_asks_it_alone(stack):
 @pytest.mark.xfail(strict=True, reason="names are looked up in place")
 def test_a_name_that_is_looked_up_slowly(stack, names):
     """Before the first connection, and when it has to be made anew."""
-    port = stack.redis.listen()
+    stack.redis_address, stack.redis_settings = f"tcp:redis.slow.test:{stack.redis.listen()}", ""
     names.hold_names(True)
     stack.configure(ROUTES, workers=1)
-    with open(stack.config, encoding="utf-8") as file:
-        text = file.read()
-    with open(stack.config, "w", encoding="utf-8") as file:
-        file.write(text.replace(f"unix:{stack.redis.socket}", f"tcp:redis.slow.test:{port}"))
     stack.start_worker()
     assert stack.ask("/health")[0] in (200, 503)
     names.hold_names(False)

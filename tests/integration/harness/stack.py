@@ -30,7 +30,7 @@ class Stack:
         self.folder = str(folder)
         self.postgres = postgres
         self.redis = redis
-        self.redis_socket = redis.socket  # by which leeway reaches it
+        self.redis_address, self.redis_settings = redis.address, redis.settings
         self.database = database
         self.port = None
         self.tcp_port = None  # of the worker, instead of a Unix socket
@@ -62,6 +62,10 @@ class Stack:
         self.environment = shim.environment
         return shim
 
+    def reach_redis_by(self, path):
+        """Through what listens there, as a proxy does, from the next configure() on."""
+        self.redis_address, self.redis_settings = f"unix:{path}", ""
+
     def sanitizer_environment(self):
         """Of processes whose standard error goes nowhere: what a sanitizer finds goes to files,
         which findings() looks for."""
@@ -86,7 +90,8 @@ refreshers = 1
 runtime_dir = "{self.path('run')}"
 {settings}
 redis {{
-  address = "unix:{self.redis_socket}"
+  address = "{self.redis_address}"
+  {self.redis_settings}
   {redis}
 }}
 postgres {{
