@@ -423,14 +423,21 @@ static int postgres_destroy(struct postgres *postgres)
     return 0;
 }
 
-void postgres_connect(struct postgres *postgres)
+static bool has_session(const struct postgres *postgres)
 {
     const struct pooled *pooled;
 
     TAILQ_FOREACH (pooled, &postgres->sessions, link)
         if (!session_is_ending(pooled->session))
-            return;
-    if (!is_breaker_open(postgres))
+            return true;
+    return false;
+}
+
+/* After a failure to connect, sessions that still work may do for all queries: nobody else would
+   find out that the others could be had again. */
+void postgres_connect(struct postgres *postgres)
+{
+    if ((postgres->down || !has_session(postgres)) && !is_breaker_open(postgres))
         open_session(postgres);
 }
 

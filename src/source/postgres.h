@@ -83,7 +83,8 @@ struct postgres;
 struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
                               struct slots *slots, const struct postgres_judge *judge);
 
-/* Opens a session if there is none, so that it is judged, as before anything may be served. */
+/* Opens a session if there is none, so that it is judged, as before anything may be served; or if
+   the last attempt failed, to see whether that is over. */
 void postgres_connect(struct postgres *postgres);
 
 /* Whether a session is being made, or runs a query that has not been given up. */
