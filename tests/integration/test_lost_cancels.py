@@ -4,8 +4,10 @@ request to cancel it arrives."""
 import os
 import signal
 
+import psycopg2
 import pytest
 
+from harness.pgbouncer import start_pgbouncer
 from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
 
@@ -18,6 +20,8 @@ route "/slow" { context = "short"  sql = "select 1 as n from pg_sleep(60) -- mar
                 shape = value }
 route "/slow/{n}" { context = "none"  param "n" { type = int }
                     sql = "select $1 as n from pg_sleep(60) -- marker:slow"  shape = value }
+route "/sleeps/{n}" { context = "none"  param "n" { type = int }
+                      sql = "select $1::int as n from pg_sleep($1) -- marker:slow"  shape = value }
 route "/locked" { context = "none"  shape = value
                   sql = "select count(*)::int as n from t, pg_sleep(60) -- marker:slow" }
 route "/kept" { context = "long"  shape = value
@@ -211,3 +215,22 @@ def test_a_server_that_stalls_in_the_middle_of_a_result(stack):
     proxy.left = 1000000
     assert stack.get("/long").status == 504
     assert wait_until(lambda: stack.get("/one").status == 200, "another connection serves")
+
+
+def test_a_query_that_waits_for_a_poolers_server_does_not_begin_any_more(stack):
+    """Once it was given up; or, if it just does, it holds its slot until it has ended."""
+    start_pgbouncer(stack, "transaction", size=1)
+    stack.start(ROUTES, refresher=False, workers=1,
+                postgres="slots = 1\n slot_timeout = 10s\n statement_timeout = 2s")
+    assert stack.get("/sleeps/0").status == 200
+    other = psycopg2.connect(stack.postgres_conninfo)
+    other.cursor().execute("select 1")
+    assert stack.get("/sleeps/60").status == 504, "the other one has the only server"
+    other.commit()
+    other.close()
+    most = 0
+    asked = stack.get_later("/sleeps/60")
+    while not asked.done():
+        most = max(most, running(stack))
+    assert asked.result().status == 504
+    assert most == 1
