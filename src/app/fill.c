@@ -17,6 +17,8 @@ struct fill {
     bool fits;                        /* the result is of the key's generation */
     struct redis_clock_reading clock; /* Redis's, as it was read last before the query was sent */
     ev_timer renew;
+    int64_t failed_us; /* when the key was marked for as long as the query may run; 0: it was not */
+    int failed_status;
 };
 
 int fill_status(enum query_outcome outcome)
@@ -143,10 +145,27 @@ static void end_lease(struct fill *fill, const struct fill_result *result, int64
 {
     if (!fill->leased)
         return;
-    if (result->outcome == QUERY_NO_SLOT || !identity_is_verified(fill->backend->identity))
+    if (result->outcome == QUERY_NO_SLOT || !identity_is_verified(fill->backend->identity)) {
         lease_give_up(fill, fill->backend->redis, &fill->lease);
-    else
-        lease_fail(fill, fill->backend->redis, &fill->lease, result->status, hold_ms);
+        return;
+    }
+    if (hold_ms > OLD_LEASE_FAILED_MS) {
+        fill->failed_us = clock_monotonic_us();
+        fill->failed_status = result->status;
+        fill->lease.base = mem_check(talloc_strdup(fill, fill->lease.base));
+    }
+    lease_fail(fill, fill->backend->redis, &fill->lease, result->status, hold_ms);
+}
+
+/* The query has ended sooner than it had to. */
+static void on_settled(void *data)
+{
+    struct fill *fill = data;
+
+    if (fill->failed_us != 0)
+        lease_settle(fill, fill->backend->redis, fill->lease.base, fill->failed_status,
+                     fill->failed_us);
+    talloc_free(fill);
 }
 
 /* What a client may be told of a failure beyond its status. */
@@ -182,8 +201,10 @@ static void on_query(void *data, const struct query_result *query)
         store_entry(fill, &result);
     else
         end_lease(fill, &result, query->hold_ms);
+    bool settles_later = query->hold_ms > 0;
     fill->request.done(fill->request.data, &result);
-    talloc_free(fill);
+    if (!settles_later)
+        talloc_free(fill);
 }
 
 static int fill_destroy(struct fill *fill)
@@ -213,6 +234,7 @@ void fill_start(struct backend *backend, const struct fill_request *request)
         .values = request->values,
         .limit_ms = application_rules(backend->app, request->route)->query_limit_ms,
         .done = on_query,
+        .settled = on_settled,
         .data = fill,
     };
     postgres_query(backend->postgres, &query);

@@ -49,7 +49,7 @@ struct fill_request {
 struct fill;
 
 /* Renews the lease while the query runs, then stores or marks, and so wakes the waiters; calls
-   `done` last. The fill frees itself. */
+   `done` last. The fill frees itself, once the server does not run the query any more. */
 void fill_start(struct backend *backend, const struct fill_request *request);
 
 #endif

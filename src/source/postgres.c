@@ -27,7 +27,9 @@ enum {
 struct pooled {
     TAILQ_ENTRY(pooled) link;
     struct session *session;
-    int slot; /* of a query that was given up and may still run; -1: none */
+    int slot;                    /* of a query that was given up and may still run; -1: none */
+    void (*settled)(void *data); /* who waits for its end; NULL: nobody */
+    void *data;
 };
 
 TAILQ_HEAD(pooled_list, pooled);
@@ -146,14 +148,25 @@ static struct pooled *find_pooled(struct postgres *postgres, const struct sessio
     return pooled;
 }
 
+/* Last, for what it leads to may close idle sessions. */
+static void tell_settled(void (*settled)(void *data), void *data)
+{
+    if (settled != NULL)
+        settled(data);
+}
+
 static void close_session(struct postgres *postgres, struct pooled *pooled)
 {
+    void (*settled)(void *data) = pooled->settled;
+    void *settled_data = pooled->data;
+
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     postgres->n_sessions--;
     give_slot_back(postgres, &pooled->slot);
     if (postgres->trying == pooled->session)
         postgres->trying = NULL;
     talloc_free(pooled);
+    tell_settled(settled, settled_data);
 }
 
 /* Whether it may have another query. */
@@ -195,6 +208,8 @@ static void on_session_ended(void *data, struct session *session, struct query *
     if (session_is_ending(session)) {
         pooled->slot = query->slot;
         query->slot = -1;
+        pooled->settled = result->hold_ms > 0 ? query->request.settled : NULL;
+        pooled->data = query->request.data;
     }
     /* not in the list meanwhile: what the answer leads to may close idle sessions */
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
@@ -212,9 +227,13 @@ static void on_session_settled(void *data, struct session *session)
 {
     struct postgres *postgres = data;
     struct pooled *pooled = find_pooled(postgres, session);
+    void (*settled)(void *data) = pooled->settled;
+    void *settled_data = pooled->data;
 
+    pooled->settled = NULL;
     give_slot_back(postgres, &pooled->slot);
     close_if_done(postgres, pooled);
+    tell_settled(settled, settled_data);
 }
 
 void postgres_use_generation(struct postgres *postgres, uint64_t generation)

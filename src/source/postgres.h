@@ -73,6 +73,8 @@ struct query_request {
     const struct param_values *values; /* borrowed until `done` is called */
     int64_t limit_ms;                  /* from when it is sent */
     query_fn *done;                    /* called exactly once, never from postgres_query itself */
+    /* Called once after a result with `hold_ms` above 0: the server does not run it any more. */
+    void (*settled)(void *data);
     void *data;
 };
 

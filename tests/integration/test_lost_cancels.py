@@ -22,6 +22,10 @@ route "/slow/{n}" { context = "none"  param "n" { type = int }
                     sql = "select $1 as n from pg_sleep(60) -- marker:slow"  shape = value }
 route "/sleeps/{n}" { context = "none"  param "n" { type = int }
                       sql = "select $1::int as n from pg_sleep($1) -- marker:slow"  shape = value }
+route "/many" { context = "long"  shape = object
+                sql = "select n, repeat('x', 9000) as x, pg_sleep(0.05)::text as t from (select t.n \
+from t, generate_series(1, case when (select count(*) from t) > 1 then 100000 else 1 end)) x(n) \
+-- marker:many" }
 route "/locked" { context = "none"  shape = value
                   sql = "select count(*)::int as n from t, pg_sleep(60) -- marker:slow" }
 route "/kept" { context = "long"  shape = value
@@ -234,3 +238,22 @@ def test_a_query_that_waits_for_a_poolers_server_does_not_begin_any_more(stack):
         most = max(most, running(stack))
     assert asked.result().status == 504
     assert most == 1
+
+
+def test_a_key_is_free_again_soon_after_its_query_was_cancelled(stack):
+    """Although it might have run for a minute."""
+    stack.sql("create table t as select generate_series(1, 2) as n")
+    proxy = start(stack, settings="drain_timeout = 1h", postgres="statement_timeout = 1h",
+                  rewritten=AS_IF["older"])
+    redis = stack.redis.client()
+    assert stack.get("/many").status == 500
+    lease, = redis.keys("*:lease")
+    assert redis.pttl(lease) > 30000
+    assert running(stack, "marker:many") == 1, "no cancel arrives"
+    redis.delete(lease)
+    wait_until(lambda: proxy.kept, "the request to cancel was sent")
+    proxy.keeps_cancels = False
+    assert stack.get("/many").status == 500
+    wait_until(lambda: redis.pttl(lease) <= 1000, "the key is free within a second")
+    stack.sql("delete from t where n = 2")
+    wait_until(lambda: stack.get("/many").status == 200, "it is asked again")
