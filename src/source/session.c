@@ -208,8 +208,22 @@ static void lose_as(struct session *session, enum session_end how)
     session->options.events->closed(session->options.pool, session, query, how);
 }
 
+static void end_query(struct session *session);
+
+/* Of what is wrong with the query itself, before it closed the connection. */
+static bool has_server_told(const struct session *session)
+{
+    return session->query != NULL && session->step > STEP_TRY && session->now.sqlstate[0] != '\0' &&
+           session->result.outcome != QUERY_DONE && session->result.outcome != QUERY_AWAY;
+}
+
 static void lose(struct session *session)
 {
+    if (has_server_told(session)) {
+        session->spent = true;
+        end_query(session);
+        return;
+    }
     lose_as(session, session->step == STEP_TRY                    ? SESSION_DEAD
                      : session->worked || session->now.terminated ? SESSION_LOST
                      : session->now.refused                       ? SESSION_REFUSED

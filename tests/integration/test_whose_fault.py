@@ -7,6 +7,7 @@ import pytest
 from harness import fastcgi
 from harness.pgbouncer import start_pgbouncer
 from harness.postgres import GATE
+from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
 
 ROUTES = f"""
@@ -174,6 +175,24 @@ def test_a_lock_timeout_is_a_timeout(stack, lock, prepared_before):
     line = await_line(stack, "query timed out", "route=/locked")
     assert "sqlstate=55P03" in line
     held.close()
+
+
+def test_a_transaction_timeout_is_a_timeout(stack):
+    """As of version 17 it ends the session: the query is not sent again."""
+    proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    proxy.rewritten = (b"C57P01", b"C25P04")
+    stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
+    start(stack, workers=1)
+    with stack.gate():
+        answer = stack.get_later("/gated/1")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "it is under way")
+        stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
+                  " where application_name = 'leeway' and datname = current_database()"
+                  " and query like '%marker:gated%'")
+        assert answer.result().status == 504
+    assert stack.executions("marker:gated") == 1
+    await_line(stack, "query timed out", "sqlstate=25P04")
+    assert "query failed" not in stack.worker.log_text()
 
 
 def cancel(stack):
