@@ -26,7 +26,7 @@ int fill_status(enum query_outcome outcome)
     static const int statuses[] = {
         [QUERY_DONE] = 200,   [QUERY_NO_ROW] = 404,    [QUERY_BAD_VALUE] = 400,
         [QUERY_BROKEN] = 500, [QUERY_TIMED_OUT] = 504, [QUERY_NO_SLOT] = 503,
-        [QUERY_AWAY] = 503,   [QUERY_CHOSEN] = 500,
+        [QUERY_AWAY] = 503,   [QUERY_CHOSEN] = 500,    [QUERY_FULL] = 503,
     };
 
     return statuses[outcome];
@@ -145,7 +145,8 @@ static void end_lease(struct fill *fill, const struct fill_result *result, int64
 {
     if (!fill->leased)
         return;
-    if (result->outcome == QUERY_NO_SLOT || !identity_is_verified(fill->backend->identity)) {
+    if (result->outcome == QUERY_NO_SLOT || result->outcome == QUERY_FULL ||
+        !identity_is_verified(fill->backend->identity)) {
         lease_give_up(fill, fill->backend->redis, &fill->lease);
         return;
     }

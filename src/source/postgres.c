@@ -60,7 +60,7 @@ const char *query_outcome_name(enum query_outcome outcome)
     static const char *const names[] = {
         [QUERY_DONE] = "done",     [QUERY_NO_ROW] = "no-row",       [QUERY_BAD_VALUE] = "bad-value",
         [QUERY_BROKEN] = "broken", [QUERY_TIMED_OUT] = "timed-out", [QUERY_NO_SLOT] = "no-slot",
-        [QUERY_AWAY] = "away",     [QUERY_CHOSEN] = "chosen",
+        [QUERY_AWAY] = "away",     [QUERY_CHOSEN] = "chosen",       [QUERY_FULL] = "full",
     };
 
     return names[outcome];
@@ -337,14 +337,14 @@ static bool has_slot(struct postgres *postgres, struct query *query)
     return postgres->slots == NULL || query->slot != -1;
 }
 
-static void answer_overdue(struct postgres *postgres)
+static void answer_overdue(struct postgres *postgres, enum query_outcome outcome)
 {
     int64_t now_us = clock_monotonic_us();
     struct query *query;
 
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL && query->slot_until_us <= now_us) {
         TAILQ_REMOVE(&postgres->waiting, query, link);
-        answer_without_result(postgres, query, QUERY_NO_SLOT);
+        answer_without_result(postgres, query, outcome);
     }
 }
 
@@ -374,13 +374,15 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct postgres *postgres = timer->data;
     struct query *query;
+    bool full = false;
 
     (void)loop;
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
         struct session *session = session_for(postgres, query);
         bool away = session == NULL && is_breaker_open(postgres);
-        if (!away && ((session == NULL && is_full(postgres)) || !has_slot(postgres, query)))
+        full = !away && session == NULL && is_full(postgres);
+        if (full || (!away && !has_slot(postgres, query)))
             break;
         TAILQ_REMOVE(&postgres->waiting, query, link);
         if (away)
@@ -388,7 +390,7 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
         else
             session_run(session != NULL ? session : open_session(postgres), query);
     }
-    answer_overdue(postgres);
+    answer_overdue(postgres, full ? QUERY_FULL : QUERY_NO_SLOT);
     if (!TAILQ_EMPTY(&postgres->waiting))
         pump_after(postgres, SLOT_RETRY_MS);
 }

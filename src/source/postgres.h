@@ -50,6 +50,7 @@ enum query_outcome {
     QUERY_BROKEN,    /* the statement or its result is at fault; it has been logged */
     QUERY_TIMED_OUT, /* statement_timeout, lock_timeout, transaction_timeout */
     QUERY_NO_SLOT,   /* slot_timeout has passed */
+    QUERY_FULL,      /* it has, and the server allows no more sessions than are busy */
     QUERY_AWAY,      /* unreachable, SQLSTATE 53xxx or 57xxx, in recovery, or known to be so */
 };
 

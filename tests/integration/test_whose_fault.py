@@ -288,10 +288,13 @@ def test_without_any_connection_it_is_503(stack):
 @pytest.mark.usefixtures("few")
 def test_who_waits_for_a_connection_in_vain_gets_503_in_time(stack):
     start(stack, workers=1, postgres="slots = 8  slot_timeout = 200ms")
+    assert stack.get("/gated/3").status == 200
+    stack.entries.age(20)
     with stack.gate():
         held = [stack.get_later(f"/gated/{i}") for i in range(3)]
-        wait_until(lambda: stack.executions("marker:gated") == 3, "three run")
+        wait_until(lambda: stack.executions("marker:gated") == 4, "three run")
         answer = stack.get("/items/1")
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert "detail=stale-if-error" in stack.get("/gated/3").cache
         assert postgres_up(stack) == {"1"}
     assert [request.result().status for request in held] == [200] * 3
