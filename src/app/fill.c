@@ -19,6 +19,7 @@ struct fill {
     ev_timer renew;
     int64_t failed_us; /* when the key was marked for as long as the query may run; 0: it was not */
     int failed_status;
+    bool unmarked; /* as in struct fill_result */
 };
 
 int fill_status(enum query_outcome outcome)
@@ -139,23 +140,24 @@ static void store_entry(struct fill *fill, struct fill_result *result)
         end == OLD_LEASE_KEPT || end == OLD_LEASE_STORED ? INT64_MAX : fill->lease.held_at_us;
 }
 
-/* Waiters are told of a failure, but not of one that is this process's own: one of them may have
-   a slot, or reach the right database, where we do not. */
-static void end_lease(struct fill *fill, const struct fill_result *result, int64_t hold_ms)
+/* Whether the key is marked. Waiters are told of a failure, but not of one that is this process's
+   own: one of them may have a slot, or reach the right database, where we do not. */
+static bool end_lease(struct fill *fill, const struct fill_result *result, int64_t hold_ms)
 {
     if (!fill->leased)
-        return;
+        return false;
     if (result->outcome == QUERY_NO_SLOT || result->outcome == QUERY_FULL ||
         !identity_is_verified(fill->backend->identity)) {
         lease_give_up(fill, fill->backend->redis, &fill->lease);
-        return;
+        return false;
     }
     if (hold_ms > OLD_LEASE_FAILED_MS) {
         fill->failed_us = clock_monotonic_us();
         fill->failed_status = result->status;
         fill->lease.base = mem_check(talloc_strdup(fill, fill->lease.base));
     }
-    lease_fail(fill, fill->backend->redis, &fill->lease, result->status, hold_ms);
+    return lease_fail(fill, fill->backend->redis, &fill->lease, result->status, hold_ms) ==
+           OLD_LEASE_KEPT;
 }
 
 /* The query has ended sooner than it had to. */
@@ -166,6 +168,8 @@ static void on_settled(void *data)
     if (fill->failed_us != 0)
         lease_settle(fill, fill->backend->redis, fill->lease.base, fill->failed_status,
                      fill->failed_us);
+    if (fill->unmarked)
+        fill->request.settled(fill->request.data);
     talloc_free(fill);
 }
 
@@ -201,7 +205,8 @@ static void on_query(void *data, const struct query_result *query)
     if (result.outcome == QUERY_DONE || result.outcome == QUERY_NO_ROW)
         store_entry(fill, &result);
     else
-        end_lease(fill, &result, query->hold_ms);
+        result.unmarked = !end_lease(fill, &result, query->hold_ms) && query->hold_ms > 0;
+    fill->unmarked = result.unmarked;
     bool settles_later = query->hold_ms > 0;
     fill->request.done(fill->request.data, &result);
     if (!settles_later)

@@ -28,6 +28,8 @@ struct fill_result {
     /* Monotonic: an answer is for requests that came before. What came later may have come after a
        purge that refused the store, or, without a lease, after one that nobody heard of. */
     int64_t for_before_us;
+    bool unmarked; /* the server may still run the failed query, and the key does not say so:
+                      `settled` follows */
 };
 
 /* The status that a client is told about a query that ended so. */
@@ -41,8 +43,9 @@ struct fill_request {
     const struct old_lease *lease;     /* copied; NULL: run without one, store nothing */
     uint64_t generation;               /* of the key: another session's result is not stored */
     enum query_origin origin;          /* for metrics */
-    void (*lost)(void *data); /* the lease was: who comes from now on needs another answer */
-    fill_fn *done;            /* called exactly once, never from fill_start itself */
+    void (*lost)(void *data);    /* the lease was: who comes from now on needs another answer */
+    fill_fn *done;               /* called exactly once, never from fill_start itself */
+    void (*settled)(void *data); /* once after a result that is `unmarked`: the query has ended */
     void *data;
 };
 

@@ -35,6 +35,8 @@ struct flight {
     bool listed;          /* in flights->by_base */
     bool leading;         /* a fill of ours is under way */
     enum flight_bypass bypass;
+    int held_status; /* of a query that failed and may still run, which only we know; 0: none does
+                      */
     struct old_lease lease;
     struct wake_watch *watch;
     ev_timer recheck; /* when the lease ends unless it is renewed */
@@ -160,6 +162,13 @@ static bool is_of_our_generation(const struct flight *flight)
     return identity_is_verified(identity) && identity_generation(identity) == flight->generation;
 }
 
+/* Everybody has been answered. What the server may still run is not begun again meanwhile. */
+static void end(struct flight *flight)
+{
+    if (flight->held_status == 0)
+        talloc_free(node_of(flight));
+}
+
 /* Where Postgres cannot answer, a context may allow an entry past its budget. true: everybody has
    been answered, and the flight is no more. */
 static bool end_on_error(struct flight *flight, int status)
@@ -175,7 +184,7 @@ static bool end_on_error(struct flight *flight, int status)
     stored_free(&stored);
     if (!TAILQ_EMPTY(&flight->visits))
         return false;
-    talloc_free(node_of(flight));
+    end(flight);
     return true;
 }
 
@@ -185,13 +194,14 @@ static void end_with_failure(struct flight *flight, int status, const char *deta
     struct metrics *metrics = flight->flights->backend->metrics;
     struct visit *visit;
 
-    unlist(flight);
+    if (flight->held_status == 0)
+        unlist(flight);
     while ((visit = next_visit(flight)) != NULL) {
         if (visit != flight->leader)
             metrics_collapsed(metrics, flight->route, collapse);
         respond_failure(visit, status, detail, visit != flight->leader);
     }
-    talloc_free(node_of(flight));
+    end(flight);
 }
 
 static enum answer_row row_of(const struct flight *flight, const struct visit *visit,
@@ -287,11 +297,17 @@ static void on_lost(void *data)
     unlist(data);
 }
 
+static void on_settled(void *data)
+{
+    talloc_free(node_of(data));
+}
+
 static void on_filled(void *data, const struct fill_result *result)
 {
     struct flight *flight = data;
 
     flight->leading = false;
+    flight->held_status = result->unmarked ? result->status : 0;
     if (result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW)
         end_with_result(flight, result);
     else if (!end_on_error(flight, result->outcome == QUERY_NO_SLOT ? 0 : result->status))
@@ -316,6 +332,7 @@ static void lead(struct flight *flight, enum flight_bypass bypass)
         .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,
         .lost = on_lost,
         .done = on_filled,
+        .settled = on_settled,
         .data = flight,
     };
     fill_start(flight->flights->backend, &request);
@@ -450,6 +467,11 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
         return;
     }
     found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
+    if (found != NULL && (*found)->held_status != 0) {
+        metrics_collapsed(flights->backend->metrics, visit->route, COLLAPSE_FAILED);
+        respond_failure(visit, (*found)->held_status, NULL, true);
+        return;
+    }
     if (found != NULL) {
         park(*found, visit);
         return;
@@ -476,7 +498,7 @@ void flights_leave(struct flights *flights, struct visit *visit)
     flights->waiting--;
     if (flight->leader == visit)
         flight->leader = NULL;
-    if (TAILQ_EMPTY(&flight->visits) && !flight->leading)
+    if (TAILQ_EMPTY(&flight->visits) && !flight->leading && flight->held_status == 0)
         talloc_free(node_of(flight));
 }
 

@@ -257,3 +257,15 @@ def test_a_key_is_free_again_soon_after_its_query_was_cancelled(stack):
     wait_until(lambda: redis.pttl(lease) <= 1000, "the key is free within a second")
     stack.sql("delete from t where n = 2")
     wait_until(lambda: stack.get("/many").status == 200, "it is asked again")
+
+
+def test_without_redis_too_no_second_query_of_a_key_is_begun(stack):
+    stack.sql("create table t as select generate_series(1, 2) as n")
+    start(stack)
+    stack.redis.stop()
+    try:
+        while stack.executions("marker:many") < 2:
+            assert stack.get("/many").status in (500, 503)
+            assert running(stack, "marker:many") <= 1
+    finally:
+        stack.redis.start()
