@@ -473,6 +473,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     };
     struct postgres *postgres = mem_check(talloc_zero(ctx, struct postgres));
 
+    cancel_init();
     postgres->loop = loop;
     postgres->settings = &config->settings.postgres;
     postgres->slots = slots;

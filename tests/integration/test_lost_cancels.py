@@ -142,6 +142,14 @@ def test_cancels_that_hang_are_bounded(stack):
     assert len(proxy.kept) == kept
 
 
+def test_what_ends_a_thread_is_loaded_from_the_start(stack):
+    """Later there may be no descriptor for it, and glibc aborts. Sanitizers load it anyway."""
+    start(stack)
+    worker, = stack.worker.children()
+    with open(f"/proc/{worker}/maps", encoding="ascii") as maps:
+        assert "libgcc_s" in maps.read()
+
+
 @pytest.mark.parametrize("pooled", [False, True])
 def test_a_killed_workers_query_ends(stack, pooled):
     stack.expect_deaths = True
