@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-#include "app/gauges.h"
 #include "app/lookup.h"
+#include "app/old_gauges.h"
 #include "app/ready.h"
 #include "app/recent.h"
 #include "app/resolve.h"
@@ -88,7 +88,7 @@ static void serve_metrics(struct server *server, struct request *request)
         respond_problem(request, 403, "Metrics are not for this address.");
         return;
     }
-    gauges_read(request, server->backend->redis, &settings->redis, &gauges);
+    old_gauges_read(request, server->backend->redis, &settings->redis, &gauges);
     char *text = metrics_text(request, settings->runtime_dir, &gauges);
     respond_text(request, "text/plain; version=0.0.4; charset=utf-8", text, strlen(text));
 }
