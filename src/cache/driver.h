@@ -32,6 +32,9 @@ struct cache_driver {
                                   const char *identity, const struct identity_note *mine,
                                   cache_note_fn *fn, void *data);
     struct cache_request *(*info)(struct cache *cache, cache_info_fn *fn, void *data);
+    struct cache_request *(*count)(struct cache *cache, cache_count_fn *fn, void *data);
+    struct cache_request *(*list)(struct cache *cache, const char *pattern, const char *cursor,
+                                  cache_list_fn *fn, void *data);
 };
 
 /* The first member of a driver's own struct. */
