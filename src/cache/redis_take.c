@@ -98,6 +98,8 @@ static void tell(struct take *take, enum lease_state state)
 
     answer.state = state;
     answer.stored = &stored;
+    if (state != LEASE_FAILED)
+        answer.failed_status = 0;
     if (state == LEASE_WON && !take->only_look) {
         answer.lease = take->lease;
         answer.lease.base = take->asked;
