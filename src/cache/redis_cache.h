@@ -69,6 +69,11 @@ struct cache_request *ask_send(struct ask *ask, const struct redis_part *parts, 
 bool ask_was_done(const struct ask *ask, enum redis_outcome outcome,
                   const struct redis_reply *reply);
 
+/* A part of scripts. What redis.pcall() has read into `held` may be of another type, which is as
+   good as nothing there. Any other error is the script's. */
+#define REDIS_CACHE_UNLESS_REFUSED                                                                 \
+    "if type(held) == 'table' and string.sub(held.err, 1, 9) ~= 'WRONGTYPE' then return held end "
+
 /* ---- redis_lease.c */
 
 void redis_cache_make_token(char token[LEASE_TOKEN_BYTES + 1]);

@@ -41,7 +41,7 @@ static const char renew_script[] =
    outlive its budget by as much. What is there of another type is replaced. */
 static const char store_script[] = UNLESS_LOST
     "local from, to = tonumber(ARGV[5]), tonumber(ARGV[6]) "
-    "local held = redis.pcall('GETRANGE', KEYS[2], 0, to - 1) "
+    "local held = redis.pcall('GETRANGE', KEYS[2], 0, to - 1) " REDIS_CACHE_UNLESS_REFUSED
     "if type(held) ~= 'string' then held = '' end "
     "local now = string.format('%016.0f', time[1] * 1000000 + time[2]) "
     "local there = string.sub(held, from + 1, to) "

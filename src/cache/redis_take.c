@@ -46,7 +46,7 @@ enum { LONGEST_FAILED_MS = 2 * 3600 * 1000 };
    last. Whatever is of another type was not seen by anybody. */
 static const char take_over_script[] =
     "local time = redis.call('TIME') "
-    "local held = redis.pcall('GET', KEYS[1]) "
+    "local held = redis.pcall('GET', KEYS[1]) " REDIS_CACHE_UNLESS_REFUSED
     "local left = redis.call('PTTL', KEYS[1]) "
     "if type(held) == 'string' and "
     "   (held ~= ARGV[1] or left >= 0 and left <= tonumber(ARGV[4])) then "
