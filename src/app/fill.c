@@ -4,15 +4,18 @@
 
 #include "app/fill.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cache/old_lease.h"
 #include "http/problem.h"
 
 struct fill {
     struct backend *backend;
     struct fill_request request;
-    struct old_lease lease;
+    struct old_lease lease;           /* a copy of the request's */
     bool leased;                      /* as far as we know */
     bool fits;                        /* the result is of the key's generation */
     struct redis_clock_reading clock; /* Redis's, as it was read last before the query was sent */
@@ -203,7 +206,9 @@ void fill_start(struct backend *backend, const struct fill_request *request)
     fill->renew.data = fill;
     talloc_set_destructor(fill, fill_destroy);
     if (request->lease != NULL) {
-        fill->lease = *request->lease;
+        fill->lease = (struct old_lease){.base = request->lease->base,
+                                         .held_at_us = request->lease->held_at_us};
+        memcpy(fill->lease.token, request->lease->token, sizeof fill->lease.token);
         fill->leased = true;
         ev_now_update(backend->loop);
         ev_timer_start(backend->loop, &fill->renew);

@@ -308,10 +308,12 @@ static void lead(struct flight *flight, enum flight_bypass bypass)
     flight->bypass = bypass;
     flight->leading = true;
     flight->leader = TAILQ_FIRST(&flight->visits);
+    struct lease lease = {.base = flight->lease.base, .held_at_us = flight->lease.held_at_us};
+    memcpy(lease.token, flight->lease.token, sizeof lease.token);
     const struct fill_request request = {
         .route = flight->route,
         .values = &flight->values,
-        .lease = bypass == BYPASS_NONE ? &flight->lease : NULL,
+        .lease = bypass == BYPASS_NONE ? &lease : NULL,
         .generation = flight->generation,
         .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,
         .lost = on_lost,
