@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/gauges.h"
+#include "app/old_gauges.h"
 #include "base/mem.h"
 #include "ctl/ctl.h"
 
@@ -26,7 +26,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     struct old_redis *redis = ctl_redis(ctl);
     if (redis != NULL)
-        gauges_read(ctx, redis, &settings->redis, &gauges);
+        old_gauges_read(ctx, redis, &settings->redis, &gauges);
     fputs(metrics_text(ctx, settings->runtime_dir, &gauges), stdout);
     talloc_free(ctx);
     return CTL_OK;

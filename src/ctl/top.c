@@ -14,7 +14,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "app/gauges.h"
+#include "app/old_gauges.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -262,7 +262,7 @@ static struct totals *next_totals(struct ctl *ctl, const struct options *options
     int64_t took_ms = (now_us - *began_us) / 1000;
     struct old_redis *redis = ctl_redis(ctl);
     if (redis != NULL)
-        gauges_read(ctx, redis, &settings->redis, &view.gauges);
+        old_gauges_read(ctx, redis, &settings->redis, &view.gauges);
     make_view(ctx, before, after, (double)(now_us - *began_us) / 1e6, &view);
     if (ctl->json)
         write_json(&view, took_ms);
