@@ -207,13 +207,6 @@ static void on_change(void *data, enum redis_change change)
         cache->on_change(cache->data, changes[change]);
 }
 
-/* Before what it consists of goes. */
-static int redis_cache_destroy(struct redis_cache *cache)
-{
-    redis_cache_abandon_watches(cache);
-    return 0;
-}
-
 static const struct cache_driver redis_cache_driver = {
     .is_up = is_up,
     .problem = problem,
@@ -249,6 +242,5 @@ struct cache *cache_open(TALLOC_CTX *ctx, struct ev_loop *loop, const struct cac
     cache->on_change = options->on_change;
     cache->data = options->data;
     cache->redis = redis_new(cache, loop, &redis_options);
-    talloc_set_destructor(cache, redis_cache_destroy);
     return &cache->cache;
 }

@@ -23,9 +23,8 @@ struct redis_cache {
     /* The turn of the loop in which TIME was last asked for in front of a look-up. */
     bool time_asked;
     unsigned time_asked_in;
-    int64_t writes_again_us;     /* 0, or until when no lease is asked for (redis_take.c) */
-    int64_t unheard_logged_us;   /* 0, or when it was logged that nobody could be woken */
-    struct cache_watch *watches; /* those that are still to be told */
+    int64_t writes_again_us;   /* 0, or until when no lease is asked for (redis_take.c) */
+    int64_t unheard_logged_us; /* 0, or when it was logged that nobody could be woken */
 };
 
 static inline struct redis_cache *redis_cache_of(struct cache *cache)
@@ -105,8 +104,6 @@ void redis_cache_note_write(struct redis_cache *cache, enum redis_outcome outcom
 
 struct cache_watch *redis_cache_watch(TALLOC_CTX *ctx, struct cache *cache, const char *base,
                                       cache_watch_fn *fn, void *data);
-/* The cache goes: nothing is told any more. */
-void redis_cache_abandon_watches(struct redis_cache *cache);
 
 struct cache_request *redis_cache_note(struct cache *cache, enum cache_note_act act,
                                        const char *identity, const struct identity_note *mine,

@@ -9,12 +9,8 @@
 #include "cache/keys.h"
 
 struct cache_watch {
-    struct redis_cache *cache; /* NULL: it has gone */
-    struct redis_subscription *subscription;
     cache_watch_fn *fn;
     void *data;
-    struct cache_watch *next;
-    struct cache_watch **link; /* what points here */
 };
 
 static void on_news(void *data, enum redis_news news, struct redis_part message)
@@ -35,43 +31,15 @@ static void on_news(void *data, enum redis_news news, struct redis_part message)
     }
 }
 
-static int watch_destroy(struct cache_watch *watch)
-{
-    if (watch->cache == NULL)
-        return 0;
-    *watch->link = watch->next;
-    if (watch->next != NULL)
-        watch->next->link = watch->link;
-    return 0;
-}
-
+/* The subscription is a child of the watch, and ends with it. */
 struct cache_watch *redis_cache_watch(TALLOC_CTX *ctx, struct cache *cache, const char *base,
                                       cache_watch_fn *fn, void *data)
 {
-    struct redis_cache *of = redis_cache_of(cache);
-    struct cache_watch *watch = mem_check(talloc_zero(ctx, struct cache_watch));
+    struct cache_watch *watch = mem_check(talloc(ctx, struct cache_watch));
 
-    watch->cache = of;
-    watch->fn = fn;
-    watch->data = data;
-    watch->next = of->watches;
-    watch->link = &of->watches;
-    if (watch->next != NULL)
-        watch->next->link = &watch->next;
-    of->watches = watch;
-    talloc_set_destructor(watch, watch_destroy);
+    *watch = (struct cache_watch){.fn = fn, .data = data};
     char *channel = key_channel(watch, base);
-    watch->subscription = redis_subscribe(watch, of->redis, channel, on_news, watch);
+    redis_subscribe(watch, cache_redis(cache), channel, on_news, watch);
     talloc_free(channel);
     return watch;
-}
-
-void redis_cache_abandon_watches(struct redis_cache *cache)
-{
-    while (cache->watches != NULL) {
-        struct cache_watch *watch = cache->watches;
-        cache->watches = watch->next;
-        watch->cache = NULL;
-        TALLOC_FREE(watch->subscription);
-    }
 }

@@ -116,7 +116,8 @@ void redis_take_time(struct redis *redis, int64_t sent_us, const struct redis_re
 bool redis_clock_will_do(const struct redis *redis);
 
 /* Subscriptions go over a connection of their own, opened on first need. Several may be for one
-   channel. Ended by talloc_free, also of `ctx`. */
+   channel. Ended by talloc_free, also of `ctx`. One that outlives the redis object says nothing any
+   more. */
 struct redis_subscription;
 
 enum redis_news {
