@@ -35,6 +35,12 @@ char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
     return out.data;
 }
 
+char *key_base_of_route(TALLOC_CTX *ctx, const char *prefix, const char *name,
+                        const char *fingerprint)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:{%s.%s:*", prefix, name, fingerprint));
+}
+
 /* Without a format, which would be a good part of what a hit costs. */
 static char *with_suffix(TALLOC_CTX *ctx, const char *base, const char *suffix)
 {

@@ -15,6 +15,10 @@
 char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
                const char *fingerprint, const struct param_values *values);
 
+/* A glob for all of a route, with whatever parameters. */
+char *key_base_of_route(TALLOC_CTX *ctx, const char *prefix, const char *name,
+                        const char *fingerprint);
+
 char *key_entry(TALLOC_CTX *ctx, const char *base);
 char *key_lease(TALLOC_CTX *ctx, const char *base);
 
