@@ -66,12 +66,12 @@ enum fake_way {
 /* Answers the oldest under way; there must be one. */
 void fake_cache_answer_next(struct fake_cache *fake, enum fake_way way);
 
-/* The oldest of a kind. */
-void fake_cache_answer(struct fake_cache *fake, enum fake_asked asked, enum fake_way way);
+/* The oldest of a kind. false: there is none, as below. */
+bool fake_cache_answer(struct fake_cache *fake, enum fake_asked asked, enum fake_way way);
 
 /* Does the oldest of a kind that is not done; its answer is still to come, with FAKE_DONE or
    FAKE_UNCERTAIN. */
-void fake_cache_do(struct fake_cache *fake, enum fake_asked asked);
+bool fake_cache_do(struct fake_cache *fake, enum fake_asked asked);
 
 /* Answers until nothing is under way. */
 void fake_cache_answer_all(struct fake_cache *fake);
