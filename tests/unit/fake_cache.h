@@ -29,6 +29,7 @@ enum fake_asked {
     FAKE_CLAIM_NOTE,
     FAKE_ACCEPT_NOTE,
     FAKE_INFO,
+    FAKE_SHORTEN, /* done at once */
 };
 
 /* ---- What was asked, oldest first */
@@ -41,7 +42,7 @@ struct fake_record {
     bool answered;   /* the callback was called, or there was none and it is done */
     bool cancelled;
     int64_t expiry_ms;      /* FAKE_STORE */
-    struct lease_mark mark; /* FAKE_END */
+    struct lease_mark mark; /* FAKE_END; FAKE_SHORTEN, with how long is left in hold_ms */
 };
 
 size_t fake_cache_count(const struct fake_cache *fake, enum fake_asked asked);

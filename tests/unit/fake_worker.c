@@ -243,6 +243,7 @@ void fake_worker_end_with(struct fake_worker *worker, struct fake_query *query,
 
     assert(!query->ended);
     query->ended = true;
+    query->runs_on = result.hold_ms > 0;
     buf_init(&json, worker, sizeof text);
     snprintf(text, sizeof text, "%lld", (long long)query->row);
     buf_append_str(&json, text);
@@ -258,10 +259,23 @@ void fake_worker_end_with(struct fake_worker *worker, struct fake_query *query,
     talloc_free(json.data);
 }
 
+bool fake_worker_settle(struct fake_worker *worker)
+{
+    for (size_t i = 0; i < worker->n_queries; i++) {
+        struct fake_query *query = &worker->queries[i];
+        if (!query->runs_on)
+            continue;
+        query->runs_on = false;
+        query->request.settled(query->request.data);
+        return true;
+    }
+    return false;
+}
+
 void fake_worker_end(struct fake_worker *worker, struct fake_query *query,
                      enum query_outcome outcome)
 {
-    if (outcome != QUERY_NO_SLOT && outcome != QUERY_AWAY)
+    if (outcome != QUERY_NO_SLOT && outcome != QUERY_FULL && outcome != QUERY_AWAY)
         fake_worker_send(worker, query);
     fake_worker_end_with(worker, query, (struct query_result){.outcome = outcome});
 }

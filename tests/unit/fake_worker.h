@@ -25,6 +25,7 @@ struct reader {
 struct fake_query {
     struct query_request request;
     bool ended;
+    bool runs_on;    /* it has ended with `hold_ms`, and not settled */
     int64_t sent_us; /* 0: not yet */
     int64_t row;     /* what it has read by then */
 };
@@ -67,6 +68,9 @@ void fake_worker_send(struct fake_worker *worker, struct fake_query *query);
 /* It ends so, for a session of the worker's generation. */
 void fake_worker_end(struct fake_worker *worker, struct fake_query *query,
                      enum query_outcome outcome);
+
+/* The oldest that runs on has ended at the server. false: there is none. */
+bool fake_worker_settle(struct fake_worker *worker);
 
 /* With all that the result says; what is 0 of sent_us and generation is filled in. */
 void fake_worker_end_with(struct fake_worker *worker, struct fake_query *query,

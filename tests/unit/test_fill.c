@@ -23,7 +23,7 @@ struct fixture {
     struct lease lease;
     char body[16];
     struct fill_result result; /* as it was told */
-    unsigned done, lost;
+    unsigned done, lost, settled;
 };
 
 static void on_taken(void *data, struct lease_answer *answer)
@@ -64,6 +64,14 @@ static void on_lost(void *data)
     fixture->lost++;
 }
 
+static void on_settled(void *data)
+{
+    struct fixture *fixture = data;
+
+    assert_int_equal(fixture->done, 1);
+    fixture->settled++;
+}
+
 static void on_done(void *data, const struct fill_result *result)
 {
     struct fixture *fixture = data;
@@ -84,6 +92,7 @@ static void start(struct fixture *fixture, size_t route, bool leased)
         .origin = QUERY_MISS,
         .lost = on_lost,
         .done = on_done,
+        .settled = on_settled,
         .data = fixture,
     };
 
@@ -263,6 +272,12 @@ static const struct fill_case cases[] = {
      .mark = LEASE_MARK_NONE,
      .before = BEFORE_NOTHING,
      .ends = 1},
+    {.name = "no connection",
+     .leased = true,
+     .outcome = QUERY_FULL,
+     .mark = LEASE_MARK_NONE,
+     .before = BEFORE_NOTHING,
+     .ends = 1},
     {.name = "failed, and not verified",
      .leased = true,
      .outcome = QUERY_AWAY,
@@ -376,12 +391,64 @@ static void test_the_mark_holds_for_as_long_as_the_query_may_run(void **state)
     fake_worker_send(fixture->worker, query);
     fake_worker_end_with(fixture->worker, query,
                          (struct query_result){.outcome = QUERY_TIMED_OUT, .hold_ms = 7000});
-    assert_int_equal(fixture->done, 1);
-    assert_int_equal(fixture->result.status, 504);
+    assert_int_equal(fixture->done, 0);
     const struct fake_record *record = fake_cache_record(fixture->cache, FAKE_END, 0);
     assert_int_equal(record->mark.status, 504);
     assert_int_equal(record->mark.hold_ms, 7000);
-    assert_false(record->has_handle);
+    fake_cache_answer_all(fixture->cache);
+    assert_int_equal(fixture->done, 1);
+    assert_int_equal(fixture->result.status, 504);
+    assert_false(fixture->result.unmarked);
+    assert_false(is_gone(fixture));
+    fake_time_pass(300 * 1000);
+    assert_true(fake_worker_settle(fixture->worker));
+    assert_true(is_gone(fixture));
+    assert_int_equal(fixture->settled, 0);
+    record = fake_cache_record(fixture->cache, FAKE_SHORTEN, 0);
+    assert_int_equal(record->mark.status, 504);
+    assert_int_equal(record->mark.hold_ms, 700);
+}
+
+/* Whether the owner hears that the query has ended, by what became of the mark. */
+static void test_queries_that_run_on(void **state)
+{
+    static const struct {
+        bool leased, own;
+        int64_t hold_ms;
+        enum fake_way way;
+        bool unmarked, shortened;
+    } runs[] = {
+        {true, false, 7000, FAKE_DONE, false, true},
+        {true, false, 7000, FAKE_AWAY, true, true},
+        {true, false, 7000, FAKE_REFUSED, true, true},
+        {true, false, 500, FAKE_DONE, false, false},
+        {true, false, 500, FAKE_UNCERTAIN, true, false},
+        {true, true, 7000, FAKE_DONE, true, false},
+        {false, false, 7000, FAKE_DONE, true, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(runs); i++) {
+        void *made;
+        set_up(&made);
+        struct fixture *fixture = made;
+        start(fixture, LONG, runs[i].leased);
+        struct fake_query *query = fake_worker_query(fixture->worker);
+        fake_worker_send(fixture->worker, query);
+        fixture->worker->verified = !runs[i].own;
+        fake_worker_end_with(
+            fixture->worker, query,
+            (struct query_result){.outcome = QUERY_TIMED_OUT, .hold_ms = runs[i].hold_ms});
+        fake_cache_answer(fixture->cache, FAKE_END, runs[i].way);
+        check(fixture->done == 1 && fixture->result.unmarked == runs[i].unmarked, "case %zu", i);
+        check(!is_gone(fixture) && fixture->settled == 0, "case %zu: too early", i);
+        fake_worker_settle(fixture->worker);
+        check(fixture->settled == (unsigned)runs[i].unmarked, "case %zu: settled", i);
+        check(fake_cache_count(fixture->cache, FAKE_SHORTEN) == (size_t)runs[i].shortened,
+              "case %zu: shortened", i);
+        check(is_gone(fixture), "case %zu: it is still there", i);
+        tear_down(&made);
+    }
 }
 
 static void test_details_of_failures(void **state)
@@ -613,6 +680,7 @@ int main(void)
         fill_test(test_what_is_stored),
         fill_test(test_nothing_is_stored_for_a_moment_that_is_over),
         fill_test(test_the_mark_holds_for_as_long_as_the_query_may_run),
+        cmocka_unit_test(test_queries_that_run_on),
         fill_test(test_details_of_failures),
         fill_test(test_a_lease_is_renewed_while_the_query_runs),
         fill_test(test_one_renewal_at_a_time),

@@ -9,7 +9,8 @@
      mark:503, mark:large another's mark in the place of the lease
      put:AGE              an entry of that age in seconds, with the body 9
      purge                entry and lease are deleted, and what queries read is a number higher
-     send, done, norow, away, slot, timeout, broken, bad    the oldest query is sent, or ends so
+     send, done, norow, away, slot, full, timeout, broken, bad    the oldest query is sent, or ends
+     giveup, settle       it times out and may run on for 7 s; the oldest such has ended
      news, untold         watches are told
      pass:MS, shift:MS    time goes on, of all; of the cache alone
      doubt, trust, turn   the identity is not verified, is again, has another generation
@@ -104,9 +105,13 @@ static const struct {
     enum fake_asked asked;
     const char *count;
 } asked_names[] = {
-    {"take", FAKE_TAKE, "takes"},    {"store", FAKE_STORE, "stores"},
-    {"end", FAKE_END, "ends"},       {"renew", FAKE_RENEW, "renews"},
-    {"look", FAKE_LOOK_UP, "looks"}, {"measure", FAKE_MEASURE, "measures"},
+    {"take", FAKE_TAKE, "takes"},
+    {"store", FAKE_STORE, "stores"},
+    {"end", FAKE_END, "ends"},
+    {"renew", FAKE_RENEW, "renews"},
+    {"look", FAKE_LOOK_UP, "looks"},
+    {"measure", FAKE_MEASURE, "measures"},
+    {"shorten", FAKE_SHORTEN, "shortens"},
 };
 
 static bool answer_one(struct scene *scene, enum fake_asked asked, char way)
@@ -142,6 +147,13 @@ static bool answer_cache(struct scene *scene, const char *word)
     return false;
 }
 
+static void give_up_query(struct scene *scene, struct fake_query *query)
+{
+    fake_worker_send(scene->worker, query);
+    fake_worker_end_with(scene->worker, query,
+                         (struct query_result){.outcome = QUERY_TIMED_OUT, .hold_ms = 7000});
+}
+
 static bool do_query(struct scene *scene, const char *word)
 {
     static const struct {
@@ -150,7 +162,7 @@ static bool do_query(struct scene *scene, const char *word)
     } names[] = {
         {"done", QUERY_DONE},     {"norow", QUERY_NO_ROW},      {"away", QUERY_AWAY},
         {"slot", QUERY_NO_SLOT},  {"timeout", QUERY_TIMED_OUT}, {"broken", QUERY_BROKEN},
-        {"bad", QUERY_BAD_VALUE},
+        {"bad", QUERY_BAD_VALUE}, {"full", QUERY_FULL},         {"giveup", QUERY_TIMED_OUT},
     };
     struct fake_query *query = fake_worker_query(scene->worker);
     size_t i;
@@ -164,6 +176,8 @@ static bool do_query(struct scene *scene, const char *word)
         wrong(scene, "no query is there for %s", word);
     else if (i == COUNT_OF(names))
         fake_worker_send(scene->worker, query);
+    else if (strcmp(word, "giveup") == 0)
+        give_up_query(scene, query);
     else
         fake_worker_end(scene->worker, query, names[i].outcome);
     return true;
@@ -225,6 +239,10 @@ static bool do_step(struct scene *scene, const char *word)
         fake_time_advance(loop, atol(word + 5));
     else if (strncmp(word, "shift:", 6) == 0)
         fake_cache_shift(scene->cache, atol(word + 6) * 1000);
+    else if (strcmp(word, "settle") == 0 && !fake_worker_settle(scene->worker))
+        wrong(scene, "no query runs on");
+    else if (strcmp(word, "settle") == 0)
+        fake_time_run(loop);
     else if (strcmp(word, "abandon") == 0)
         flights_abandon(scene->flights);
     else
@@ -533,6 +551,38 @@ static const struct flight_case failure_cases[] = {
      "hold join:A take doubt pass:2100 A=503~ waiting=0 flights=none asked=0 watches=0"},
 };
 
+static const struct flight_case runs_on_cases[] = {
+    {"a query that runs on: the key is marked",
+     "join:A take send giveup A=waits ends=1 end A=504 lease=!504 flights=none join:B take B=504~ "
+     "pass:1100 lease=!504 settle shortens=1 lease=free waiting=0 flights=none asked=0 watches=0"},
+    {"and has ended soon",
+     "join:A take send giveup end pass:100 settle lease=!504 pass:850 lease=!504 pass:60 "
+     "lease=free waiting=0 flights=none asked=0 watches=0"},
+    {"the mark is refused: who comes is told until it has ended",
+     "join:A take send giveup end- A=504 flights=some join:B B=504~ takes=1 failed=1 settle "
+     "flights=none join:C takes=2"},
+    {"the mark is not answered in time",
+     "join:A take send giveup pass:251 A=504 flights=some join:B B=504~ end settle waiting=0 "
+     "flights=none asked=0 watches=0"},
+    {"the mark is lost to a purge", "join:A take send purge giveup end A=504 flights=some settle "
+                                    "waiting=0 flights=none asked=0 watches=0"},
+    {"it has ended before the mark is answered",
+     "join:A take send giveup settle A=waits end- A=504 flights=none join:B takes=2"},
+    {"without the cache",
+     "join:A take! send giveup A=504 join:B B=504~ takes=1 settle flights=none join:C takes=2"},
+    {"without the cache, joined before it was sent",
+     "join:A take! join:B send giveup A=504 B=504~ failed=1 settle waiting=0 flights=none asked=0 "
+     "watches=0"},
+    {"a stop while it runs on", "join:A take! send giveup abandon flights=some settle waiting=0 "
+                                "flights=none asked=0 watches=0"},
+    {"the worker ends while it runs on", "join:A take! send giveup flights=some"},
+    {"a failure that is this process's own",
+     "join:A take send doubt giveup A=504 end lease=free flights=some settle shortens=0 waiting=0 "
+     "flights=none asked=0 watches=0"},
+    {"no more connections: ours alone",
+     "join:A take full A=503 ends=1 end lease=free waiting=0 flights=none asked=0 watches=0"},
+};
+
 static const struct flight_case gone_cases[] = {
     {"the client leaves while the lease is asked for",
      "join:A leave:A asked=0 lease=free waiting=0 flights=none asked=0 watches=0"},
@@ -599,6 +649,17 @@ static const struct flight_case stop_cases[] = {
 };
 
 static const struct flight_case error_cases[] = {
+    {"no more connections", "put:20 join:A take full A=waits end lease=free look A=on-error:9 "
+                            "waiting=0 flights=none asked=0 watches=0"},
+    {"a query that runs on",
+     "put:20 join:A take! send giveup looks=1 join:B B=504~ look A=on-error:9 flights=some join:C "
+     "C=504~ settle waiting=0 flights=none asked=0 watches=0"},
+    {"it has ended before the entry is looked up",
+     "put:20 join:A take! send giveup looks=1 settle join:B takes=2 look A=on-error:9 leave:B "
+     "waiting=0 flights=none asked=0 watches=0"},
+    {"it runs on, and its client leaves while it is looked up",
+     "put:20 join:A take! send giveup leave:A flights=some asked=0 join:B B=504~ settle waiting=0 "
+     "flights=none asked=0 watches=0"},
     {"an entry past its budget while Postgres is away",
      "put:20 join:A join:B take away A=waits B=waits looks=1 end look A=on-error:9 B=on-error:9 "
      "failed=0 waiting=0 flights=none asked=0 watches=0"},
@@ -728,6 +789,12 @@ static void test_failure(void **state)
     run_all(failure_cases, COUNT_OF(failure_cases), 0, "");
 }
 
+static void test_runs_on(void **state)
+{
+    (void)state;
+    run_all(runs_on_cases, COUNT_OF(runs_on_cases), 0, "");
+}
+
 static void test_gone(void **state)
 {
     (void)state;
@@ -779,13 +846,13 @@ static void test_full(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_miss),     cmocka_unit_test(test_lease),
-        cmocka_unit_test(test_away),     cmocka_unit_test(test_store),
-        cmocka_unit_test(test_failure),  cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_deadline), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_error),    cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_clock),    cmocka_unit_test(test_large),
-        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_miss),    cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_away),    cmocka_unit_test(test_store),
+        cmocka_unit_test(test_failure), cmocka_unit_test(test_runs_on),
+        cmocka_unit_test(test_gone),    cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_stop),    cmocka_unit_test(test_error),
+        cmocka_unit_test(test_alone),   cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_large),   cmocka_unit_test(test_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
