@@ -95,7 +95,8 @@ int main(int argc, char **argv)
     } else if (load(ctx, &ctl)) {
         status = command->run(&ctl, argc - at, argv + at);
     }
-    talloc_free(ctl.redis);
+    talloc_free(ctl.queue);
+    talloc_free(ctl.cache);
     talloc_free(ctl.keys);
     if (ctl.loop != NULL)
         ev_loop_destroy(ctl.loop);

@@ -11,7 +11,7 @@
 
 int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
 {
-    return redis_clock_latest_for(old_redis_get_clock(backend->redis), snapshot_us,
+    return redis_clock_latest_for(cache_clock(backend->cache), snapshot_us,
                                   clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
 }
 

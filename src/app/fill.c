@@ -1,26 +1,42 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Query, entry, store. */
+/* Query, entry, store. A fill that has told its owner stays until the cache has said what became of
+   its last question, so that a store that was not confirmed is not left without a word, and until
+   the server does not run the query any more. */
 #include "config.h"
 
 #include "app/fill.h"
 
+#include <assert.h>
+
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "http/problem.h"
+
+enum fill_state {
+    FILL_QUERYING,
+    FILL_SETTLING, /* the cache is asked to store, or what there is to know before an answer */
+    FILL_TOLD,     /* the owner knows; the cache or the server has not come to an end */
+};
 
 struct fill {
     struct backend *backend;
     struct fill_request request;
-    struct old_lease lease;
-    bool leased;                      /* as far as we know */
-    bool fits;                        /* the result is of the key's generation */
-    struct redis_clock_reading clock; /* Redis's, as it was read last before the query was sent */
+    enum fill_state state;
+    struct lease lease; /* with a base of our own */
+    bool leased;        /* as far as we know */
+    bool fits;          /* the result is of the key's generation */
+    struct redis_clock_reading
+        clock;                      /* the cache's, as it was read last before the query was sent */
+    struct fill_result result;      /* from FILL_SETTLING on */
+    struct cache_request *renewal;  /* under way; NULL: none is */
+    struct cache_request *settling; /* likewise */
+    bool runs_on;                   /* the server may still run the query that failed */
+    int64_t failed_us;              /* when the key was marked for as long as that; 0: it was not */
     ev_timer renew;
-    int64_t failed_us; /* when the key was marked for as long as the query may run; 0: it was not */
-    int failed_status;
-    bool unmarked; /* as in struct fill_result */
+    ev_timer patience; /* FILL_SETTLING: for how long the owner waits for the cache */
 };
+
+static const struct lease_mark no_mark = {.kind = LEASE_MARK_NONE};
 
 int fill_status(enum query_outcome outcome)
 {
@@ -33,26 +49,85 @@ int fill_status(enum query_outcome outcome)
     return statuses[outcome];
 }
 
+/* What is under way no longer concerns anybody but the last question. */
+static void stop_renewing(struct fill *fill)
+{
+    ev_timer_stop(fill->backend->loop, &fill->renew);
+    cache_cancel(fill->renewal);
+    fill->renewal = NULL;
+}
+
+static void set_state(struct fill *fill, enum fill_state state)
+{
+    struct ev_loop *loop = fill->backend->loop;
+
+    assert(state > fill->state);
+    fill->state = state;
+    ev_timer_stop(loop, &fill->patience);
+    if (state == FILL_TOLD)
+        stop_renewing(fill);
+    if (state != FILL_SETTLING)
+        return;
+    ev_timer_stop(loop, &fill->renew);
+    ev_now_update(loop);
+    ev_timer_start(loop, &fill->patience);
+}
+
+static int fill_destroy(struct fill *fill)
+{
+    stop_renewing(fill);
+    ev_timer_stop(fill->backend->loop, &fill->patience);
+    cache_cancel(fill->settling);
+    return 0;
+}
+
+/* Nothing is left to be done. */
+static void free_if_over(struct fill *fill)
+{
+    if (fill->state == FILL_TOLD && fill->settling == NULL && !fill->runs_on)
+        talloc_free(fill);
+}
+
+/* The one end that the owner sees. */
+static void tell(struct fill *fill)
+{
+    set_state(fill, FILL_TOLD);
+    fill->result.unmarked = fill->result.unmarked && fill->runs_on;
+    fill->request.done(fill->request.data, &fill->result);
+    free_if_over(fill);
+}
+
+static void on_renewed(void *data, enum lease_end end, int64_t asked_us)
+{
+    struct fill *fill = data;
+
+    fill->renewal = NULL;
+    if (end == LEASE_KEPT)
+        fill->lease.held_at_us = asked_us;
+    if (end != LEASE_LOST)
+        return;
+    fill->leased = false;
+    stop_renewing(fill);
+    fill->request.lost(fill->request.data);
+}
+
+/* One at a time: one that is not answered says nothing that the next one would not. */
 static void on_renew(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct fill *fill = timer->data;
-    TALLOC_CTX *ctx = talloc_new(fill);
 
+    (void)loop;
     (void)events;
-    if (lease_renew(ctx, fill->backend->redis, &fill->lease) == OLD_LEASE_LOST) {
-        fill->leased = false;
-        ev_timer_stop(loop, timer);
-        fill->request.lost(fill->request.data);
-    }
-    talloc_free(ctx);
+    if (fill->renewal == NULL)
+        fill->renewal = cache_renew(fill->backend->cache, &fill->lease, on_renewed, fill);
 }
 
 /* The body of the answer: the query's JSON, or a problem document for no row. */
-static void make_entry(struct fill *fill, const struct query_result *query,
-                       struct fill_result *result)
+static void make_entry(struct fill *fill, const struct query_result *query)
 {
-    const struct redis_clock *clock = old_redis_get_clock(fill->backend->redis);
-    struct buf *bytes = mem_check(talloc(fill, struct buf));
+    const struct redis_clock *clock = cache_clock(fill->backend->cache);
+    struct fill_result *result = &fill->result;
+    struct buf bytes;
     const char *body;
     size_t body_len;
 
@@ -66,111 +141,196 @@ static void make_entry(struct fill *fill, const struct query_result *query,
     }
     int64_t snapshot_us =
         clock->known ? redis_clock_earliest_after(clock, &fill->clock, query->sent_us) : 0;
-    buf_init(bytes, fill, body_len + 512);
-    entry_encode(bytes, snapshot_us, result->status, body, body_len);
+    buf_init(&bytes, fill, body_len + 512);
+    entry_encode(&bytes, snapshot_us, result->status, body, body_len);
     /* just encoded: it cannot fail to decode */
-    if (entry_decode(bytes->data, bytes->len, &result->entry) == -1)
+    if (entry_decode(bytes.data, bytes.len, &result->entry) == -1)
         result->outcome = QUERY_BROKEN;
-    result->bytes = bytes->data;
+    result->bytes = bytes.data;
 }
 
-static enum fill_storing storing_of(enum old_lease_end end)
+/* Held when it was asked: a purge that was acknowledged before is known by then. */
+static void take_end(struct fill *fill, enum lease_end end, int64_t asked_us)
 {
-    switch (end) {
-    case OLD_LEASE_STORED:
-        return FILL_STORED;
-    case OLD_LEASE_KEPT:
-    case OLD_LEASE_LOST:
-        return FILL_NOT_STORED;
-    case OLD_LEASE_UNKNOWN:
-        break;
-    }
-    return FILL_NO_REDIS;
+    bool held = end == LEASE_KEPT || end == LEASE_STORED;
+
+    fill->result.for_before_us = held ? asked_us : fill->lease.held_at_us;
 }
 
-/* What it comes to, and the lease with it. */
-static enum fill_storing store_under_lease(struct fill *fill, const struct fill_result *result,
-                                           enum old_lease_end *end)
+static void on_stored(void *data, enum lease_end end, int64_t asked_us)
 {
-    const struct application *app = fill->backend->app;
-    const struct freshness_policy *policy = &application_rules(app, fill->request.route)->policy;
-    struct old_redis *redis = fill->backend->redis;
-    const struct old_redis_part bytes = {
-        result->bytes,
-        (size_t)(result->entry.body + result->entry.body_len - (char *)result->bytes),
+    static const enum fill_storing storing[] = {
+        [LEASE_UNKNOWN] = FILL_NO_REDIS,
+        [LEASE_LOST] = FILL_NOT_STORED,
+        [LEASE_KEPT] = FILL_NOT_STORED,
+        [LEASE_STORED] = FILL_STORED,
     };
-    int64_t expiry_ms =
-        freshness_expiry_ms(policy, result->entry.status, result->entry.snapshot_us);
+    struct fill *fill = data;
 
-    if (!fill->fits || !identity_is_verified(fill->backend->identity) ||
-        expiry_ms <= result->entry.snapshot_us / 1000) {
-        *end = lease_give_up(fill, redis, &fill->lease);
-        return FILL_NOT_STORED;
-    }
-    if (result->entry.body_len > (size_t)app->config->settings.max_object_bytes) {
-        *end = lease_too_large(fill, redis, &fill->lease);
-        return FILL_TOO_LARGE;
-    }
-    *end = lease_store(fill, redis, &fill->lease, bytes, expiry_ms);
-    if (*end ==
-        OLD_LEASE_UNKNOWN) /* it may have no memory for the entry: nobody is to wait for us */
-        lease_give_up(fill, redis, &fill->lease);
-    return storing_of(*end);
-}
-
-/* In any case Redis tells its time, by which the answer is judged. */
-static void store_entry(struct fill *fill, struct fill_result *result)
-{
-    struct old_redis *redis = fill->backend->redis;
-    enum old_lease_end end = OLD_LEASE_LOST;
-
-    if (fill->request.lease == NULL) {
-        if (application_rules(fill->backend->app, fill->request.route)->policy.budget_us > 0)
-            old_redis_measure(redis);
-        result->storing = FILL_NO_REDIS;
-        result->for_before_us = result->sent_us;
+    fill->settling = NULL;
+    if (end == LEASE_UNKNOWN) /* it may have no memory for the entry: nobody is to wait for us */
+        cache_end(fill->backend->cache, &fill->lease, &no_mark, NULL, NULL);
+    if (fill->state == FILL_TOLD) {
+        free_if_over(fill);
         return;
     }
-    result->storing = FILL_NOT_STORED;
-    if (fill->leased)
-        result->storing = store_under_lease(fill, result, &end);
-    else
-        old_redis_measure(redis);
-    result->for_before_us =
-        end == OLD_LEASE_KEPT || end == OLD_LEASE_STORED ? INT64_MAX : fill->lease.held_at_us;
+    fill->result.storing = storing[end];
+    take_end(fill, end, asked_us);
+    tell(fill);
 }
 
-/* Whether the key is marked. Waiters are told of a failure, but not of one that is this process's
-   own: one of them may have a slot, or reach the right database, where we do not. */
-static bool end_lease(struct fill *fill, const struct fill_result *result, int64_t hold_ms)
-{
-    if (!fill->leased)
-        return false;
-    if (result->outcome == QUERY_NO_SLOT || result->outcome == QUERY_FULL ||
-        !identity_is_verified(fill->backend->identity)) {
-        lease_give_up(fill, fill->backend->redis, &fill->lease);
-        return false;
-    }
-    if (hold_ms > OLD_LEASE_FAILED_MS) {
-        fill->failed_us = clock_monotonic_us();
-        fill->failed_status = result->status;
-        fill->lease.base = mem_check(talloc_strdup(fill, fill->lease.base));
-    }
-    return lease_fail(fill, fill->backend->redis, &fill->lease, result->status, hold_ms) ==
-           OLD_LEASE_KEPT;
-}
-
-/* The query has ended sooner than it had to. */
-static void on_settled(void *data)
+static void on_ended(void *data, enum lease_end end, int64_t asked_us)
 {
     struct fill *fill = data;
 
+    fill->settling = NULL;
+    if (fill->state == FILL_TOLD) {
+        free_if_over(fill);
+        return;
+    }
+    take_end(fill, end, asked_us);
+    tell(fill);
+}
+
+static void on_marked(void *data, enum lease_end end, int64_t asked_us)
+{
+    struct fill *fill = data;
+
+    (void)asked_us;
+    fill->settling = NULL;
+    if (fill->state == FILL_TOLD) {
+        free_if_over(fill);
+        return;
+    }
+    fill->result.unmarked = end != LEASE_KEPT;
+    tell(fill);
+}
+
+static void on_measured(void *data, bool up)
+{
+    struct fill *fill = data;
+
+    (void)up;
+    fill->settling = NULL;
+    if (fill->state == FILL_TOLD)
+        free_if_over(fill);
+    else
+        tell(fill);
+}
+
+/* As if the cache had said that it does not know. */
+static void on_patience(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct fill *fill = timer->data;
+
+    (void)loop;
+    (void)events;
+    if (fill->result.storing == FILL_STORED)
+        fill->result.storing = FILL_NO_REDIS;
+    tell(fill);
+}
+
+static void end_without_store(struct fill *fill, const struct lease_mark *mark)
+{
+    fill->settling = cache_end(fill->backend->cache, &fill->lease, mark, on_ended, fill);
+}
+
+/* Until it says otherwise, `storing` is what the store is to come to. */
+static void store_under_lease(struct fill *fill)
+{
+    static const struct lease_mark too_large = {.kind = LEASE_MARK_TOO_LARGE};
+    const struct backend *backend = fill->backend;
+    const struct cache_entry *entry = &fill->result.entry;
+    const char *bytes = fill->result.bytes;
+    const struct freshness_policy *policy =
+        &application_rules(backend->app, fill->request.route)->policy;
+    int64_t expiry_ms = freshness_expiry_ms(policy, entry->status, entry->snapshot_us);
+
+    if (!fill->fits || !identity_is_verified(backend->identity) ||
+        expiry_ms <= entry->snapshot_us / 1000) {
+        fill->result.storing = FILL_NOT_STORED;
+        end_without_store(fill, &no_mark);
+    } else if (entry->body_len > (size_t)backend->app->config->settings.max_object_bytes) {
+        fill->result.storing = FILL_TOO_LARGE;
+        end_without_store(fill, &too_large);
+    } else {
+        fill->result.storing = FILL_STORED;
+        fill->settling = cache_store(backend->cache, &fill->lease, bytes,
+                                     (size_t)(entry->body + entry->body_len - bytes), expiry_ms,
+                                     on_stored, fill);
+    }
+}
+
+/* In any case the cache tells its time, by which the answer is judged. */
+static void settle(struct fill *fill)
+{
+    const struct backend *backend = fill->backend;
+    bool has_budget = application_rules(backend->app, fill->request.route)->policy.budget_us > 0;
+
+    if (fill->request.lease == NULL) {
+        fill->result.storing = FILL_NO_REDIS;
+        fill->result.for_before_us = fill->result.sent_us;
+        if (!has_budget) {
+            tell(fill);
+            return;
+        }
+    } else {
+        fill->result.storing = FILL_NOT_STORED;
+        fill->result.for_before_us = fill->lease.held_at_us;
+    }
+    set_state(fill, FILL_SETTLING);
+    if (fill->leased)
+        store_under_lease(fill);
+    else
+        fill->settling = cache_measure(backend->cache, on_measured, fill);
+}
+
+/* Waiters are told of a failure, but not of one that is this process's own: one of them may have
+   a slot, or reach the right database, where we do not. */
+static bool is_own_failure(const struct fill *fill)
+{
+    enum query_outcome outcome = fill->result.outcome;
+
+    return outcome == QUERY_NO_SLOT || outcome == QUERY_FULL ||
+           !identity_is_verified(fill->backend->identity);
+}
+
+/* What the cache says of a mark is of interest only where the query may still run: whoever does not
+   find the mark would begin it again. */
+static void settle_failure(struct fill *fill, int64_t hold_ms)
+{
+    struct cache *cache = fill->backend->cache;
+    const struct lease_mark failed = {
+        .kind = LEASE_MARK_FAILED, .status = fill->result.status, .hold_ms = hold_ms};
+    bool is_marked = fill->leased && !is_own_failure(fill);
+
+    fill->runs_on = hold_ms > 0;
+    fill->result.unmarked = true;
+    if (is_marked && hold_ms > LEASE_FAILED_MS)
+        fill->failed_us = clock_monotonic_us();
+    if (is_marked && fill->runs_on) {
+        set_state(fill, FILL_SETTLING);
+        fill->settling = cache_end(cache, &fill->lease, &failed, on_marked, fill);
+        return;
+    }
+    if (fill->leased)
+        cache_end(cache, &fill->lease, is_marked ? &failed : &no_mark, NULL, NULL);
+    tell(fill);
+}
+
+/* The query has ended sooner than it had to: the key is held for the usual time. */
+static void on_settled(void *data)
+{
+    struct fill *fill = data;
+    int64_t held_ms = (clock_monotonic_us() - fill->failed_us) / 1000;
+    int64_t left_ms = held_ms < LEASE_FAILED_MS ? LEASE_FAILED_MS - held_ms : 0;
+
+    fill->runs_on = false;
     if (fill->failed_us != 0)
-        lease_settle(fill, fill->backend->redis, fill->lease.base, fill->failed_status,
-                     fill->failed_us);
-    if (fill->unmarked)
+        cache_shorten_mark(fill->backend->cache, fill->lease.base, fill->result.status, left_ms);
+    if (fill->state == FILL_TOLD && fill->result.unmarked && fill->request.settled != NULL)
         fill->request.settled(fill->request.data);
-    talloc_free(fill);
+    free_if_over(fill);
 }
 
 /* What a client may be told of a failure beyond its status. */
@@ -187,54 +347,50 @@ static const char *detail_of(struct fill *fill, const struct query_result *query
 static void on_query(void *data, const struct query_result *query)
 {
     struct fill *fill = data;
-    struct backend *backend = fill->backend;
-    struct fill_result result = {
+    const struct backend *backend = fill->backend;
+
+    fill->result = (struct fill_result){
         .outcome = query->outcome,
         .status = query->status != 0 ? query->status : fill_status(query->outcome),
         .detail = detail_of(fill, query),
         .sent_us = query->sent_us,
         .storing = FILL_NOT_STORED,
     };
-
-    ev_timer_stop(backend->loop, &fill->renew);
     fill->fits = query->generation == fill->request.generation;
     if (query->sent_us != 0)
         metrics_query(backend->metrics, fill->request.route, fill->request.origin);
     if (query->outcome == QUERY_DONE || query->outcome == QUERY_NO_ROW)
-        make_entry(fill, query, &result);
-    if (result.outcome == QUERY_DONE || result.outcome == QUERY_NO_ROW)
-        store_entry(fill, &result);
-    else
-        result.unmarked = !end_lease(fill, &result, query->hold_ms) && query->hold_ms > 0;
-    fill->unmarked = result.unmarked;
-    bool settles_later = query->hold_ms > 0;
-    fill->request.done(fill->request.data, &result);
-    if (!settles_later)
-        talloc_free(fill);
+        make_entry(fill, query);
+    if (fill->result.outcome == QUERY_DONE || fill->result.outcome == QUERY_NO_ROW) {
+        settle(fill);
+    } else {
+        settle_failure(fill, query->hold_ms);
+    }
 }
 
-static int fill_destroy(struct fill *fill)
+static void take_lease(struct fill *fill, const struct lease *lease)
 {
-    ev_timer_stop(fill->backend->loop, &fill->renew);
-    return 0;
+    fill->lease = *lease;
+    fill->lease.base = mem_check(talloc_strdup(fill, lease->base));
+    fill->leased = true;
+    ev_now_update(fill->backend->loop);
+    ev_timer_start(fill->backend->loop, &fill->renew);
 }
 
 void fill_start(struct backend *backend, const struct fill_request *request)
 {
     struct fill *fill = mem_check(talloc_zero(backend, struct fill));
+    double patience_s = (double)backend->app->config->settings.redis.command_timeout_ms / 1000.0;
 
     fill->backend = backend;
     fill->request = *request;
-    fill->clock = old_redis_get_clock(backend->redis)->last;
-    ev_timer_init(&fill->renew, on_renew, OLD_LEASE_RENEW_MS / 1000.0, OLD_LEASE_RENEW_MS / 1000.0);
-    fill->renew.data = fill;
+    fill->clock = cache_clock(backend->cache)->last;
+    ev_timer_init(&fill->renew, on_renew, LEASE_RENEW_MS / 1000.0, LEASE_RENEW_MS / 1000.0);
+    ev_timer_init(&fill->patience, on_patience, patience_s, 0.0);
+    fill->renew.data = fill->patience.data = fill;
     talloc_set_destructor(fill, fill_destroy);
-    if (request->lease != NULL) {
-        fill->lease = *request->lease;
-        fill->leased = true;
-        ev_now_update(backend->loop);
-        ev_timer_start(backend->loop, &fill->renew);
-    }
+    if (request->lease != NULL)
+        take_lease(fill, request->lease);
     const struct query_request query = {
         .route = request->route,
         .values = request->values,

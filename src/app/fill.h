@@ -5,7 +5,8 @@
 #define LEEWAY_APP_FILL_H
 
 #include "app/backend.h"
-#include "cache/old_lease.h"
+#include "cache/entry.h"
+#include "cache/lease.h"
 #include "route/param.h"
 
 enum fill_storing {
@@ -13,7 +14,7 @@ enum fill_storing {
     FILL_NOT_STORED, /* the lease was lost, something newer is there, or there is no budget for it
                       */
     FILL_TOO_LARGE,  /* over max_object */
-    FILL_NO_REDIS,   /* no lease was asked for, or Redis went away */
+    FILL_NO_REDIS, /* no lease was asked for, or the cache did not say in time what became of it */
 };
 
 struct fill_result {
@@ -40,19 +41,21 @@ typedef void fill_fn(void *data, const struct fill_result *result);
 struct fill_request {
     const struct route *route;
     const struct param_values *values; /* borrowed until `done` */
-    const struct old_lease *lease;     /* copied; NULL: run without one, store nothing */
-    uint64_t generation;               /* of the key: another session's result is not stored */
-    enum query_origin origin;          /* for metrics */
-    void (*lost)(void *data);    /* the lease was: who comes from now on needs another answer */
-    fill_fn *done;               /* called exactly once, never from fill_start itself */
-    void (*settled)(void *data); /* once after a result that is `unmarked`: the query has ended */
+    const struct lease *lease; /* copied, but for its base; NULL: run without, store nothing */
+    uint64_t generation;       /* of the key: another session's result is not stored */
+    enum query_origin origin;  /* for metrics */
+    void (*lost)(void *data);  /* the lease was: who comes from now on needs another answer */
+    fill_fn *done;             /* called exactly once, never from fill_start itself */
+    void (*settled)(
+        void *data); /* NULL, or once after a result that is `unmarked`: the query has ended */
     void *data;
 };
 
 struct fill;
 
 /* Renews the lease while the query runs, then stores or marks, and so wakes the waiters; calls
-   `done` last. The fill frees itself, once the server does not run the query any more. */
+   `done` when the cache has said what became of it, at command_timeout at the latest. A failure is
+   told at once unless the server may still run the query. The fill frees itself. */
 void fill_start(struct backend *backend, const struct fill_request *request);
 
 #endif

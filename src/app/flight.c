@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* begin() asks for the lease and does what the answer says; it is called again
-   whenever the lease may have ended. */
+/* A flight asks for the lease and does what the answer says; it asks again whenever the lease may
+   have ended. What an answer of the cache says is for visits that had come when it was asked: who
+   came later may have come after a purge that it has not seen. */
 #include "config.h"
 
 #include "app/flight.h"
 
+#include <assert.h>
 #include <search.h>
 #include <string.h>
 
@@ -12,40 +14,60 @@
 #include "app/respond.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/old_lease.h"
 
 enum {
     AFTER_LEASE_MS = 5, /* when a lease that was not renewed is surely gone */
-    NO_EXPIRY_MS = 50,  /* it ended between two commands, or somebody gave it no expiry */
+    NO_EXPIRY_MS = 50,  /* it ended between two commands */
+    UNTOLD_MS = 100,    /* how often to look where no wake-up comes */
     MAX_TOO_OLD = 2,    /* of a visit */
+};
+
+enum flight_state {
+    FLIGHT_NEW,
+    FLIGHT_LOOKING,       /* the lease is asked for */
+    FLIGHT_LOOKING_TWICE, /* likewise, and it may have ended since: once more if another holds it */
+    FLIGHT_WAITING,       /* another holds it */
+    FLIGHT_FILLING,       /* a fill of ours is under way */
+    FLIGHT_FAILING,       /* the entry is looked up that may be served on an error */
+    FLIGHT_HELD,          /* its query has failed, and the server may still run it */
+    FLIGHT_ENDED,
 };
 
 /* Why a response is not stored from the outset. */
 enum flight_bypass { BYPASS_NONE, BYPASS_NO_BUDGET, BYPASS_TOO_LARGE, BYPASS_NO_REDIS };
 
+/* What those are told that no entry will do for. */
+struct flight_failure {
+    int status;
+    const char *detail; /* NULL: the usual one */
+    enum collapse_result collapse;
+};
+
 struct flight {
     const char *base;
     uint64_t generation; /* of the key */
     struct flights *flights;
+    enum flight_state state;
     const struct route *route;
     const struct route_rules *rules;
     struct param_values values; /* copied: they outlive the first visit */
     struct visit_list visits;
     struct visit *leader; /* the visit on whose account the query runs; NULL: it has left */
     bool listed;          /* in flights->by_base */
-    bool leading;         /* a fill of ours is under way */
     enum flight_bypass bypass;
-    int held_status; /* of a query that failed and may still run, which only we know; 0: none does
-                      */
-    struct old_lease lease;
-    struct wake_watch *watch;
-    ev_timer recheck; /* when the lease ends unless it is renewed */
-    ev_timer deadline;
+    struct flight_failure failure; /* FAILING, HELD */
+    bool held;                     /* the server may still run the query, which only we know */
+    struct cache_request *asking;  /* LOOKING, LOOKING_TWICE, FAILING: what is asked, */
+    int64_t asked_us;              /* and when, on the monotonic clock */
+    struct cache_watch *watch;
+    bool untold;       /* no wake-up will come */
+    ev_timer recheck;  /* WAITING: when the lease ends unless it is renewed */
+    ev_timer deadline; /* LOOKING to WAITING: of the visit that has waited longest, or before */
+    int64_t deadline_us;
 };
 
 struct flights {
     struct backend *backend;
-    struct wake *wake;
     void *by_base; /* tsearch tree of the flights that may be joined */
     TAILQ_HEAD(, flight_node) all;
     size_t waiting;
@@ -57,7 +79,7 @@ struct flight_node {
     struct flight flight;
 };
 
-static void begin(struct flight *flight);
+static void look(struct flight *flight);
 
 static int compare(const void *a, const void *b)
 {
@@ -69,6 +91,17 @@ size_t flights_waiting(const struct flights *flights)
     return flights->waiting;
 }
 
+static struct flight_node *node_of(struct flight *flight)
+{
+    return (struct flight_node *)((char *)flight - offsetof(struct flight_node, flight));
+}
+
+static void list(struct flight *flight)
+{
+    mem_check(tsearch(flight, &flight->flights->by_base, compare));
+    flight->listed = true;
+}
+
 static void unlist(struct flight *flight)
 {
     if (flight->listed)
@@ -76,21 +109,91 @@ static void unlist(struct flight *flight)
     flight->listed = false;
 }
 
+/* ---- States */
+
+static bool is_looking(enum flight_state state)
+{
+    return state == FLIGHT_LOOKING || state == FLIGHT_LOOKING_TWICE;
+}
+
+/* It can still come to have another's answer. */
+static bool is_undecided(enum flight_state state)
+{
+    return is_looking(state) || state == FLIGHT_WAITING;
+}
+
+static bool may_follow(enum flight_state from, enum flight_state to)
+{
+    static const unsigned followers[] = {
+        [FLIGHT_NEW] =
+            1U << FLIGHT_LOOKING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
+        [FLIGHT_LOOKING] = 1U << FLIGHT_LOOKING | 1U << FLIGHT_LOOKING_TWICE |
+                           1U << FLIGHT_WAITING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING |
+                           1U << FLIGHT_ENDED,
+        [FLIGHT_LOOKING_TWICE] =
+            1U << FLIGHT_LOOKING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
+        [FLIGHT_WAITING] = 1U << FLIGHT_LOOKING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
+        [FLIGHT_FILLING] = 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
+        [FLIGHT_FAILING] = 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
+        [FLIGHT_HELD] = 1U << FLIGHT_ENDED,
+        [FLIGHT_ENDED] = 0,
+    };
+
+    return (followers[from] >> to & 1U) != 0;
+}
+
+/* What belongs to the states that `to` is not one of ends here. */
+static void set_state(struct flight *flight, enum flight_state to)
+{
+    struct ev_loop *loop = flight->flights->backend->loop;
+
+    assert(may_follow(flight->state, to));
+    if (to != FLIGHT_LOOKING_TWICE) {
+        cache_cancel(flight->asking);
+        flight->asking = NULL;
+    }
+    if (to != FLIGHT_WAITING)
+        ev_timer_stop(loop, &flight->recheck);
+    if (!is_undecided(to)) {
+        TALLOC_FREE(flight->watch);
+        ev_timer_stop(loop, &flight->deadline);
+    }
+    if (to == FLIGHT_ENDED || (to == FLIGHT_FAILING && !flight->held))
+        unlist(flight);
+    flight->state = to;
+}
+
+/* The one end: no visit is left. What the server may still run is not begun again meanwhile. */
+static void end(struct flight *flight)
+{
+    assert(TAILQ_EMPTY(&flight->visits));
+    if (flight->held) {
+        set_state(flight, FLIGHT_HELD);
+        return;
+    }
+    set_state(flight, FLIGHT_ENDED);
+    talloc_free(node_of(flight));
+}
+
+/* Also where all that a worker has is freed. */
 static int node_destroy(struct flight_node *node)
 {
     struct flight *flight = &node->flight;
-    struct ev_loop *loop = flight->flights->backend->loop;
 
-    unlist(flight);
-    ev_timer_stop(loop, &flight->recheck);
-    ev_timer_stop(loop, &flight->deadline);
+    if (flight->state != FLIGHT_ENDED)
+        set_state(flight, FLIGHT_ENDED);
     TAILQ_REMOVE(&flight->flights->all, node, link);
     return 0;
 }
 
-static struct flight_node *node_of(struct flight *flight)
+/* ---- Visits */
+
+static void take_out(struct flight *flight, struct visit *visit)
 {
-    return (struct flight_node *)((char *)flight - offsetof(struct flight_node, flight));
+    TAILQ_REMOVE(&flight->visits, visit, link);
+    visit->flight = NULL;
+    visit->state = VISIT_NEW;
+    flight->flights->waiting--;
 }
 
 /* Takes the next waiting visit out, so that it can be answered; NULL: none is left. */
@@ -98,36 +201,58 @@ static struct visit *next_visit(struct flight *flight)
 {
     struct visit *visit = TAILQ_FIRST(&flight->visits);
 
-    if (visit == NULL)
-        return NULL;
-    TAILQ_REMOVE(&flight->visits, visit, link);
-    visit->flight = NULL;
-    flight->flights->waiting--;
+    if (visit != NULL)
+        take_out(flight, visit);
     return visit;
 }
 
 static void park(struct flight *flight, struct visit *visit)
 {
     visit->flight = flight;
+    visit->state = VISIT_WAITING;
     TAILQ_INSERT_TAIL(&flight->visits, visit, link);
     flight->flights->waiting++;
 }
 
-/* As long as another's query may take, with all that it may wait for before. */
-static double longest_wait_s(const struct flight *flight)
+/* From its arrival, a visit waits for as long as another's query may take, with all that this may
+   wait for before. */
+static int64_t gives_up_us(const struct flight *flight, const struct visit *visit)
 {
     const struct postgres_settings *settings =
         &flight->flights->backend->app->config->settings.postgres;
+    int64_t longest_ms = settings->slot_timeout_ms + settings->connect_timeout_ms +
+                         flight->rules->query_limit_ms + LEASE_MS;
 
-    return (double)(settings->slot_timeout_ms + settings->connect_timeout_ms +
-                    flight->rules->query_limit_ms + OLD_LEASE_MS) /
-           1000.0;
+    return visit->request->received_us + longest_ms * 1000;
 }
 
-static struct freshness_verdict judge_stored(const struct flight *flight,
-                                             const struct old_stored *stored)
+static void set_deadline(struct flight *flight, int64_t at_us)
 {
-    if (stored->reply == NULL)
+    struct ev_loop *loop = flight->flights->backend->loop;
+    int64_t left_us = at_us - clock_monotonic_us();
+
+    flight->deadline_us = at_us;
+    ev_now_update(loop);
+    ev_timer_stop(loop, &flight->deadline);
+    ev_timer_set(&flight->deadline, (double)(left_us > 1000 ? left_us : 1000) / 1e6, 0.0);
+    ev_timer_start(loop, &flight->deadline);
+}
+
+static void heed_deadline(struct flight *flight, const struct visit *visit)
+{
+    int64_t at_us = gives_up_us(flight, visit);
+
+    if (is_undecided(flight->state) &&
+        (!ev_is_active(&flight->deadline) || at_us < flight->deadline_us))
+        set_deadline(flight, at_us);
+}
+
+/* ---- Stored answers */
+
+static struct freshness_verdict judge_stored(const struct flight *flight,
+                                             const struct stored *stored)
+{
+    if (stored->bytes == NULL)
         return (struct freshness_verdict){.state = FRESHNESS_EXPIRED};
     return freshness_judge(&flight->rules->policy, stored->entry.status, stored->entry.snapshot_us,
                            backend_now_us(flight->flights->backend, stored->entry.snapshot_us));
@@ -139,19 +264,26 @@ static bool is_servable(enum freshness state, bool on_error)
            (state == FRESHNESS_ON_ERROR && on_error);
 }
 
-/* Answers from an entry found in Redis, each by its age at that moment. Those who are left, if it
-   has grown too old meanwhile, need another. */
-static void serve_stored(struct flight *flight, struct old_stored *stored, bool on_error)
+/* Answers those who had come when the cache was asked for the entry, each by its age at that
+   moment. true: who is left has come since; false: it will not do for who is left. */
+static bool serve_stored(struct flight *flight, struct stored *stored, bool on_error)
 {
-    while (!TAILQ_EMPTY(&flight->visits)) {
+    struct visit *visit, *next;
+
+    for (visit = TAILQ_FIRST(&flight->visits); visit != NULL; visit = next) {
         struct answer answer = {.verdict = judge_stored(flight, stored),
                                 .private = !flight->rules->edge};
+        next = TAILQ_NEXT(visit, link);
         if (!is_servable(answer.verdict.state, on_error))
-            return;
+            return false;
+        if (visit->request->received_us > flight->asked_us)
+            continue;
         answer.row =
             answer.verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED;
-        respond_entry(next_visit(flight), &stored->entry, &answer, stored_holder(stored));
+        take_out(flight, visit);
+        respond_entry(visit, &stored->entry, &answer, stored->bytes);
     }
+    return true;
 }
 
 /* What is stored under its key may still be served. */
@@ -162,47 +294,58 @@ static bool is_of_our_generation(const struct flight *flight)
     return identity_is_verified(identity) && identity_generation(identity) == flight->generation;
 }
 
-/* Everybody has been answered. What the server may still run is not begun again meanwhile. */
-static void end(struct flight *flight)
-{
-    if (flight->held_status == 0)
-        talloc_free(node_of(flight));
-}
+/* ---- Failures */
 
-/* Where Postgres cannot answer, a context may allow an entry past its budget. true: everybody has
-   been answered, and the flight is no more. */
-static bool end_on_error(struct flight *flight, int status)
+static void end_with_failure(struct flight *flight)
 {
-    struct old_stored stored = {.reply = NULL};
-
-    if (flight->bypass == BYPASS_NO_BUDGET || flight->rules->policy.stale_if_error_us == 0 ||
-        !is_of_our_generation(flight) || (status != 503 && status != 504))
-        return false;
-    if (store_get(node_of(flight), flight->flights->backend->redis, flight->base, &stored) != 1)
-        return false;
-    serve_stored(flight, &stored, true);
-    stored_free(&stored);
-    if (!TAILQ_EMPTY(&flight->visits))
-        return false;
-    end(flight);
-    return true;
-}
-
-static void end_with_failure(struct flight *flight, int status, const char *detail,
-                             enum collapse_result collapse)
-{
+    const struct flight_failure *failure = &flight->failure;
     struct metrics *metrics = flight->flights->backend->metrics;
     struct visit *visit;
 
-    if (flight->held_status == 0)
-        unlist(flight);
     while ((visit = next_visit(flight)) != NULL) {
         if (visit != flight->leader)
-            metrics_collapsed(metrics, flight->route, collapse);
-        respond_failure(visit, status, detail, visit != flight->leader);
+            metrics_collapsed(metrics, flight->route, failure->collapse);
+        respond_failure(visit, failure->status, failure->detail, visit != flight->leader);
     }
     end(flight);
 }
+
+static void on_last_look(void *data, enum cache_found found, struct stored *stored)
+{
+    struct flight *flight = data;
+
+    flight->asking = NULL;
+    if (found == CACHE_FOUND && is_of_our_generation(flight))
+        serve_stored(flight, stored, true);
+    end_with_failure(flight);
+}
+
+/* Where Postgres cannot answer, a context may allow an entry past its budget. */
+static bool allows_on_error(const struct flight *flight, int status)
+{
+    return flight->bypass != BYPASS_NO_BUDGET && flight->rules->policy.stale_if_error_us > 0 &&
+           is_of_our_generation(flight) && (status == 503 || status == 504);
+}
+
+/* `on_error` false: no entry may be served instead. */
+static void fail(struct flight *flight, const struct flight_failure *failure, bool on_error)
+{
+    const char *detail = failure->detail;
+
+    set_state(flight, FLIGHT_FAILING);
+    flight->failure = *failure;
+    if (!on_error || !allows_on_error(flight, failure->status)) {
+        end_with_failure(flight);
+        return;
+    }
+    if (detail != NULL)
+        flight->failure.detail = mem_check(talloc_strdup(node_of(flight), detail));
+    flight->asked_us = clock_monotonic_us();
+    flight->asking =
+        cache_look_up(flight->flights->backend->cache, flight->base, on_last_look, flight);
+}
+
+/* ---- Results */
 
 static enum answer_row row_of(const struct flight *flight, const struct visit *visit,
                               const struct fill_result *result)
@@ -226,19 +369,19 @@ static struct freshness_verdict judge_by_own_clock(const struct flight *flight,
                            clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
 }
 
-/* By that and Redis's, which went on should this machine have stood still, the one that says
-   more. What Redis's has lost since is no matter: the other one knows. */
+/* By that and the cache's, which went on should this machine have stood still, the one that says
+   more. What the cache's has lost since is no matter: the other one knows. */
 static struct freshness_verdict judge_result(const struct flight *flight,
                                              const struct fill_result *result, int status)
 {
-    const struct old_redis *redis = flight->flights->backend->redis;
+    const struct cache *cache = flight->flights->backend->cache;
     struct freshness_verdict own = judge_by_own_clock(flight, result, status);
     int64_t snapshot_us = result->entry.snapshot_us;
 
-    if (snapshot_us == 0 || !old_redis_is_up(redis))
+    if (snapshot_us == 0 || !cache_is_up(cache))
         return own;
-    int64_t now_us = redis_clock_latest(old_redis_get_clock(redis),
-                                        clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
+    int64_t now_us =
+        redis_clock_latest(cache_clock(cache), clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
     if (now_us - snapshot_us <= own.age_us)
         return own;
     return freshness_judge(&flight->rules->policy, status, snapshot_us, now_us);
@@ -285,7 +428,7 @@ static void end_with_result(struct flight *flight, const struct fill_result *res
     while ((visit = next_visit(flight)) != NULL)
         if (!answer_visit(flight, visit, result))
             TAILQ_INSERT_TAIL(&later, visit, link);
-    talloc_free(node_of(flight));
+    end(flight);
     while ((visit = TAILQ_FIRST(&later)) != NULL) {
         TAILQ_REMOVE(&later, visit, link);
         flights_join(flights, visit, true);
@@ -297,37 +440,38 @@ static void on_lost(void *data)
     unlist(data);
 }
 
+/* The server does not run the failed query any more. */
 static void on_settled(void *data)
 {
-    talloc_free(node_of(data));
+    struct flight *flight = data;
+
+    flight->held = false;
+    unlist(flight);
+    if (flight->state == FLIGHT_HELD)
+        end(flight);
 }
 
 static void on_filled(void *data, const struct fill_result *result)
 {
     struct flight *flight = data;
+    const struct flight_failure failure = {result->status, result->detail, COLLAPSE_FAILED};
 
-    flight->leading = false;
-    flight->held_status = result->unmarked ? result->status : 0;
+    flight->held = result->unmarked;
     if (result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW)
         end_with_result(flight, result);
-    else if (!end_on_error(flight, result->outcome == QUERY_NO_SLOT ? 0 : result->status))
-        end_with_failure(flight, result->status, result->detail, COLLAPSE_FAILED);
+    else
+        fail(flight, &failure, result->outcome != QUERY_NO_SLOT);
 }
 
-static void lead(struct flight *flight, enum flight_bypass bypass)
+static void lead(struct flight *flight, enum flight_bypass bypass, const struct lease *lease)
 {
-    struct ev_loop *loop = flight->flights->backend->loop;
-
-    TALLOC_FREE(flight->watch);
-    ev_timer_stop(loop, &flight->recheck);
-    ev_timer_stop(loop, &flight->deadline);
+    set_state(flight, FLIGHT_FILLING);
     flight->bypass = bypass;
-    flight->leading = true;
     flight->leader = TAILQ_FIRST(&flight->visits);
     const struct fill_request request = {
         .route = flight->route,
         .values = &flight->values,
-        .lease = bypass == BYPASS_NONE ? &flight->lease : NULL,
+        .lease = lease,
         .generation = flight->generation,
         .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,
         .lost = on_lost,
@@ -338,91 +482,122 @@ static void lead(struct flight *flight, enum flight_bypass bypass)
     fill_start(flight->flights->backend, &request);
 }
 
-static void on_wake(void *data)
+/* ---- Waiting for the lease */
+
+/* Also while it is looked at: the answer under way may be from before. */
+static void on_news(void *data, enum cache_news news)
 {
-    begin(data);
+    struct flight *flight = data;
+
+    flight->untold = news == CACHE_NOT_TOLD;
+    if (flight->state == FLIGHT_WAITING)
+        look(flight);
+    else if (flight->state == FLIGHT_LOOKING)
+        set_state(flight, FLIGHT_LOOKING_TWICE);
 }
 
-/* The lease is another's: subscribe, look again once subscribed, and again when it
+/* The lease is another's: watch, look again once nothing is missed any more, and again when it
    has ended or would have. */
 static void await_other(struct flight *flight, int64_t left_ms)
 {
-    struct ev_loop *loop = flight->flights->backend->loop;
+    const struct backend *backend = flight->flights->backend;
+    int64_t wait_ms = left_ms > 0 ? left_ms + AFTER_LEASE_MS : NO_EXPIRY_MS;
 
+    set_state(flight, FLIGHT_WAITING);
     if (flight->watch == NULL)
-        flight->watch = wake_watch(node_of(flight), flight->flights->wake,
-                                   lease_channel(node_of(flight), flight->base), on_wake, flight);
-    ev_now_update(loop);
-    ev_timer_stop(loop, &flight->recheck);
-    ev_timer_set(&flight->recheck,
-                 (double)(left_ms > 0 ? left_ms + AFTER_LEASE_MS : NO_EXPIRY_MS) / 1000.0, 0.0);
-    ev_timer_start(loop, &flight->recheck);
+        flight->watch = cache_watch(node_of(flight), backend->cache, flight->base, on_news, flight);
+    if (flight->untold && wait_ms > UNTOLD_MS)
+        wait_ms = UNTOLD_MS;
+    ev_now_update(backend->loop);
+    ev_timer_set(&flight->recheck, (double)wait_ms / 1000.0, 0.0);
+    ev_timer_start(backend->loop, &flight->recheck);
+}
+
+static void give_up(struct flight *flight, const struct lease_answer *answer)
+{
+    static const struct lease_mark no_mark = {.kind = LEASE_MARK_NONE};
+
+    if (answer->state == LEASE_WON)
+        cache_end(flight->flights->backend->cache, &answer->lease, &no_mark, NULL, NULL);
 }
 
 /* What the lease's state asks for, where no stored response will do. */
-static void go_on(struct flight *flight, const struct old_lease_answer *answer)
+static void go_on(struct flight *flight, const struct lease_answer *answer)
 {
+    const struct flight_failure failed = {answer->failed_status, NULL, COLLAPSE_FAILED};
+
     switch (answer->state) {
-    case OLD_LEASE_WON:
-        lead(flight, BYPASS_NONE);
+    case LEASE_WON:
+        lead(flight, BYPASS_NONE, &answer->lease);
         break;
-    case OLD_LEASE_HELD:
-        await_other(flight, answer->left_ms);
+    case LEASE_HELD:
+        if (flight->state == FLIGHT_LOOKING_TWICE)
+            look(flight);
+        else
+            await_other(flight, answer->left_ms);
         break;
-    case OLD_LEASE_FAILED:
-        if (!end_on_error(flight, answer->failed_status))
-            end_with_failure(flight, answer->failed_status, NULL, COLLAPSE_FAILED);
+    case LEASE_FAILED:
+        fail(flight, &failed, true);
         break;
-    case OLD_LEASE_TOO_LARGE:
-        lead(flight, BYPASS_TOO_LARGE);
+    case LEASE_TOO_LARGE:
+        lead(flight, BYPASS_TOO_LARGE, NULL);
         break;
-    case OLD_LEASE_AWAY:
-        lead(flight, BYPASS_NO_REDIS);
+    case LEASE_AWAY:
+        lead(flight, BYPASS_NO_REDIS, NULL);
         break;
     }
 }
 
-static void begin(struct flight *flight)
+static void on_looked(void *data, struct lease_answer *answer)
 {
-    struct old_redis *redis = flight->flights->backend->redis;
-    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    struct old_lease_answer answer;
+    static const struct flight_failure unverified = {503, NULL, COLLAPSE_FAILED};
+    struct flight *flight = data;
 
-    /* it may have been refused while we waited */
+    flight->asking = NULL;
     if (!identity_is_verified(flight->flights->backend->identity)) {
-        end_with_failure(flight, 503, NULL, COLLAPSE_FAILED);
-        talloc_free(ctx);
+        give_up(flight, answer);
+        fail(flight, &unverified, false);
         return;
     }
-    lease_take(ctx, redis, flight->base, &flight->lease, &answer);
-    serve_stored(flight, &answer.stored, false);
-    if (!TAILQ_EMPTY(&flight->visits)) {
-        go_on(flight, &answer);
-    } else {
-        if (answer.state == OLD_LEASE_WON)
-            lease_give_up(ctx, redis, &flight->lease);
-        talloc_free(node_of(flight));
+    bool served = serve_stored(flight, answer->stored, false);
+    if (!served) {
+        go_on(flight, answer);
+        return;
     }
-    stored_free(&answer.stored);
-    talloc_free(ctx);
+    give_up(flight, answer);
+    if (TAILQ_EMPTY(&flight->visits))
+        end(flight);
+    else
+        look(flight);
+}
+
+static void look(struct flight *flight)
+{
+    static const struct flight_failure unverified = {503, NULL, COLLAPSE_FAILED};
+    const struct backend *backend = flight->flights->backend;
+    const struct visit *visit;
+
+    /* it may have been refused while we waited */
+    if (!identity_is_verified(backend->identity)) {
+        fail(flight, &unverified, false);
+        return;
+    }
+    set_state(flight, FLIGHT_LOOKING);
+    if (!ev_is_active(&flight->deadline))
+        TAILQ_FOREACH (visit, &flight->visits, link)
+            heed_deadline(flight, visit);
+    flight->asked_us = clock_monotonic_us();
+    flight->asking = cache_take(backend->cache, flight->base, on_looked, flight);
 }
 
 static void on_recheck(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)loop;
     (void)events;
-    begin(timer->data);
+    look(timer->data);
 }
 
-static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    struct flight *flight = timer->data;
-
-    (void)loop;
-    (void)events;
-    if (!end_on_error(flight, 504))
-        end_with_failure(flight, 504, NULL, COLLAPSE_TIMEOUT);
-}
+/* ---- Making and joining */
 
 static void copy_values(struct flight *flight, const struct visit *visit)
 {
@@ -437,12 +612,15 @@ static void copy_values(struct flight *flight, const struct visit *visit)
             flight->values.texts[i] = mem_check(talloc_strdup(node, visit->values.texts[i]));
 }
 
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events);
+
 static struct flight *new_flight(struct flights *flights, const struct visit *visit)
 {
     struct flight_node *node = mem_check(talloc_zero(flights, struct flight_node));
     struct flight *flight = &node->flight;
 
     flight->flights = flights;
+    flight->state = FLIGHT_NEW;
     flight->route = visit->route;
     flight->rules = visit->rules;
     flight->generation = visit->generation;
@@ -450,10 +628,42 @@ static struct flight *new_flight(struct flights *flights, const struct visit *vi
     TAILQ_INIT(&flight->visits);
     TAILQ_INSERT_TAIL(&flights->all, node, link);
     ev_init(&flight->recheck, on_recheck);
-    ev_timer_init(&flight->deadline, on_deadline, longest_wait_s(flight), 0.0);
+    ev_init(&flight->deadline, on_deadline);
     flight->recheck.data = flight->deadline.data = flight;
     talloc_set_destructor(node, node_destroy);
     return flight;
+}
+
+/* Those who have waited for as long as they may fail together, in a flight of their own; the others
+   wait on. */
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    static const struct flight_failure late = {504, NULL, COLLAPSE_TIMEOUT};
+    struct flight *flight = timer->data;
+    struct flight *failing = NULL;
+    struct visit *visit, *next_in_line;
+    int64_t now_us = clock_monotonic_us(), next_us = INT64_MAX;
+
+    (void)loop;
+    (void)events;
+    for (visit = TAILQ_FIRST(&flight->visits); visit != NULL; visit = next_in_line) {
+        int64_t at_us = gives_up_us(flight, visit);
+        next_in_line = TAILQ_NEXT(visit, link);
+        if (at_us > now_us) {
+            next_us = at_us < next_us ? at_us : next_us;
+            continue;
+        }
+        if (failing == NULL)
+            failing = new_flight(flight->flights, visit);
+        take_out(flight, visit);
+        park(failing, visit);
+    }
+    if (TAILQ_EMPTY(&flight->visits))
+        end(flight);
+    else
+        set_deadline(flight, next_us);
+    if (failing != NULL)
+        fail(failing, &late, true);
 }
 
 void flights_join(struct flights *flights, struct visit *visit, bool shared)
@@ -467,49 +677,51 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
         return;
     }
     found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
-    if (found != NULL && (*found)->held_status != 0) {
+    if (found != NULL && (*found)->held) {
         metrics_collapsed(flights->backend->metrics, visit->route, COLLAPSE_FAILED);
-        respond_failure(visit, (*found)->held_status, NULL, true);
+        respond_failure(visit, (*found)->failure.status, NULL, true);
         return;
     }
     if (found != NULL) {
         park(*found, visit);
+        heed_deadline(*found, visit);
         return;
     }
     struct flight *flight = new_flight(flights, visit);
     park(flight, visit);
     if (!shared) {
-        lead(flight, BYPASS_NO_BUDGET);
+        lead(flight, BYPASS_NO_BUDGET, NULL);
         return;
     }
-    mem_check(tsearch(flight, &flights->by_base, compare));
-    flight->listed = true;
-    ev_now_update(flights->backend->loop);
-    ev_timer_start(flights->backend->loop, &flight->deadline);
-    begin(flight);
+    list(flight);
+    look(flight);
 }
 
+/* A query that runs is not given up with the last who waited for it. */
 void flights_leave(struct flights *flights, struct visit *visit)
 {
     struct flight *flight = visit->flight;
 
-    TAILQ_REMOVE(&flight->visits, visit, link);
-    visit->flight = NULL;
-    flights->waiting--;
+    (void)flights;
+    take_out(flight, visit);
     if (flight->leader == visit)
         flight->leader = NULL;
-    if (TAILQ_EMPTY(&flight->visits) && !flight->leading && flight->held_status == 0)
-        talloc_free(node_of(flight));
+    if (TAILQ_EMPTY(&flight->visits) && flight->state != FLIGHT_FILLING)
+        end(flight);
 }
 
 void flights_abandon(struct flights *flights)
 {
-    struct flight_node *node;
+    struct flight_node *node, *next;
 
-    TAILQ_FOREACH (node, &flights->all, link) {
+    for (node = TAILQ_FIRST(&flights->all); node != NULL; node = next) {
         struct visit *visit;
+        next = TAILQ_NEXT(node, link);
         while ((visit = next_visit(&node->flight)) != NULL)
             respond_failure(visit, 503, NULL, true);
+        node->flight.leader = NULL;
+        if (node->flight.state != FLIGHT_FILLING && node->flight.state != FLIGHT_HELD)
+            end(&node->flight);
     }
 }
 
@@ -518,7 +730,6 @@ struct flights *flights_new(TALLOC_CTX *ctx, struct backend *backend)
     struct flights *flights = mem_check(talloc_zero(ctx, struct flights));
 
     flights->backend = backend;
-    flights->wake = wake_new(flights, backend->loop, &backend->app->config->settings.redis);
     TAILQ_INIT(&flights->all);
     return flights;
 }

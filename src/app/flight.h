@@ -6,15 +6,13 @@
 #define LEEWAY_APP_FLIGHT_H
 
 #include "app/visit.h"
-#include "cache/old_wake.h"
 
 struct flights;
 
 struct flights *flights_new(TALLOC_CTX *ctx, struct backend *backend);
 
 /* Parks `visit` until its key is filled, and sees to it that it gets filled; answers at once
-   if that is already settled or max_waiting requests wait. `shared` false: a query of its
-   own, never leased or stored. */
+   if max_waiting requests wait. `shared` false: a query of its own, never leased or stored. */
 void flights_join(struct flights *flights, struct visit *visit, bool shared);
 
 /* The client has left: the visit is forgotten, the flight goes on. */

@@ -1,69 +1,74 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Length and age of the queue, and Redis's memory. */
+/* Length and age of the queue, and Redis's memory: two questions under way at once. */
 #include "config.h"
 
 #include "app/gauges.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/clock.h"
-#include "cache/keys.h"
+#include "base/mem.h"
 #include "redis/info.h"
-#include "refresh/job.h"
 
-static void take_length(const redisReply *reply, struct metrics_gauges *gauges)
+struct gauges_request {
+    struct metrics_gauges gauges;
+    struct queue_request *queue; /* NULL: answered */
+    struct cache_request *info;  /* NULL: answered */
+    gauges_fn *fn;
+    void *data;
+};
+
+static int withdraw(struct gauges_request *request)
 {
-    if (reply->type == REDIS_REPLY_INTEGER)
-        gauges->jobs_queued = reply->integer;
+    queue_cancel(request->queue);
+    cache_cancel(request->info);
+    return 0;
 }
 
-static void take_oldest(TALLOC_CTX *ctx, const struct redis_clock *clock, const redisReply *reply,
-                        struct metrics_gauges *gauges)
+static void end_if_answered(struct gauges_request *request)
 {
-    struct job job;
+    const struct gauges_request answered = *request;
 
-    if (reply->type == REDIS_REPLY_NIL)
-        gauges->job_oldest_ms = 0;
-    if (reply->type != REDIS_REPLY_STRING || job_decode(ctx, reply->str, reply->len, &job) == -1)
+    if (request->queue != NULL || request->info != NULL)
         return;
-    int64_t age_ms = redis_clock_latest(clock, clock_monotonic_us()) / 1000 - job.queued_ms;
-    gauges->job_oldest_ms = age_ms > 0 ? age_ms : 0;
+    talloc_free(request);
+    answered.fn(answered.data, &answered.gauges);
 }
 
-static void take_memory(const redisReply *reply, struct metrics_gauges *gauges)
+static void on_queue(void *data, struct queue_view *view)
 {
+    struct gauges_request *request = data;
+
+    request->queue = NULL;
+    if (view != NULL) {
+        request->gauges.jobs_queued = view->length;
+        /* an empty list has no oldest job, and nothing waits */
+        request->gauges.job_oldest_ms =
+            view->length == 0 && view->oldest_ms == -1 ? 0 : view->oldest_ms;
+    }
+    end_if_answered(request);
+}
+
+static void on_info(void *data, const char *info)
+{
+    struct gauges_request *request = data;
     char ratio[32];
 
-    if (reply->type == REDIS_REPLY_STRING &&
-        redis_info_find(reply->str, "mem_fragmentation_ratio", ratio, sizeof ratio))
-        gauges->redis_fragmentation_ratio = strtod(ratio, NULL);
+    request->info = NULL;
+    if (info != NULL && redis_info_find(info, "mem_fragmentation_ratio", ratio, sizeof ratio))
+        request->gauges.redis_fragmentation_ratio = strtod(ratio, NULL);
+    end_if_answered(request);
 }
 
-void gauges_read(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
-                 struct metrics_gauges *gauges)
+struct gauges_request *gauges_read(TALLOC_CTX *ctx, struct cache *cache, struct queue *queue,
+                                   gauges_fn *fn, void *data)
 {
-    const char *jobs = key_jobs(ctx, settings->prefix);
+    struct gauges_request *request = mem_check(talloc_zero(ctx, struct gauges_request));
 
-    *gauges = (struct metrics_gauges){-1, -1, -1.0};
-    old_redis_queue(redis, (struct old_redis_part[]){old_redis_text("LLEN"), old_redis_text(jobs)},
-                    2);
-    old_redis_queue(redis,
-                    (struct old_redis_part[]){old_redis_text("LINDEX"), old_redis_text(jobs),
-                                              old_redis_text("-1")},
-                    3);
-    old_redis_queue(redis,
-                    (struct old_redis_part[]){old_redis_text("INFO"), old_redis_text("memory")}, 2);
-    for (int i = 0; i < 3; i++) {
-        redisReply *reply = old_redis_next(redis);
-        if (reply == NULL)
-            return;
-        if (i == 0)
-            take_length(reply, gauges);
-        else if (i == 1)
-            take_oldest(ctx, old_redis_get_clock(redis), reply, gauges);
-        else
-            take_memory(reply, gauges);
-        freeReplyObject(reply);
-    }
+    request->gauges = (struct metrics_gauges){-1, -1, -1.0};
+    request->fn = fn;
+    request->data = data;
+    request->queue = queue_look(queue, false, on_queue, request);
+    request->info = cache_ask_info(cache, on_info, request);
+    talloc_set_destructor(request, withdraw);
+    return request;
 }

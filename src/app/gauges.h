@@ -3,11 +3,20 @@
 #ifndef LEEWAY_APP_GAUGES_H
 #define LEEWAY_APP_GAUGES_H
 
-#include "cache/old_redis.h"
-#include "metrics/metrics.h"
+#include <talloc.h>
 
-/* Fills in *gauges in one round trip; what cannot be read is -1. */
-void gauges_read(TALLOC_CTX *ctx, struct old_redis *redis, const struct redis_settings *settings,
-                 struct metrics_gauges *gauges);
+#include "cache/cache.h"
+#include "metrics/metrics.h"
+#include "refresh/queue.h"
+
+struct gauges_request;
+
+/* What could not be read is -1. Called once, never from within gauges_read(). */
+typedef void gauges_fn(void *data, const struct metrics_gauges *gauges);
+
+/* A child of `ctx` until `fn` is called; freed before that, with `ctx` for instance, it is
+   cancelled. It is freed before `cache` and `queue` are. */
+struct gauges_request *gauges_read(TALLOC_CTX *ctx, struct cache *cache, struct queue *queue,
+                                   gauges_fn *fn, void *data);
 
 #endif

@@ -77,7 +77,7 @@ void ready_answer_health(struct request *request, const struct backend *backend,
 {
     struct reasons reasons = {.count = 0};
 
-    if (!old_redis_is_up(backend->redis) && !postgres_is_up(backend->postgres)) {
+    if (!cache_is_up(backend->cache) && !postgres_is_up(backend->postgres)) {
         add(&reasons, "redis", "Redis cannot be reached");
         add(&reasons, "postgres", "Postgres cannot be reached");
     }

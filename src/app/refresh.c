@@ -154,10 +154,12 @@ static bool wants_refresh(const struct task *task, const struct old_stored *stor
 
 static void run_query(struct task *task)
 {
+    struct lease lease = {.base = task->lease.base, .held_at_us = task->lease.held_at_us};
+    memcpy(lease.token, task->lease.token, sizeof lease.token);
     const struct fill_request request = {
         .route = task->route,
         .values = &task->job.values,
-        .lease = &task->lease,
+        .lease = &lease,
         .generation = identity_generation(task->refresher->backend->identity),
         .origin = QUERY_REFRESH,
         .lost = on_lost,

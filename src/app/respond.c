@@ -50,14 +50,14 @@ static int64_t age_limit_us(const struct receipt *receipt)
    still since: the one that says more. */
 static int64_t age_of(const struct receipt *receipt, int64_t now_us)
 {
-    const struct old_redis *redis = receipt->backend->redis;
-    const struct redis_clock *clock = old_redis_get_clock(redis);
+    const struct cache *cache = receipt->backend->cache;
+    const struct redis_clock *clock = cache_clock(cache);
     int64_t snapshot_us = receipt->snapshot_us;
 
     if (receipt->sent_us == 0)
         return redis_clock_latest_for(clock, snapshot_us, now_us) - snapshot_us;
     int64_t local_us = now_us - receipt->sent_us;
-    int64_t redis_us = snapshot_us != 0 && old_redis_is_up(redis)
+    int64_t redis_us = snapshot_us != 0 && cache_is_up(cache)
                            ? redis_clock_latest(clock, now_us) - snapshot_us
                            : 0;
     return local_us > redis_us ? local_us : redis_us;

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
+#include "app/flight.h"
 #include "app/gauges.h"
-#include "app/lookup.h"
 #include "app/ready.h"
 #include "app/recent.h"
 #include "app/resolve.h"
@@ -15,9 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/keys.h"
-#include "cache/old_store.h"
 #include "refresh/job.h"
-#include "refresh/old_queue.h"
 
 enum {
     /* One worker asks again for the same key's refresh after this. */
@@ -26,27 +24,25 @@ enum {
     MAX_MARK_MS = 60 * 1000,
 };
 
-/* The job for a stale hit, made while the visit still lives. */
-struct refresh_wish {
-    SIMPLEQ_ENTRY(refresh_wish) link;
-    const struct route *route;
-    char *base;
-    char *job;
-    size_t job_len;
-    int64_t mark_ms;
-};
-
-SIMPLEQ_HEAD(refresh_wishes, refresh_wish);
-
 struct server {
     struct backend *backend;
     struct flights *flights;
-    struct recent *asked; /* keys whose refresh was asked for */
-    struct lookups lookups;
+    struct recent *asked;         /* keys whose refresh was asked for */
+    struct visit_list looking_up; /* whose responses are being looked up */
     bool draining;
-    /* What look-ups have led to and has to wait for the last reply. */
-    struct visit_list to_fill;
-    struct refresh_wishes wishes;
+};
+
+/* A job for a stale hit on its way to the queue; it outlives the visit. */
+struct offer {
+    struct server *server;
+    const struct route *route;
+    struct queue_request *request;
+};
+
+/* /metrics, while the gauges are read; goes with its request. */
+struct metrics_visit {
+    struct server *server;
+    struct request *request;
 };
 
 struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
@@ -56,20 +52,13 @@ struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
     server->backend = backend;
     server->flights = flights_new(server, backend);
     server->asked = recent_new(server);
-    lookups_init(&server->lookups);
-    TAILQ_INIT(&server->to_fill);
-    SIMPLEQ_INIT(&server->wishes);
+    TAILQ_INIT(&server->looking_up);
     return server;
 }
 
 void server_drain(struct server *server)
 {
     server->draining = true;
-}
-
-struct flights *server_flights(struct server *server)
-{
-    return server->flights;
 }
 
 /* Whether what concerns the operator may be told. */
@@ -79,18 +68,28 @@ static bool is_allowed(const struct server *server, const struct request *reques
                             request->remote_addr);
 }
 
+static void on_gauges(void *data, const struct metrics_gauges *gauges)
+{
+    const struct metrics_visit *visit = data;
+    const struct settings *settings = &visit->server->backend->app->config->settings;
+    char *text = metrics_text(visit->request, settings->runtime_dir, gauges);
+
+    respond_text(visit->request, "text/plain; version=0.0.4; charset=utf-8", text, strlen(text));
+}
+
+/* A client that leaves takes the question along: it is a child of its request. */
 static void serve_metrics(struct server *server, struct request *request)
 {
-    const struct settings *settings = &server->backend->app->config->settings;
-    struct metrics_gauges gauges;
+    const struct backend *backend = server->backend;
 
     if (!is_allowed(server, request)) {
         respond_problem(request, 403, "Metrics are not for this address.");
         return;
     }
-    gauges_read(request, server->backend->redis, &settings->redis, &gauges);
-    char *text = metrics_text(request, settings->runtime_dir, &gauges);
-    respond_text(request, "text/plain; version=0.0.4; charset=utf-8", text, strlen(text));
+    struct metrics_visit *visit = mem_check(talloc_zero(request, struct metrics_visit));
+    visit->server = server;
+    visit->request = request;
+    gauges_read(visit, backend->cache, backend->queue, on_gauges, visit);
 }
 
 /* What param_bind needs to find a FastCGI variable. */
@@ -116,6 +115,7 @@ static struct visit *make_visit(struct server *server, struct request *request,
     const struct application *app = server->backend->app;
     struct visit *visit = mem_check(talloc_zero(request, struct visit));
 
+    visit->server = server;
     visit->backend = server->backend;
     visit->request = request;
     visit->route = resolved->match.route;
@@ -167,46 +167,63 @@ static struct visit *understand(struct server *server, struct request *request)
     return visit;
 }
 
-/* Asked for behind the client's back. */
-static void wish_refresh(struct server *server, const struct visit *visit, int64_t ttl_us)
+static int offer_destroy(struct offer *offer)
 {
-    const struct redis_clock *clock = old_redis_get_clock(server->backend->redis);
+    queue_cancel(offer->request);
+    return 0;
+}
+
+static void on_offered(void *data, enum queue_offer result)
+{
+    struct offer *offer = data;
+
+    offer->request = NULL;
+    if (result == QUEUE_FULL)
+        metrics_refresh(offer->server->backend->metrics, offer->route, REFRESH_DROPPED);
+    talloc_free(offer);
+}
+
+static void offer_job(struct server *server, const struct visit *visit, int64_t now_us,
+                      int64_t mark_ms)
+{
+    const struct backend *backend = server->backend;
+    const struct job job = {
+        .queued_ms = redis_clock_earliest(cache_clock(backend->cache), now_us) / 1000,
+        .route = visit->route->name,
+        .fingerprint = identity_fingerprint(backend->identity, visit->route),
+        .values = visit->values,
+    };
+    struct offer *offer = mem_check(talloc_zero(server, struct offer));
+    size_t len;
+    const char *bytes = job_encode(offer, &job, &len);
+
+    if (bytes == NULL) { /* its parameters are too long to be queued */
+        talloc_free(offer);
+        return;
+    }
+    offer->server = server;
+    offer->route = visit->route;
+    talloc_set_destructor(offer, offer_destroy);
+    offer->request =
+        queue_offer(backend->queue, visit->base, bytes, len, mark_ms, on_offered, offer);
+}
+
+/* Asked for behind the client's back: it goes out after the answer. */
+static void ask_for_refresh(struct server *server, const struct visit *visit, int64_t ttl_us)
+{
     int64_t now_us = clock_monotonic_us();
     int64_t again_us = ttl_us < ASK_AGAIN_US ? ttl_us : ASK_AGAIN_US;
+    int64_t mark_ms = ttl_us / 1000;
 
     /* its key is of the past */
     if (visit->generation != identity_generation(server->backend->identity))
         return;
     if (recent_check_and_add(server->asked, visit->base, now_us, now_us + again_us))
         return;
-    const struct job job = {
-        .queued_ms = redis_clock_earliest(clock, now_us) / 1000,
-        .route = visit->route->name,
-        .fingerprint = identity_fingerprint(server->backend->identity, visit->route),
-        .values = visit->values,
-    };
-    struct refresh_wish *wish = mem_check(talloc_zero(server, struct refresh_wish));
-    wish->route = visit->route;
-    wish->base = mem_check(talloc_strdup(wish, visit->base));
-    wish->job = job_encode(wish, &job, &wish->job_len);
-    wish->mark_ms = ttl_us / 1000 < MAX_MARK_MS ? ttl_us / 1000 : MAX_MARK_MS;
-    if (wish->job != NULL)
-        SIMPLEQ_INSERT_TAIL(&server->wishes, wish, link);
-    else
-        talloc_free(wish); /* its parameters are too long to be queued */
+    offer_job(server, visit, now_us, mark_ms < MAX_MARK_MS ? mark_ms : MAX_MARK_MS);
 }
 
-static void ask_for_refresh(struct server *server, struct refresh_wish *wish)
-{
-    const struct redis_settings *settings = &server->backend->app->config->settings.redis;
-    const struct old_redis_part job = {wish->job, wish->job_len};
-
-    if (old_queue_offer(wish, server->backend->redis, settings, wish->base, job, wish->mark_ms) ==
-        OLD_QUEUE_FULL)
-        metrics_refresh(server->backend->metrics, wish->route, REFRESH_DROPPED);
-}
-
-static void serve_hit(struct server *server, struct visit *visit, struct old_stored *stored,
+static void serve_hit(struct server *server, struct visit *visit, const struct stored *stored,
                       struct freshness_verdict verdict)
 {
     bool stale = verdict.state == FRESHNESS_STALE;
@@ -217,43 +234,47 @@ static void serve_hit(struct server *server, struct visit *visit, struct old_sto
     };
 
     if (stale)
-        wish_refresh(server, visit, verdict.ttl_us);
-    respond_entry(visit, &stored->entry, &answer, stored_holder(stored));
+        ask_for_refresh(server, visit, verdict.ttl_us);
+    respond_entry(visit, &stored->entry, &answer, stored->bytes);
 }
 
-/* A hit is answered at once, whatever the others of its turn still wait for. */
-static void take_lookup(void *data, struct visit *visit, int found, struct old_stored *stored)
+static void end_look_up(struct visit *visit)
 {
-    struct server *server = data;
+    TAILQ_REMOVE(&visit->server->looking_up, visit, link);
+    visit->look_up = NULL;
+    visit->state = VISIT_NEW;
+}
 
-    if (found == 1) {
+static void on_looked_up(void *data, enum cache_found found, struct stored *stored)
+{
+    struct visit *visit = data;
+    struct server *server = visit->server;
+    const struct backend *backend = server->backend;
+
+    end_look_up(visit);
+    /* it may have been refused meanwhile */
+    if (!identity_is_verified(backend->identity)) {
+        respond_failure(visit, 503, NULL, true);
+        return;
+    }
+    if (found == CACHE_FOUND) {
         struct freshness_verdict verdict =
             freshness_judge(&visit->rules->policy, stored->entry.status, stored->entry.snapshot_us,
-                            backend_now_us(server->backend, stored->entry.snapshot_us));
+                            backend_now_us(backend, stored->entry.snapshot_us));
         if (verdict.state == FRESHNESS_FRESH || verdict.state == FRESHNESS_STALE) {
             serve_hit(server, visit, stored, verdict);
             return;
         }
         visit->expired = true;
     }
-    TAILQ_INSERT_TAIL(&server->to_fill, visit, link);
+    flights_join(server->flights, visit, true);
 }
 
-void serve_turn_end(struct server *server)
+static void look_up(struct server *server, struct visit *visit)
 {
-    struct visit *visit;
-    struct refresh_wish *wish;
-
-    lookups_run(&server->lookups, server->backend->redis, take_lookup, server);
-    while ((visit = TAILQ_FIRST(&server->to_fill)) != NULL) {
-        TAILQ_REMOVE(&server->to_fill, visit, link);
-        flights_join(server->flights, visit, true);
-    }
-    while ((wish = SIMPLEQ_FIRST(&server->wishes)) != NULL) {
-        SIMPLEQ_REMOVE_HEAD(&server->wishes, link);
-        ask_for_refresh(server, wish);
-        talloc_free(wish);
-    }
+    TAILQ_INSERT_TAIL(&server->looking_up, visit, link);
+    visit->state = VISIT_LOOKING_UP;
+    visit->look_up = cache_look_up(server->backend->cache, visit->base, on_looked_up, visit);
 }
 
 /* Two sources, of which one may be the client. */
@@ -290,9 +311,7 @@ void serve_request(struct server *server, struct request *request)
         flights_join(server->flights, visit, false);
         return;
     }
-    lookups_add(&server->lookups, visit);
-    if (server->lookups.count == LOOKUPS_MAX)
-        serve_turn_end(server);
+    look_up(server, visit);
 }
 
 void serve_gone(struct server *server, struct request *request)
@@ -301,7 +320,22 @@ void serve_gone(struct server *server, struct request *request)
 
     if (visit == NULL)
         return;
-    lookups_remove(&server->lookups, visit);
-    if (visit->flight != NULL)
+    if (visit->state == VISIT_LOOKING_UP) {
+        cache_cancel(visit->look_up);
+        end_look_up(visit);
+    } else if (visit->state == VISIT_WAITING) {
         flights_leave(server->flights, visit);
+    }
+}
+
+void server_abandon(struct server *server)
+{
+    struct visit *visit;
+
+    while ((visit = TAILQ_FIRST(&server->looking_up)) != NULL) {
+        cache_cancel(visit->look_up);
+        end_look_up(visit);
+        respond_failure(visit, 503, NULL, true);
+    }
+    flights_abandon(server->flights);
 }

@@ -4,19 +4,14 @@
 #define LEEWAY_APP_SERVE_H
 
 #include "app/backend.h"
-#include "app/flight.h"
 #include "http/request.h"
 
 struct server;
 
 struct server *server_new(TALLOC_CTX *ctx, struct backend *backend);
 
-/* Answers `request`, or parks it: until the turn ends or LOOKUPS_MAX have come, when its response
-   is looked up, and from then on until it has been computed. */
+/* Answers `request`, or parks it until its response has been found or computed. */
 void serve_request(struct server *server, struct request *request);
-
-/* Looks up what the requests since the last time ask for. */
-void serve_turn_end(struct server *server);
 
 /* The client of a parked request has left. */
 void serve_gone(struct server *server, struct request *request);
@@ -24,6 +19,7 @@ void serve_gone(struct server *server, struct request *request);
 /* The process stops: ready_path says so from now on. */
 void server_drain(struct server *server);
 
-struct flights *server_flights(struct server *server);
+/* Answers all that still wait with 503. */
+void server_abandon(struct server *server);
 
 #endif

@@ -10,20 +10,30 @@
 #include "route/param.h"
 
 struct flight;
+struct server;
+
+/* Who has it next. */
+enum visit_state {
+    VISIT_NEW,        /* nobody: it is being handled */
+    VISIT_LOOKING_UP, /* its response is looked up */
+    VISIT_WAITING,    /* for a fill */
+};
 
 struct visit {
-    TAILQ_ENTRY(visit) link; /* a look-up's, serve_turn_end's or a flight's list: who has it next */
+    TAILQ_ENTRY(visit) link; /* LOOKING_UP: the server's list; WAITING: its flight's */
+    enum visit_state state;
+    struct server *server;
     struct backend *backend;
     struct request *request; /* talloc parent of the visit: both go together */
     const struct route *route;
     const struct route_rules *rules;
     struct param_values values;
-    const char *base;      /* of the key */
-    uint64_t generation;   /* of the key */
-    bool expired;          /* an entry past its budget was found */
-    bool looking_up;       /* it waits for the turn's end */
-    unsigned too_old;      /* answers that Redis's clock did not allow */
-    struct flight *flight; /* NULL: it does not wait for a fill */
+    const char *base;              /* of the key */
+    uint64_t generation;           /* of the key */
+    bool expired;                  /* an entry past its budget was found */
+    unsigned too_old;              /* answers that the cache's clock did not allow */
+    struct cache_request *look_up; /* LOOKING_UP */
+    struct flight *flight;         /* WAITING */
 };
 
 TAILQ_HEAD(visit_list, visit);

@@ -48,13 +48,6 @@ static void on_request(void *data, struct request *request)
     serve_request(worker->server, request);
 }
 
-static void on_turn_end(void *data)
-{
-    const struct worker *worker = data;
-
-    serve_turn_end(worker->server);
-}
-
 static void on_gone(void *data, struct request *request)
 {
     const struct worker *worker = data;
@@ -77,7 +70,7 @@ static void on_drain_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     struct worker *worker = timer->data;
 
     (void)events;
-    flights_abandon(server_flights(worker->server));
+    server_abandon(worker->server);
     ev_break(loop, EVBREAK_ALL);
 }
 
@@ -139,7 +132,7 @@ static void on_report(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     backend_tend(worker->backend);
-    metrics_set_up(worker->backend->metrics, old_redis_is_up(worker->backend->redis),
+    metrics_set_up(worker->backend->metrics, cache_is_up(worker->backend->cache),
                    postgres_is_up(worker->backend->postgres));
     log_tell_suppressed(false);
     identity_tick(worker->backend->identity);
@@ -199,7 +192,6 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
         .client_timeout_ms = settings->client_timeout_ms,
         .variables = worker->app->variables,
         .on_request = on_request,
-        .on_turn_end = on_turn_end,
         .on_gone = on_gone,
         .data = worker,
     };

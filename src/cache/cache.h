@@ -111,6 +111,10 @@ struct cache_request *cache_store(struct cache *cache, const struct lease *lease
 struct cache_request *cache_end(struct cache *cache, const struct lease *lease,
                                 const struct lease_mark *mark, cache_lease_fn *fn, void *data);
 
+/* The query whose failure was marked with `status` has ended: its mark lasts for `left_ms` from now
+   on, if it is still there. */
+void cache_shorten_mark(struct cache *cache, const char *base, int status, int64_t left_ms);
+
 /* ---- Waiting for another's lease */
 
 struct cache_watch;
@@ -159,5 +163,28 @@ struct cache_request *cache_accept_note(struct cache *cache, const char *identit
 /* What the server says of itself (INFO); NULL: it does not. Borrowed. */
 typedef void cache_info_fn(void *data, const char *info);
 struct cache_request *cache_ask_info(struct cache *cache, cache_info_fn *fn, void *data);
+
+/* ---- For operators: nothing of this is needed to serve */
+
+/* About how many keys there are, of others too; -1: it cannot be said. */
+typedef void cache_count_fn(void *data, int64_t count);
+struct cache_request *cache_count(struct cache *cache, cache_count_fn *fn, void *data);
+
+/* A part of the responses that are stored or under way. A base may come twice. */
+struct cache_page {
+    const char *const *bases;
+    size_t n_bases;
+    int64_t looked_at; /* about as many keys */
+    const char *next;  /* the cursor of the next page; NULL: this was the last */
+};
+
+/* NULL: away or refused. Borrowed. */
+typedef void cache_list_fn(void *data, const struct cache_page *page);
+
+/* The page at `cursor`, NULL for the first, of what has a base like `pattern`, a glob. Page by
+   page, all that is there from the first to the last is seen; what comes or goes meanwhile may be.
+ */
+struct cache_request *cache_list(struct cache *cache, const char *pattern, const char *cursor,
+                                 cache_list_fn *fn, void *data);
 
 #endif

@@ -23,6 +23,7 @@ struct cache_driver {
                                    cache_lease_fn *fn, void *data);
     struct cache_request *(*end)(struct cache *cache, const struct lease *lease,
                                  const struct lease_mark *mark, cache_lease_fn *fn, void *data);
+    void (*shorten_mark)(struct cache *cache, const char *base, int status, int64_t left_ms);
     struct cache_watch *(*watch)(TALLOC_CTX *ctx, struct cache *cache, const char *base,
                                  cache_watch_fn *fn, void *data);
     struct cache_request *(*measure)(struct cache *cache, cache_measured_fn *fn, void *data);
@@ -32,6 +33,9 @@ struct cache_driver {
                                   const char *identity, const struct identity_note *mine,
                                   cache_note_fn *fn, void *data);
     struct cache_request *(*info)(struct cache *cache, cache_info_fn *fn, void *data);
+    struct cache_request *(*count)(struct cache *cache, cache_count_fn *fn, void *data);
+    struct cache_request *(*list)(struct cache *cache, const char *pattern, const char *cursor,
+                                  cache_list_fn *fn, void *data);
 };
 
 /* The first member of a driver's own struct. */

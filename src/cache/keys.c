@@ -35,6 +35,12 @@ char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
     return out.data;
 }
 
+char *key_base_of_route(TALLOC_CTX *ctx, const char *prefix, const char *name,
+                        const char *fingerprint)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:{%s.%s:*", prefix, name, fingerprint));
+}
+
 /* Without a format, which would be a good part of what a hit costs. */
 static char *with_suffix(TALLOC_CTX *ctx, const char *base, const char *suffix)
 {
@@ -46,14 +52,34 @@ static char *with_suffix(TALLOC_CTX *ctx, const char *base, const char *suffix)
     return key;
 }
 
+#define ENTRY ":entry"
+#define LEASE ":lease"
+
 char *key_entry(TALLOC_CTX *ctx, const char *base)
 {
-    return with_suffix(ctx, base, ":entry");
+    return with_suffix(ctx, base, ENTRY);
 }
 
 char *key_lease(TALLOC_CTX *ctx, const char *base)
 {
-    return with_suffix(ctx, base, ":lease");
+    return with_suffix(ctx, base, LEASE);
+}
+
+char *key_of_any(TALLOC_CTX *ctx, const char *pattern)
+{
+    return with_suffix(ctx, pattern, ":*");
+}
+
+char *key_base_of(TALLOC_CTX *ctx, const char *key, size_t len)
+{
+    static const char *const suffixes[] = {ENTRY, LEASE};
+
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        size_t suffix_len = strlen(suffixes[i]);
+        if (len > suffix_len && memcmp(key + len - suffix_len, suffixes[i], suffix_len) == 0)
+            return mem_check(talloc_strndup(ctx, key, len - suffix_len));
+    }
+    return NULL;
 }
 
 char *key_channel(TALLOC_CTX *ctx, const char *base)

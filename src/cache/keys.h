@@ -15,8 +15,18 @@
 char *key_base(TALLOC_CTX *ctx, const char *prefix, const struct route *route,
                const char *fingerprint, const struct param_values *values);
 
+/* A glob for all of a route, with whatever parameters. */
+char *key_base_of_route(TALLOC_CTX *ctx, const char *prefix, const char *name,
+                        const char *fingerprint);
+
 char *key_entry(TALLOC_CTX *ctx, const char *base);
 char *key_lease(TALLOC_CTX *ctx, const char *base);
+
+/* What begins all names whose base is like `pattern`, as a glob. */
+char *key_of_any(TALLOC_CTX *ctx, const char *pattern);
+
+/* The base of an entry's or a lease's key; NULL: it is neither. */
+char *key_base_of(TALLOC_CTX *ctx, const char *key, size_t len);
 
 /* The channel on which a lease's end is published. */
 char *key_channel(TALLOC_CTX *ctx, const char *base);

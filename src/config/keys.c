@@ -304,6 +304,9 @@ static bool is_port(const char *text)
     return parse_count(text, &port) && port >= 1 && port <= 65535;
 }
 
+/* What a name can have (RFC 1035, section 2.3.4), and brackets. */
+enum { MAX_HOST = 255 };
+
 static int read_address(struct reading *r)
 {
     const char *rest = r->text + strcspn(r->text, ":");
@@ -311,8 +314,8 @@ static int read_address(struct reading *r)
     /* as in a URL, where a password stands before it: nothing of that is said */
     if (strncmp(r->text, "unix:", 5) != 0 && strchr(r->text, '@') != NULL)
         return config_build_fail(r->build, r->entry->place,
-                                 "%s must be unix:PATH or tcp:HOST:PORT; user name and password "
-                                 "are keys of their own",
+                                 "%s must be unix:PATH, tcp:HOST:PORT or tls:HOST:PORT; user name "
+                                 "and password are keys of their own",
                                  r->key->name);
     if (strncmp(r->text, "unix:", 5) == 0) {
         if (rest[1] != '/')
@@ -321,16 +324,19 @@ static int read_address(struct reading *r)
             return refuse(r, "has too long a path for a socket");
         return read_text(r);
     }
-    if (strncmp(r->text, "tcp:", 4) != 0)
-        return refuse(r, "must be unix:PATH or tcp:HOST:PORT");
+    if (strncmp(r->text, "tcp:", 4) != 0 && strncmp(r->text, "tls:", 4) != 0)
+        return refuse(r, "must be unix:PATH, tcp:HOST:PORT or tls:HOST:PORT");
 
     const char *host = rest + 1;
     const char *colon = strrchr(host, ':');
     if (colon == NULL || colon == host || !is_port(colon + 1))
-        return refuse(r, "must be tcp:HOST:PORT with a port from 1 to 65535");
+        return refuse(r, "must be tcp:HOST:PORT or tls:HOST:PORT with a port from 1 to 65535");
     bool bracketed = host[0] == '[' && colon[-1] == ']' && colon - host > 2;
     if (!bracketed && memchr(host, ':', (size_t)(colon - host)) != NULL)
         return refuse(r, "needs brackets around an IPv6 address: tcp:[::1]:6379");
+    size_t plain = strcspn(host + bracketed, "[]");
+    if (host + bracketed + plain < colon - bracketed || colon - host > MAX_HOST)
+        return refuse(r, "has a malformed host");
     return read_text(r);
 }
 

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/old_note.h"
+#include "ctl/await.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
@@ -55,12 +55,12 @@ __attribute__((format(printf, 4, 5))) static void find(struct report *report, en
 }
 
 /* Ages don't depend on it; logs of two machines are easier to compare when it is small. */
-static int64_t clock_offset_us(struct old_redis *redis)
+static int64_t clock_offset_us(const struct cache *cache)
 {
     struct timeval now;
 
     gettimeofday(&now, NULL);
-    return redis_clock_latest(old_redis_get_clock(redis), clock_monotonic_us()) -
+    return redis_clock_latest(cache_clock(cache), clock_monotonic_us()) -
            ((int64_t)now.tv_sec * 1000000 + now.tv_usec);
 }
 
@@ -71,7 +71,7 @@ static void check_warnings(struct report *report, const struct config *config)
              config->warnings[i].place.line, config->warnings[i].text);
 }
 
-static void check_info(struct report *report, struct old_redis *redis, const char *info)
+static void check_info(struct report *report, const struct cache *cache, const char *info)
 {
     char version[32], policy[32], limit[32];
     const char *problem;
@@ -87,25 +87,39 @@ static void check_info(struct report *report, struct old_redis *redis, const cha
         find(report, LEVEL_WARNING, "redis",
              "with noeviction nothing more is stored once maxmemory is reached");
     find(report, LEVEL_OK, "redis clock", "%+.3f s from this machine's",
-         (double)clock_offset_us(redis) / 1e6);
+         (double)clock_offset_us(cache) / 1e6);
+}
+
+struct info_answer {
+    bool came;
+    char *info; /* NULL: it does not say */
+};
+
+static void on_info(void *data, const char *info)
+{
+    struct info_answer *answer = data;
+
+    answer->came = true;
+    if (info != NULL)
+        answer->info = mem_check(talloc_strdup(NULL, info));
 }
 
 static void check_redis(struct ctl *ctl, struct report *report)
 {
-    struct old_redis *redis = ctl_redis(ctl);
+    struct cache *cache = ctl_cache(ctl);
+    struct info_answer answer = {.came = false};
 
-    if (redis == NULL) {
+    if (cache == NULL) {
         find(report, LEVEL_UNREACHABLE, "redis", "%s", ctl->app->config->settings.redis.address);
         return;
     }
-    redisReply *info =
-        old_redis_command(redis, (struct old_redis_part[]){old_redis_text("INFO")}, 1);
-    if (info != NULL && info->type == REDIS_REPLY_STRING)
-        check_info(report, redis, info->str);
+    cache_ask_info(cache, on_info, &answer);
+    ctl_await(ctl, &answer.came);
+    if (answer.info != NULL)
+        check_info(report, cache, answer.info);
     else
         find(report, LEVEL_WARNING, "redis", "INFO is refused: version and policy are not known");
-    if (info != NULL)
-        freeReplyObject(info);
+    talloc_free(answer.info);
 }
 
 /* Each worker keeps one connection once it has made it, and `slots` run at a time; refreshers have
@@ -236,7 +250,6 @@ static void check_identity(struct ctl *ctl, TALLOC_CTX *ctx, struct report *repo
 {
     const struct ctl_keys *keys = ctl_keys(ctl);
     const char *identity = ctl_keys_known(keys) ? keys->record.identity : ctl->app->identity;
-    struct old_redis *redis = ctl_redis(ctl);
     struct identity_note noted;
     struct ctl_place place;
 
@@ -245,9 +258,9 @@ static void check_identity(struct ctl *ctl, TALLOC_CTX *ctx, struct report *repo
              "the daemons connect elsewhere than this command: see leewayctl identity");
         return;
     }
-    if (redis == NULL || ctl_place(ctl, ctx, &place) == -1)
+    if (ctl_cache(ctl) == NULL || ctl_place(ctl, ctx, &place) == -1)
         return;
-    int found = identity_note_read(redis, ctl_note_key(ctl, ctx, identity), &noted);
+    int found = ctl_read_note(ctl, identity, &noted);
     if (found == 1 && !identity_note_agrees(&noted, &place.seen))
         find(report, LEVEL_PROBLEM, "identity",
              "noted is cluster %s, database OID %s; the server has cluster %s, database OID %s: "

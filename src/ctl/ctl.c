@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "ctl/await.h"
 
 struct ev_loop *ctl_loop(struct ctl *ctl)
 {
@@ -17,16 +18,38 @@ struct ev_loop *ctl_loop(struct ctl *ctl)
     return ctl->loop;
 }
 
-struct old_redis *ctl_redis(struct ctl *ctl)
+static void on_change(void *data, enum cache_change change)
+{
+    struct ctl *ctl = data;
+
+    if (change != CACHE_DOWN)
+        ctl->cache_came_up = true;
+}
+
+struct cache *ctl_cache(struct ctl *ctl)
 {
     const struct redis_settings *settings = &ctl->app->config->settings.redis;
-    const struct old_redis_options options = {.settings = settings, .client_name = "leewayctl"};
+    const struct cache_options options = {.settings = settings,
+                                          .client_name = "leewayctl",
+                                          .speaks = true,
+                                          .on_change = on_change,
+                                          .data = ctl};
 
-    if (ctl->redis == NULL) {
-        ctl->redis = old_redis_new(NULL, ctl_loop(ctl), &options);
-        old_redis_wait_up(ctl->redis, settings->connect_timeout_ms + settings->command_timeout_ms);
+    if (ctl->cache == NULL) {
+        ctl->cache = cache_open(NULL, ctl_loop(ctl), &options);
+        ctl_run_for(ctl, settings->connect_timeout_ms + settings->command_timeout_ms,
+                    &ctl->cache_came_up, NULL);
     }
-    return old_redis_is_up(ctl->redis) ? ctl->redis : NULL;
+    return cache_is_up(ctl->cache) ? ctl->cache : NULL;
+}
+
+struct queue *ctl_job_queue(struct ctl *ctl)
+{
+    struct cache *cache = ctl_cache(ctl);
+
+    if (cache != NULL && ctl->queue == NULL)
+        ctl->queue = queue_open(NULL, cache, &ctl->app->config->settings.redis);
+    return cache != NULL ? ctl->queue : NULL;
 }
 
 enum ctl_exit ctl_misused(const struct ctl_command *command)

@@ -8,7 +8,8 @@
 #include <talloc.h>
 
 #include "app/application.h"
-#include "cache/old_redis.h"
+#include "cache/cache.h"
+#include "refresh/queue.h"
 
 enum ctl_exit {
     CTL_OK = 0,
@@ -22,16 +23,19 @@ struct ctl {
     const struct application *app; /* loaded before a command runs */
     bool json;                     /* --json */
     struct ev_loop *loop;
-    struct old_redis *redis; /* NULL until ctl_redis */
-    struct ctl_keys *keys;   /* NULL until ctl_keys */
+    struct cache *cache;   /* NULL until ctl_cache */
+    bool cache_came_up;    /* once at least */
+    struct queue *queue;   /* NULL until ctl_job_queue */
+    struct ctl_keys *keys; /* NULL until ctl_keys */
 };
 
 /* Made when first asked for. */
 struct ev_loop *ctl_loop(struct ctl *ctl);
 
-/* The connection, made when first asked for; NULL: Redis cannot be reached, which has been said on
-   standard error. */
-struct old_redis *ctl_redis(struct ctl *ctl);
+/* Opened when first asked for, and waited for; NULL: Redis cannot be reached, which has been said
+   on standard error. */
+struct cache *ctl_cache(struct ctl *ctl);
+struct queue *ctl_job_queue(struct ctl *ctl);
 
 struct ctl_command {
     const char *name;

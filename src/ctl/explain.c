@@ -10,61 +10,90 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/old_lease.h"
-#include "cache/old_note.h"
+#include "ctl/await.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
 #include "ctl/target.h"
-#include "refresh/old_queue_view.h"
 
 /* What is known of a request, as far as it got. */
 struct explanation {
     struct target target;
     bool refused; /* what this host has verified is not what is noted now */
     bool redis;   /* the rest is known */
-    struct old_lease_answer answer;
+    struct lease_answer answer;
+    struct stored stored;             /* bytes NULL: there is no entry */
     struct freshness_verdict verdict; /* of the entry, if there is one */
     int64_t mark_left_ms;
 };
 
-static bool is_refused(struct ctl *ctl, TALLOC_CTX *ctx, struct old_redis *redis)
+static bool is_refused(struct ctl *ctl)
 {
     const struct identity_record *record = &ctl_keys(ctl)->record;
     struct identity_note noted;
 
-    return identity_note_read(redis, ctl_note_key(ctl, ctx, record->identity), &noted) == 1 &&
+    return ctl_read_note(ctl, record->identity, &noted) == 1 &&
            !identity_note_agrees(&noted, &record->known);
+}
+
+struct looking {
+    TALLOC_CTX *ctx;
+    struct explanation *found;
+    bool lease_came;
+    bool mark_came;
+};
+
+static void on_lease(void *data, struct lease_answer *answer)
+{
+    struct looking *looking = data;
+
+    looking->lease_came = true;
+    looking->found->answer = *answer;
+    looking->found->stored = *answer->stored;
+    talloc_steal(looking->ctx, answer->stored->bytes);
+}
+
+static void on_mark(void *data, int64_t left_ms)
+{
+    struct looking *looking = data;
+
+    looking->mark_came = true;
+    looking->found->mark_left_ms = left_ms;
 }
 
 static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
 {
-    struct old_redis *redis = ctl_redis(ctl);
+    struct looking looking = {.ctx = ctx, .found = found};
+    struct cache *cache = ctl_cache(ctl);
 
-    if (redis == NULL)
+    if (cache == NULL)
         return;
-    found->refused = is_refused(ctl, ctx, redis);
-    lease_look(ctx, redis, found->target.base, &found->answer);
-    found->mark_left_ms =
-        old_queue_mark_left_ms(ctx, redis, &ctl->app->config->settings.redis, found->target.base);
-    found->redis = found->answer.state != OLD_LEASE_AWAY && found->mark_left_ms != -1;
-    if (found->answer.stored.reply == NULL)
+    found->refused = is_refused(ctl);
+    cache_look_at_lease(cache, found->target.base, on_lease, &looking);
+    ctl_await(ctl, &looking.lease_came);
+    /* it may have gone meanwhile */
+    struct queue *queue = ctl_job_queue(ctl);
+    if (queue == NULL)
         return;
-    const struct cache_entry *entry = &found->answer.stored.entry;
-    found->verdict =
-        freshness_judge(&found->target.rules->policy, entry->status, entry->snapshot_us,
-                        redis_clock_latest_for(old_redis_get_clock(redis), entry->snapshot_us,
-                                               clock_monotonic_us()));
+    queue_look_at_mark(queue, found->target.base, on_mark, &looking);
+    ctl_await(ctl, &looking.mark_came);
+    found->redis = found->answer.state != LEASE_AWAY && found->mark_left_ms != -1;
+    if (found->stored.bytes == NULL)
+        return;
+    const struct cache_entry *entry = &found->stored.entry;
+    found->verdict = freshness_judge(
+        &found->target.rules->policy, entry->status, entry->snapshot_us,
+        redis_clock_latest_for(cache_clock(cache), entry->snapshot_us, clock_monotonic_us()));
 }
 
 static const char *what_without_entry(const struct explanation *found)
 {
     switch (found->answer.state) {
-    case OLD_LEASE_HELD:
+    case LEASE_HELD:
         return "wait for the query that is under way";
-    case OLD_LEASE_FAILED:
+    case LEASE_FAILED:
         return "get the status of the query that has just failed, with Retry-After";
-    case OLD_LEASE_TOO_LARGE:
+    case LEASE_TOO_LARGE:
         return "run a query for itself, for the response is too large to be stored";
     default:
         return "run the query; whoever comes meanwhile waits for it";
@@ -81,7 +110,7 @@ static const char *what_would_happen(const struct explanation *found)
         return "get 503: another database than the noted one is there (leewayctl identity)";
     if (!found->redis)
         return "run the query: Redis cannot be reached";
-    if (found->answer.stored.reply == NULL)
+    if (found->stored.bytes == NULL)
         return what_without_entry(found);
     switch (found->verdict.state) {
     case FRESHNESS_FRESH:
@@ -98,9 +127,9 @@ static const char *what_would_happen(const struct explanation *found)
 static const char *lease_name(const struct explanation *found)
 {
     static const char *const names[] = {
-        [OLD_LEASE_WON] = "free",      [OLD_LEASE_HELD] = "held",
-        [OLD_LEASE_FAILED] = "failed", [OLD_LEASE_TOO_LARGE] = "too-large",
-        [OLD_LEASE_AWAY] = "unknown",
+        [LEASE_WON] = "free",      [LEASE_HELD] = "held",
+        [LEASE_FAILED] = "failed", [LEASE_TOO_LARGE] = "too-large",
+        [LEASE_AWAY] = "unknown",
     };
 
     return names[found->answer.state];
@@ -122,9 +151,9 @@ static void print_values(const struct explanation *found)
 
 static void print_redis(const struct explanation *found)
 {
-    const struct cache_entry *entry = &found->answer.stored.entry;
+    const struct cache_entry *entry = &found->stored.entry;
 
-    if (found->answer.stored.reply == NULL)
+    if (found->stored.bytes == NULL)
         printf("entry       none\n");
     else
         printf("entry       %s: status %d, age %.3f s, ttl %.3f s, %zu bytes of body%s%s\n",
@@ -132,9 +161,9 @@ static void print_redis(const struct explanation *found)
                (double)found->verdict.age_us / 1e6, (double)found->verdict.ttl_us / 1e6,
                entry->body_len, entry->etag[0] != '\0' ? ", ETag " : "", entry->etag);
     printf("lease       %s", lease_name(found));
-    if (found->answer.state == OLD_LEASE_FAILED)
+    if (found->answer.state == LEASE_FAILED)
         printf(" with %d", found->answer.failed_status);
-    if (found->answer.state != OLD_LEASE_WON)
+    if (found->answer.state != LEASE_WON)
         printf(", for another %.3f s unless renewed", (double)found->answer.left_ms / 1e3);
     printf("\nrefresh     ");
     if (found->mark_left_ms > 0)
@@ -186,9 +215,9 @@ static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
 
 static void write_redis(struct json_out *json, const struct explanation *found)
 {
-    const struct cache_entry *entry = &found->answer.stored.entry;
+    const struct cache_entry *entry = &found->stored.entry;
 
-    if (found->answer.stored.reply != NULL) {
+    if (found->stored.bytes != NULL) {
         json_open_object(json, "entry");
         json_text(json, "state", freshness_name(found->verdict.state));
         json_number(json, "status", entry->status);
@@ -253,7 +282,7 @@ static bool read_options(struct ctl *ctl, int argc, char **argv, struct explanat
 
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 {
-    struct explanation found = {.answer = {.state = OLD_LEASE_AWAY}};
+    struct explanation found = {.answer = {.state = LEASE_AWAY}};
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
 
     if (!read_options(ctl, argc, argv, &found)) {
@@ -269,7 +298,6 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         write_json(&found);
     else
         print_text(ctx, &found);
-    stored_free(&found.answer.stored);
     talloc_free(ctx);
     if (kind != RESOLVED_ROUTE)
         return kind == RESOLVED_REFUSED ? CTL_BAD : CTL_OK;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cache/old_note.h"
+#include "ctl/await.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
 
@@ -132,42 +132,55 @@ static bool may_be_noted(const struct findings *found)
     return false;
 }
 
-/* false: refused. */
-static bool accept_server(struct ctl *ctl, TALLOC_CTX *ctx, struct findings *found)
+struct accept_answer {
+    bool came;
+    struct findings *findings;
+};
+
+static void on_accepted(void *data, int found, const struct identity_note *noted)
 {
-    struct identity_note noted;
-    const char *key = ctl_note_key(ctl, ctx, found->identity);
+    struct accept_answer *answer = data;
+
+    answer->came = true;
+    answer->findings->noted = found;
+    if (found == 1)
+        answer->findings->note = *noted;
+}
+
+/* false: refused. */
+static bool accept_server(struct ctl *ctl, struct findings *found)
+{
+    struct accept_answer answer = {.findings = found};
+    struct cache *cache = ctl_cache(ctl);
 
     if (found->noted == -1 || !found->reached)
         return true;
     if (!may_be_noted(found))
         return false;
-    found->noted =
-        identity_note_accept(ctl_redis(ctl), key, &found->place.seen, &noted) == 0 ? 1 : -1;
-    if (found->noted == 1)
-        found->note = noted;
+    found->noted = -1;
+    if (cache == NULL)
+        return true;
+    cache_accept_note(cache, found->identity, &found->place.seen, on_accepted, &answer);
+    ctl_await(ctl, &answer.came);
     return true;
 }
 
 static enum ctl_exit look(struct ctl *ctl, TALLOC_CTX *ctx, bool accept)
 {
     struct findings found = {.keys = ctl_keys(ctl)};
-    struct old_redis *redis = ctl_redis(ctl);
 
     if (found.keys->status == CTL_BAD && !ctl_keys_known(found.keys))
         return CTL_BAD;
     bool known = ctl_keys_known(found.keys);
     found.destination = known ? &found.keys->record.destination : &ctl->app->destination;
     found.identity = known ? found.keys->record.identity : ctl->app->identity;
-    found.noted = redis != NULL ? identity_note_read(redis, ctl_note_key(ctl, ctx, found.identity),
-                                                     &found.note)
-                                : -1;
+    found.noted = ctl_read_note(ctl, found.identity, &found.note);
     /* another server's word, in another environment, says nothing about the daemons' */
     if (ctl_goes_where(ctl, found.destination))
         found.reached = ctl_place(ctl, ctx, &found.place) == 0;
     else
         fprintf(stderr, "leewayctl: the daemons connect elsewhere: their server is not asked\n");
-    bool refused = accept && !accept_server(ctl, ctx, &found);
+    bool refused = accept && !accept_server(ctl, &found);
     if (ctl->json)
         write_json(&found);
     else

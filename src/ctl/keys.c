@@ -2,7 +2,6 @@
 /* runtime_dir first, then a session of our own. */
 #include "config.h"
 
-#include "cache/old_note.h"
 #include "ctl/keys.h"
 
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "app/identity.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "ctl/await.h"
 #include "source/postgres.h"
 
 /* How often a look is taken at whether the server has answered. */
@@ -71,11 +71,6 @@ bool ctl_goes_where(const struct ctl *ctl, const struct destination *daemons)
 
     return strcmp(ours->hosts, daemons->hosts) == 0 &&
            strcmp(ours->database, daemons->database) == 0;
-}
-
-char *ctl_note_key(const struct ctl *ctl, TALLOC_CTX *ctx, const char *identity)
-{
-    return identity_note_key(ctx, ctl->app->config->settings.redis.prefix, identity);
 }
 
 static void say_difference(const char *what, const char *daemons, const char *ours)
@@ -153,9 +148,7 @@ static void take_ours(struct ctl *ctl, struct ctl_keys *keys)
 static void take_accepts(struct ctl *ctl, struct ctl_keys *keys)
 {
     struct identity_note *known = &keys->record.known, noted;
-    char *key = ctl_note_key(ctl, NULL, keys->record.identity);
-    struct old_redis *redis = ctl_redis(ctl);
-    int found = redis != NULL ? identity_note_read(redis, key, &noted) : -1;
+    int found = ctl_read_note(ctl, keys->record.identity, &noted);
 
     if (found == -1) {
         fprintf(stderr, "leewayctl: Redis cannot be asked what is noted of the database: keys may "
@@ -165,7 +158,6 @@ static void take_accepts(struct ctl *ctl, struct ctl_keys *keys)
                noted.accepts > known->accepts) {
         known->accepts = noted.accepts;
     }
-    talloc_free(key);
 }
 
 const struct ctl_keys *ctl_keys(struct ctl *ctl)

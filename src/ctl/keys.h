@@ -38,7 +38,4 @@ int ctl_place(struct ctl *ctl, TALLOC_CTX *ctx, struct ctl_place *place)
 /* Whether this command would connect to where the daemons do, as whatever user. */
 bool ctl_goes_where(const struct ctl *ctl, const struct destination *daemons);
 
-/* The key of what is noted in Redis about `identity`. */
-char *ctl_note_key(const struct ctl *ctl, TALLOC_CTX *ctx, const char *identity);
-
 #endif

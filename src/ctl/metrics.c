@@ -7,14 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/gauges.h"
 #include "base/mem.h"
+#include "ctl/await.h"
 #include "ctl/ctl.h"
 
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 {
     const struct settings *settings = &ctl->app->config->settings;
-    struct metrics_gauges gauges = {-1, -1, -1.0};
+    struct metrics_gauges gauges;
     int first;
 
     if (!ctl_plain_options(ctl, argc, argv, &first) || first != argc || ctl->json)
@@ -24,9 +24,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         return CTL_UNREACHABLE;
     }
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    struct old_redis *redis = ctl_redis(ctl);
-    if (redis != NULL)
-        gauges_read(ctx, redis, &settings->redis, &gauges);
+    ctl_read_gauges(ctl, &gauges);
     fputs(metrics_text(ctx, settings->runtime_dir, &gauges), stdout);
     talloc_free(ctx);
     return CTL_OK;

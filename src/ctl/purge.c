@@ -8,22 +8,22 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/old_store.h"
+#include "ctl/await.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
 #include "ctl/target.h"
 
-/* One SCAN looks at so many keys, which keeps Redis busy for well under a millisecond. */
-#define SCAN_COUNT      "500"
 #define ANY_FINGERPRINT "????????????????" /* FINGERPRINT_HEX characters */
-enum { PROGRESS_US = 1000 * 1000 };
+enum {
+    PROGRESS_US = 1000 * 1000,
+    AT_ONCE = 64, /* purges under way */
+};
 
 struct options {
     const char *route; /* NULL: a URL is given */
@@ -31,16 +31,24 @@ struct options {
 };
 
 struct purge {
-    struct old_redis *redis;
+    struct ctl *ctl;
+    struct cache *cache;
     const char *pattern;
-    char cursor[24];
     int64_t scanned; /* about as many keys have been looked at */
     int64_t total;
     int64_t deleted; /* responses */
+    size_t under_way;
+    bool failed; /* Redis is away or refuses */
     int64_t began_us;
     int64_t shown_us;
     bool to_terminal;
 };
+
+static void begin(struct purge *purge, struct ctl *ctl, struct cache *cache)
+{
+    *purge = (struct purge){.ctl = ctl, .cache = cache, .to_terminal = isatty(2) == 1};
+    purge->began_us = purge->shown_us = clock_monotonic_us();
+}
 
 static void report(const struct ctl *ctl, int64_t deleted)
 {
@@ -55,39 +63,75 @@ static void report(const struct ctl *ctl, int64_t deleted)
     }
 }
 
-/* Entry and lease in one step; a lease without an entry is a query under way, and goes too. */
-static int purge_key(struct purge *purge, TALLOC_CTX *ctx, const redisReply *key)
+static void on_purged(void *data, int deleted)
 {
-    static const char *const endings[] = {":entry", ":lease"};
+    struct purge *purge = data;
 
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        size_t len = strlen(endings[i]);
-        if (key->len <= len || strcmp(key->str + key->len - len, endings[i]) != 0)
-            continue;
-        int deleted = store_purge(ctx, purge->redis,
-                                  mem_check(talloc_strndup(ctx, key->str, (size_t)key->len - len)));
-        if (deleted == -1)
-            return -1;
+    purge->under_way--;
+    if (deleted == -1)
+        purge->failed = true;
+    else
         purge->deleted += deleted;
-    }
-    return 0;
 }
 
-static int purge_found(struct purge *purge, const redisReply *reply)
+/* Until no more than `most` are under way. */
+static void settle(struct purge *purge, size_t most)
 {
-    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    int result = -1;
+    while (purge->under_way > most)
+        ev_run(ctl_loop(purge->ctl), EVRUN_ONCE);
+}
 
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        reply->element[0]->type == REDIS_REPLY_STRING &&
-        reply->element[1]->type == REDIS_REPLY_ARRAY) {
-        snprintf(purge->cursor, sizeof purge->cursor, "%s", reply->element[0]->str);
-        result = 0;
-        for (size_t i = 0; i < reply->element[1]->elements && result == 0; i++)
-            result = purge_key(purge, ctx, reply->element[1]->element[i]);
-    }
-    talloc_free(ctx);
-    return result;
+/* Entry and lease; a lease without an entry is a query under way, and goes too. */
+static void purge_base(struct purge *purge, const char *base)
+{
+    settle(purge, AT_ONCE - 1);
+    purge->under_way++;
+    cache_purge(purge->cache, base, on_purged, purge);
+}
+
+/* A page as it came. */
+struct page_answer {
+    bool came;
+    TALLOC_CTX *ctx;
+    const char **bases;
+    size_t n_bases;
+    int64_t looked_at;
+    const char *next; /* NULL: there is none, or Redis is away */
+    bool failed;
+};
+
+static void on_page(void *data, const struct cache_page *page)
+{
+    struct page_answer *answer = data;
+
+    answer->came = true;
+    answer->failed = page == NULL;
+    if (page == NULL)
+        return;
+    answer->looked_at = page->looked_at;
+    answer->n_bases = page->n_bases;
+    answer->bases = mem_check(talloc_array(answer->ctx, const char *, (unsigned)page->n_bases + 1));
+    for (size_t i = 0; i < page->n_bases; i++)
+        answer->bases[i] = mem_check(talloc_strdup(answer->ctx, page->bases[i]));
+    if (page->next != NULL)
+        answer->next = mem_check(talloc_strdup(answer->ctx, page->next));
+}
+
+/* The cursor of the next page, a child of `ctx`; NULL: that was all, or `failed`. */
+static const char *purge_page(struct purge *purge, TALLOC_CTX *ctx, const char *cursor)
+{
+    struct page_answer answer = {.ctx = mem_check(talloc_new(NULL))};
+
+    cache_list(purge->cache, purge->pattern, cursor, on_page, &answer);
+    ctl_await(purge->ctl, &answer.came);
+    purge->failed = purge->failed || answer.failed;
+    purge->scanned += answer.looked_at;
+    for (size_t i = 0; i < answer.n_bases; i++)
+        purge_base(purge, answer.bases[i]);
+    settle(purge, 0);
+    const char *next = talloc_steal(ctx, answer.next);
+    talloc_free(answer.ctx);
+    return next;
 }
 
 /* On standard error, so that it mixes with no output. */
@@ -103,62 +147,60 @@ static void show_progress(struct purge *purge)
             purge->to_terminal ? "  " : "\n");
 }
 
-static int64_t count_keys(struct old_redis *redis)
-{
-    redisReply *reply =
-        old_redis_command(redis, (struct old_redis_part[]){old_redis_text("DBSIZE")}, 1);
-    int64_t count = reply != NULL && reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+struct count_answer {
+    bool came;
+    int64_t count;
+};
 
-    if (reply != NULL)
-        freeReplyObject(reply);
-    return count;
+static void on_count(void *data, int64_t count)
+{
+    struct count_answer *answer = data;
+
+    *answer = (struct count_answer){true, count > 0 ? count : 0};
 }
 
-/* Once through all keys; what is stored while it goes on may stay. -1: Redis is away. */
-static int scan(struct purge *purge)
+static int64_t count_keys(struct purge *purge)
 {
-    int result = 0;
+    struct count_answer answer = {.came = false};
 
+    cache_count(purge->cache, on_count, &answer);
+    ctl_await(purge->ctl, &answer.came);
+    return answer.count;
+}
+
+/* Once through all keys; what is stored while it goes on may stay. */
+static void scan(struct purge *purge)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    const char *cursor = NULL;
+
+    purge->total = count_keys(purge);
     do {
-        const struct old_redis_part parts[] = {
-            old_redis_text("SCAN"),  old_redis_text(purge->cursor),
-            old_redis_text("MATCH"), old_redis_text(purge->pattern),
-            old_redis_text("COUNT"), old_redis_text(SCAN_COUNT),
-        };
-        redisReply *reply = old_redis_command(purge->redis, parts, 6);
-        result = old_redis_reply_failed(reply, "SCAN") ? -1 : purge_found(purge, reply);
-        if (reply != NULL)
-            freeReplyObject(reply);
-        purge->scanned += atoi(SCAN_COUNT);
+        cursor = purge_page(purge, ctx, cursor);
         show_progress(purge);
-    } while (result == 0 && strcmp(purge->cursor, "0") != 0);
+    } while (!purge->failed && cursor != NULL);
     if (purge->to_terminal && purge->shown_us != purge->began_us)
         fputs("\n", stderr);
-    return result;
+    talloc_free(ctx);
 }
 
 /* The key of the daemons' newest sessions, and what other generations have of the same response,
    queries under way too: a daemon whose session is older serves and stores those. Names, escapes
    and `prefix` have nothing that a pattern would take for more than itself. -1: Redis is away. */
-static int64_t purge_target(const struct ctl *ctl, TALLOC_CTX *ctx, struct old_redis *redis,
+static int64_t purge_target(struct ctl *ctl, TALLOC_CTX *ctx, struct cache *cache,
                             const struct target *target)
 {
-    const char *of_any =
+    struct purge purge;
+
+    begin(&purge, ctl, cache);
+    purge.pattern =
         key_base(ctx, ctl->app->config->settings.redis.prefix, target->resolved.match.route,
                  ANY_FINGERPRINT, &target->resolved.values);
-    struct purge purge = {
-        .cursor = "0",
-        .redis = redis,
-        .to_terminal = isatty(2) == 1,
-        .pattern = mem_check(talloc_asprintf(ctx, "%s:*", of_any)),
-    };
-    int deleted = store_purge(ctx, redis, target->base);
-
-    if (deleted == -1)
-        return -1;
-    purge.total = count_keys(redis);
-    purge.began_us = purge.shown_us = clock_monotonic_us();
-    return scan(&purge) == 0 ? purge.deleted + deleted : -1;
+    purge_base(&purge, target->base);
+    settle(&purge, 0);
+    if (!purge.failed)
+        scan(&purge);
+    return purge.failed ? -1 : purge.deleted;
 }
 
 static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options *options)
@@ -175,8 +217,8 @@ static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options 
     } else if (options->target.base == NULL) {
         status = ctl_keys(ctl)->status;
     } else {
-        struct old_redis *redis = ctl_redis(ctl);
-        int64_t deleted = redis != NULL ? purge_target(ctl, ctx, redis, &options->target) : -1;
+        struct cache *cache = ctl_cache(ctl);
+        int64_t deleted = cache != NULL ? purge_target(ctl, ctx, cache, &options->target) : -1;
         status = deleted != -1 ? ctl_keys(ctl)->status : CTL_UNREACHABLE;
         if (deleted != -1)
             report(ctl, deleted);
@@ -188,24 +230,23 @@ static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options 
 /* Of the route's name, with whatever fingerprint: entries from before a deploy go too. */
 static enum ctl_exit purge_route(struct ctl *ctl, const char *name)
 {
-    struct purge purge = {.cursor = "0", .redis = ctl_redis(ctl), .to_terminal = isatty(2) == 1};
-    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    enum ctl_exit status = CTL_UNREACHABLE;
+    struct cache *cache = ctl_cache(ctl);
+    struct purge purge;
 
-    if (purge.redis != NULL) {
-        /* neither prefix nor name has characters that a pattern would take for more than
-           themselves; with all of the fingerprint, it is no other route whose name begins alike */
-        purge.pattern = mem_check(talloc_asprintf(ctx, "%s:{%s." ANY_FINGERPRINT ":*",
-                                                  ctl->app->config->settings.redis.prefix, name));
-        purge.total = count_keys(purge.redis);
-        purge.began_us = purge.shown_us = clock_monotonic_us();
-        if (scan(&purge) == 0) {
-            report(ctl, purge.deleted);
-            status = CTL_OK;
-        }
-    }
+    if (cache == NULL)
+        return CTL_UNREACHABLE;
+    begin(&purge, ctl, cache);
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    /* neither prefix nor name has characters that a pattern would take for more than
+       themselves; with all of the fingerprint, it is no other route whose name begins alike */
+    purge.pattern =
+        key_base_of_route(ctx, ctl->app->config->settings.redis.prefix, name, ANY_FINGERPRINT);
+    scan(&purge);
     talloc_free(ctx);
-    return status;
+    if (purge.failed)
+        return CTL_UNREACHABLE;
+    report(ctl, purge.deleted);
+    return CTL_OK;
 }
 
 /* false: misused. */

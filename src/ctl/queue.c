@@ -6,12 +6,12 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "ctl/await.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
-#include "refresh/old_queue_view.h"
 
 /* "users.id.profile 7 NULL": the route and the values. */
-static void print_job(const struct old_queue_refresher *refresher)
+static void print_job(const struct queue_refresher *refresher)
 {
     if (!refresher->in_hand) {
         printf("nothing");
@@ -28,14 +28,14 @@ static void print_job(const struct old_queue_refresher *refresher)
     }
 }
 
-static void print_text(const struct old_queue_view *view)
+static void print_text(const struct queue_view *view)
 {
     printf("waiting     %" PRId64, view->length);
     if (view->oldest_ms >= 0)
         printf(", the oldest for %.1f s", (double)view->oldest_ms / 1e3);
     printf("\nrefreshers  %zu\n", view->n_refreshers);
     for (size_t i = 0; i < view->n_refreshers; i++) {
-        const struct old_queue_refresher *refresher = &view->refreshers[i];
+        const struct queue_refresher *refresher = &view->refreshers[i];
         printf("  ");
         ctl_print(refresher->name);
         printf(" (%s): ", refresher->alive ? "alive" : "no heartbeat");
@@ -44,7 +44,7 @@ static void print_text(const struct old_queue_view *view)
     }
 }
 
-static void write_refresher(struct json_out *json, const struct old_queue_refresher *refresher)
+static void write_refresher(struct json_out *json, const struct queue_refresher *refresher)
 {
     json_open_object(json, NULL);
     json_text(json, "name", refresher->name);
@@ -64,7 +64,7 @@ static void write_refresher(struct json_out *json, const struct old_queue_refres
     json_close_object(json);
 }
 
-static void write_json(const struct old_queue_view *view)
+static void write_json(const struct queue_view *view)
 {
     struct json_out *json = json_begin();
 
@@ -82,24 +82,39 @@ static void write_json(const struct old_queue_view *view)
     json_end(json);
 }
 
+struct view_answer {
+    bool came;
+    struct queue_view *view; /* NULL: Redis cannot say */
+};
+
+static void on_view(void *data, struct queue_view *view)
+{
+    struct view_answer *answer = data;
+
+    answer->came = true;
+    answer->view = talloc_steal(NULL, view);
+}
+
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 {
-    struct old_queue_view view;
+    struct view_answer answer = {.came = false};
     int first;
 
     if (!ctl_plain_options(ctl, argc, argv, &first) || first != argc)
         return ctl_misused(&ctl_queue);
-    struct old_redis *redis = ctl_redis(ctl);
-    if (redis == NULL)
+    struct queue *queue = ctl_job_queue(ctl);
+    if (queue == NULL)
         return CTL_UNREACHABLE;
-    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    int looked = old_queue_look(ctx, redis, &ctl->app->config->settings.redis, &view);
-    if (looked == 0 && ctl->json)
-        write_json(&view);
-    else if (looked == 0)
-        print_text(&view);
-    talloc_free(ctx);
-    return looked == 0 ? CTL_OK : CTL_UNREACHABLE;
+    queue_look(queue, true, on_view, &answer);
+    ctl_await(ctl, &answer.came);
+    if (answer.view == NULL)
+        return CTL_UNREACHABLE;
+    if (ctl->json)
+        write_json(answer.view);
+    else
+        print_text(answer.view);
+    talloc_free(answer.view);
+    return CTL_OK;
 }
 
 const struct ctl_command ctl_queue = {

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +13,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "app/gauges.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "ctl/await.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "metrics/buckets.h"
@@ -251,18 +250,16 @@ static struct totals *next_totals(struct ctl *ctl, const struct options *options
                                   const struct totals *before, int64_t *began_us)
 {
     const struct settings *settings = &ctl->app->config->settings;
-    struct view view = {.gauges = {-1, -1, -1.0}};
+    struct view view;
 
-    poll(NULL, 0, (int)options->interval_ms);
+    ctl_run_for(ctl, options->interval_ms, NULL, &interrupted);
     if (interrupted)
         return NULL;
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     struct totals *after = totals_read(NULL, settings->runtime_dir);
     int64_t now_us = clock_monotonic_us();
     int64_t took_ms = (now_us - *began_us) / 1000;
-    struct old_redis *redis = ctl_redis(ctl);
-    if (redis != NULL)
-        gauges_read(ctx, redis, &settings->redis, &view.gauges);
+    ctl_read_gauges(ctl, &view.gauges);
     make_view(ctx, before, after, (double)(now_us - *began_us) / 1e6, &view);
     if (ctl->json)
         write_json(&view, took_ms);

@@ -40,6 +40,9 @@ struct redis_options {
 /* Starts connecting. talloc_free closes it; what has not been answered never is. */
 struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redis_options *options);
 
+/* The loop that it runs on. */
+struct ev_loop *redis_loop(const struct redis *redis);
+
 /* Whether every primary is up. */
 bool redis_is_up(const struct redis *redis);
 
@@ -117,7 +120,8 @@ void redis_take_time(struct redis *redis, int64_t sent_us, const struct redis_re
 bool redis_clock_will_do(const struct redis *redis);
 
 /* Subscriptions go over a connection of their own, opened on first need. Several may be for one
-   channel. Ended by talloc_free, also of `ctx`. */
+   channel. Ended by talloc_free, also of `ctx`. One that outlives the redis object says nothing any
+   more. */
 struct redis_subscription;
 
 enum redis_news {

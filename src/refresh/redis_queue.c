@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Opening the queue on Redis lists; offers and jobs, each a single command. All keys share the slot
+   of the jobs list, and every key that a script touches is named in KEYS. */
+#include "config.h"
+
+#include "refresh/redis_queue.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cache/keys.h"
+#include "cache/redis_cache.h"
+
+/* KEYS: jobs, mark. ARGV: job, mark's milliseconds, limit. */
+static const char offer_script[] =
+    "if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 2 end "
+    "if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 1 end "
+    "redis.call('LPUSH', KEYS[1], ARGV[1]) "
+    "return 0";
+
+/* KEYS: processing, mark, failures. ARGV: job. */
+static const char settle_script[] = "redis.call('DEL', KEYS[2], KEYS[3]) "
+                                    "return redis.call('LREM', KEYS[1], 1, ARGV[1])";
+
+/* KEYS: processing, failures. ARGV: job, milliseconds until failures are forgotten. */
+static const char failure_script[] = "redis.call('LREM', KEYS[1], 1, ARGV[1]) "
+                                     "local count = redis.call('INCR', KEYS[2]) "
+                                     "redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
+                                     "return count";
+
+/* ---- Errands */
+
+static void cancel_errand(struct queue_request *request)
+{
+    talloc_free(request);
+}
+
+/* Also when the queue goes. */
+static int errand_destroy(struct errand *errand)
+{
+    redis_cancel(errand->sent);
+    return 0;
+}
+
+struct errand *errand_new(struct queue *queue, size_t size, void *data)
+{
+    struct errand *errand = mem_check(talloc_zero_size(queue, size));
+
+    talloc_set_name_const(errand, "struct errand");
+    errand->request.cancel = cancel_errand;
+    errand->queue = redis_queue_of(queue);
+    errand->data = data;
+    talloc_set_destructor(errand, errand_destroy);
+    return errand;
+}
+
+static void on_answer(void *data, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct errand *errand = data;
+
+    errand->sent = NULL;
+    errand->answered(errand, outcome, reply);
+}
+
+static void send_blocking(struct errand *errand, const struct redis_part *parts, size_t count,
+                          int64_t block_ms, errand_answered *answered)
+{
+    const struct redis_command command = {
+        .parts = parts, .count = count, .key = errand->queue->jobs, .block_ms = block_ms};
+
+    errand->answered = answered;
+    errand->sent = redis_send(errand->queue->redis, &command, on_answer, errand);
+}
+
+void errand_send(struct errand *errand, const struct redis_part *parts, size_t count,
+                 errand_answered *answered)
+{
+    send_blocking(errand, parts, count, 0, answered);
+}
+
+int64_t errand_number(enum redis_outcome outcome, const struct redis_reply *reply)
+{
+    if (outcome != REDIS_REPLIED)
+        return -1;
+    return reply->kind == REDIS_NUMBER ? reply->number : 0;
+}
+
+void errand_end_done(struct errand *errand, bool done)
+{
+    queue_done_fn *fn = errand->fn.done;
+    void *data = errand->data;
+
+    talloc_free(errand);
+    if (fn != NULL)
+        fn(data, done);
+}
+
+void errand_end_count(struct errand *errand, int64_t count)
+{
+    queue_count_fn *fn = errand->fn.count;
+    void *data = errand->data;
+
+    talloc_free(errand);
+    if (fn != NULL)
+        fn(data, count);
+}
+
+static void on_done(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    (void)reply;
+    errand_end_done(errand, outcome == REDIS_REPLIED);
+}
+
+static void on_count(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    errand_end_count(errand, errand_number(outcome, reply));
+}
+
+static struct redis_part job_part(const struct queue_job *job)
+{
+    return (struct redis_part){.data = job->bytes, .len = job->len};
+}
+
+static struct redis_part key_part(struct errand *errand, const char *kind, const char *of)
+{
+    return redis_text(key_of_queue(errand, errand->queue->prefix, kind, of));
+}
+
+/* ---- Offers */
+
+static void on_offered(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    static const enum queue_offer results[] = {QUEUE_QUEUED, QUEUE_MARKED, QUEUE_FULL};
+    int64_t number = outcome == REDIS_REPLIED && reply->kind == REDIS_NUMBER ? reply->number : -1;
+    queue_offer_fn *fn = errand->fn.offer;
+    void *data = errand->data;
+
+    talloc_free(errand);
+    if (fn != NULL)
+        fn(data, number >= 0 && number <= 2 ? results[number] : QUEUE_AWAY);
+}
+
+static struct queue_request *offer(struct queue *queue, const char *base,
+                                   const struct queue_job *job, int64_t mark_ms, queue_offer_fn *fn,
+                                   void *data)
+{
+    struct errand *errand = errand_new(queue, sizeof *errand, data);
+    struct redis_digits ms, limit;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(offer_script),
+        redis_text("2"),
+        redis_text(errand->queue->jobs),
+        key_part(errand, "mark", base),
+        job_part(job),
+        redis_number(&ms, mark_ms > 0 ? mark_ms : 1),
+        redis_number(&limit, errand->queue->limit),
+    };
+
+    errand->fn.offer = fn;
+    errand_send(errand, parts, 8, on_offered);
+    return fn != NULL ? errand_handle(errand) : NULL;
+}
+
+/* ---- Jobs */
+
+/* The job is the reply's, which outlives the call. */
+static void on_taken(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    queue_take_fn *fn = errand->fn.take;
+    void *data = errand->data;
+    struct queue_job job = {.bytes = NULL, .len = 0};
+    int taken = outcome == REDIS_REPLIED ? 0 : -1;
+
+    if (taken == 0 && reply->kind == REDIS_TEXT) {
+        job = (struct queue_job){.bytes = reply->text, .len = reply->len};
+        taken = 1;
+    }
+    talloc_free(errand);
+    fn(data, taken, taken == 1 ? &job : NULL);
+}
+
+static struct queue_request *take(struct queue *queue, int64_t block_ms, queue_take_fn *fn,
+                                  void *data)
+{
+    struct errand *errand = errand_new(queue, sizeof *errand, data);
+    char seconds[24];
+
+    /* 0 would be for ever */
+    if (block_ms < 1)
+        block_ms = 1;
+    snprintf(seconds, sizeof seconds, "%lld.%03lld", (long long)block_ms / 1000,
+             (long long)block_ms % 1000);
+    const struct redis_part parts[] = {
+        redis_text("BLMOVE"),
+        redis_text(errand->queue->jobs),
+        redis_text(errand->queue->processing),
+        redis_text("RIGHT"),
+        redis_text("LEFT"),
+        redis_text(seconds),
+    };
+    errand->fn.take = fn;
+    send_blocking(errand, parts, 6, block_ms, on_taken);
+    return errand_handle(errand);
+}
+
+static struct queue_request *settle(struct queue *queue, const struct queue_job *job,
+                                    const char *base, queue_done_fn *fn, void *data)
+{
+    struct errand *errand = errand_new(queue, sizeof *errand, data);
+    const char *of = base != NULL ? base : "";
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(settle_script),
+        redis_text("3"),
+        redis_text(errand->queue->processing),
+        key_part(errand, "mark", of),
+        key_part(errand, "failures", of),
+        job_part(job),
+    };
+
+    errand->fn.done = fn;
+    errand_send(errand, parts, 7, on_done);
+    return errand_handle(errand);
+}
+
+static struct queue_request *count_failure(struct queue *queue, const struct queue_job *job,
+                                           const char *base, int64_t forget_ms, queue_count_fn *fn,
+                                           void *data)
+{
+    struct errand *errand = errand_new(queue, sizeof *errand, data);
+    struct redis_digits ms;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(failure_script),
+        redis_text("2"),
+        redis_text(errand->queue->processing),
+        key_part(errand, "failures", base),
+        job_part(job),
+        redis_number(&ms, forget_ms),
+    };
+
+    errand->fn.count = fn;
+    errand_send(errand, parts, 7, on_count);
+    return errand_handle(errand);
+}
+
+static struct queue_request *back_off(struct queue *queue, const char *base, int64_t ms,
+                                      queue_done_fn *fn, void *data)
+{
+    struct errand *errand = errand_new(queue, sizeof *errand, data);
+    struct redis_digits room;
+    const struct redis_part parts[] = {
+        redis_text("SET"), key_part(errand, "mark", base), redis_text("1"),
+        redis_text("PX"),  redis_number(&room, ms),
+    };
+
+    errand->fn.done = fn;
+    errand_send(errand, parts, 5, on_done);
+    return errand_handle(errand);
+}
+
+/* ---- Opening */
+
+static const struct queue_driver redis_queue_driver = {
+    .offer = offer,
+    .take = take,
+    .settle = settle,
+    .count_failure = count_failure,
+    .back_off = back_off,
+    .beat = redis_queue_beat,
+    .reap = redis_queue_reap,
+    .leave = redis_queue_leave,
+    .look = redis_queue_look,
+    .look_at_mark = redis_queue_look_at_mark,
+};
+
+/* It only has to be unique; without random numbers host and pid nearly are. */
+static char *make_name(TALLOC_CTX *ctx)
+{
+    char host[64] = "";
+    unsigned random = 0;
+
+    gethostname(host, sizeof host - 1);
+    if (getrandom(&random, sizeof random, 0) == -1)
+        random = 0;
+    return mem_check(talloc_asprintf(ctx, "%s-%ld-%08x", host, (long)getpid(), random));
+}
+
+struct queue *queue_open(TALLOC_CTX *ctx, struct cache *cache,
+                         const struct redis_settings *settings)
+{
+    struct redis_queue *queue = mem_check(talloc_zero(ctx, struct redis_queue));
+
+    queue->queue.driver = &redis_queue_driver;
+    queue->redis = cache_redis(cache);
+    queue->cache = cache;
+    queue->prefix = settings->prefix;
+    queue->limit = settings->queue_limit;
+    queue->name = make_name(queue);
+    queue->jobs = key_jobs(queue, queue->prefix);
+    queue->processing = key_of_queue(queue, queue->prefix, "processing", queue->name);
+    queue->alive = key_of_queue(queue, queue->prefix, "alive", queue->name);
+    queue->registry = key_of_queue(queue, queue->prefix, "refreshers", "");
+    queue->turn = key_of_queue(queue, queue->prefix, "reaper", "");
+    /* a prefix has no characters that a pattern would take for more than themselves */
+    queue->lists = key_of_queue(queue, queue->prefix, "processing", "*");
+    strcpy(queue->cursor, "0");
+    return &queue->queue;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The queue as an operator sees it: a few reads, one after another, none of which changes
+   anything. */
+#include "config.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/keys.h"
+#include "refresh/redis_queue.h"
+
+struct look {
+    struct errand errand;
+    struct queue_view *view;
+    bool refreshers;
+    size_t next; /* of them */
+};
+
+static void end_look(struct look *look, bool seen)
+{
+    queue_view_fn *fn = look->errand.fn.view;
+    void *data = look->errand.data;
+    TALLOC_CTX *held = mem_check(talloc_new(NULL));
+    struct queue_view *view = seen ? talloc_steal(held, look->view) : NULL;
+
+    talloc_free(look);
+    fn(data, view);
+    talloc_free(held);
+}
+
+static void ask(struct look *look, const char *command, const char *key, const char *more,
+                errand_answered *answered)
+{
+    const struct redis_part parts[] = {redis_text(command), redis_text(key),
+                                       redis_text(more != NULL ? more : "")};
+
+    errand_send(&look->errand, parts, more != NULL ? 3 : 2, answered);
+}
+
+static bool is_a(enum redis_outcome outcome, const struct redis_reply *reply, enum redis_kind kind)
+{
+    return outcome == REDIS_REPLIED && reply->kind == kind;
+}
+
+/* The end of a list, a job or nothing. */
+static bool is_last(enum redis_outcome outcome, const struct redis_reply *reply)
+{
+    return is_a(outcome, reply, REDIS_TEXT) || is_a(outcome, reply, REDIS_NIL);
+}
+
+/* ---- Refreshers */
+
+static void look_at_next(struct look *look);
+
+static void on_hand(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct look *look = (struct look *)errand;
+    struct queue_refresher *refresher = &look->view->refreshers[look->next];
+
+    if (!is_last(outcome, reply)) {
+        end_look(look, false);
+        return;
+    }
+    refresher->in_hand = reply->kind == REDIS_TEXT;
+    refresher->known =
+        refresher->in_hand && job_decode(look->view, reply->text, reply->len, &refresher->job) == 0;
+    look->next++;
+    look_at_next(look);
+}
+
+static void on_alive(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct look *look = (struct look *)errand;
+    struct queue_refresher *refresher = &look->view->refreshers[look->next];
+
+    if (!is_a(outcome, reply, REDIS_NUMBER)) {
+        end_look(look, false);
+        return;
+    }
+    refresher->alive = reply->number == 1;
+    char *list = key_of_queue(look, errand->queue->prefix, "processing", refresher->name);
+    ask(look, "LINDEX", list, "-1", on_hand);
+    talloc_free(list);
+}
+
+static void look_at_next(struct look *look)
+{
+    const struct queue_view *view = look->view;
+
+    if (look->next == view->n_refreshers) {
+        end_look(look, true);
+        return;
+    }
+    char *alive =
+        key_of_queue(look, look->errand.queue->prefix, "alive", view->refreshers[look->next].name);
+    ask(look, "EXISTS", alive, NULL, on_alive);
+    talloc_free(alive);
+}
+
+static void on_names(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct look *look = (struct look *)errand;
+    struct queue_view *view = look->view;
+
+    if (!is_a(outcome, reply, REDIS_ARRAY)) {
+        end_look(look, false);
+        return;
+    }
+    view->refreshers =
+        mem_check(talloc_zero_array(view, struct queue_refresher, (unsigned)reply->n_elements + 1));
+    for (size_t i = 0; i < reply->n_elements; i++) {
+        const struct redis_reply *name = redis_reply_element(reply, i, REDIS_TEXT);
+        if (name != NULL)
+            view->refreshers[view->n_refreshers++].name =
+                mem_check(talloc_strdup(view, name->text));
+    }
+    look_at_next(look);
+}
+
+/* ---- What waits */
+
+static int64_t waited_ms(const struct look *look, const struct job *job)
+{
+    const struct redis_clock *clock = cache_clock(look->errand.queue->cache);
+    int64_t ms = redis_clock_latest(clock, clock_monotonic_us()) / 1000 - job->queued_ms;
+
+    return ms > 0 ? ms : 0;
+}
+
+static void on_oldest(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct look *look = (struct look *)errand;
+    TALLOC_CTX *ctx = mem_check(talloc_new(look));
+    struct job job;
+
+    if (!is_last(outcome, reply)) {
+        end_look(look, false);
+        return;
+    }
+    if (reply->kind == REDIS_TEXT && job_decode(ctx, reply->text, reply->len, &job) == 0)
+        look->view->oldest_ms = waited_ms(look, &job);
+    talloc_free(ctx);
+    if (look->refreshers)
+        ask(look, "SMEMBERS", errand->queue->registry, NULL, on_names);
+    else
+        end_look(look, true);
+}
+
+static void on_length(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct look *look = (struct look *)errand;
+
+    if (!is_a(outcome, reply, REDIS_NUMBER)) {
+        end_look(look, false);
+        return;
+    }
+    look->view->length = reply->number;
+    ask(look, "LINDEX", errand->queue->jobs, "-1", on_oldest);
+}
+
+struct queue_request *redis_queue_look(struct queue *queue, bool refreshers, queue_view_fn *fn,
+                                       void *data)
+{
+    struct errand *errand = errand_new(queue, sizeof(struct look), data);
+    struct look *look = (struct look *)errand;
+
+    look->refreshers = refreshers;
+    look->view = mem_check(talloc_zero(look, struct queue_view));
+    look->view->oldest_ms = -1;
+    errand->fn.view = fn;
+    ask(look, "LLEN", errand->queue->jobs, NULL, on_length);
+    return errand_handle(errand);
+}
+
+/* ---- Marks */
+
+static void on_left_ms(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    int64_t ms = errand_number(outcome, reply);
+
+    errand_end_count(errand, outcome != REDIS_REPLIED ? -1 : ms > 0 ? ms : 0);
+}
+
+struct queue_request *redis_queue_look_at_mark(struct queue *queue, const char *base,
+                                               queue_count_fn *fn, void *data)
+{
+    struct errand *errand = errand_new(queue, sizeof(struct look), data);
+    struct look *look = (struct look *)errand;
+
+    errand->fn.count = fn;
+    ask(look, "PTTL", key_of_queue(look, errand->queue->prefix, "mark", base), NULL, on_left_ms);
+    return errand_handle(errand);
+}
