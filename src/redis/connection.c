@@ -360,7 +360,7 @@ static void tell_late(struct redis_connection *connection, int64_t now_us)
     while (connection->generation == generation && (request = connection->untold) != NULL &&
            request->due_us <= now_us) {
         connection->untold = request->next;
-        redis_request_tell(request, REDIS_UNCERTAIN, NULL);
+        redis_request_tell_late(request);
     }
 }
 

@@ -45,4 +45,7 @@ struct redis_requests redis_requests_take_all(struct redis_requests *requests);
 void redis_request_tell(struct redis_request *request, enum redis_outcome outcome,
                         struct redis_reply *reply);
 
+/* Its time is over: it is told REDIS_UNCERTAIN, and the log says so. */
+void redis_request_tell_late(struct redis_request *request);
+
 #endif
