@@ -143,6 +143,7 @@ struct cache_request *redis_cache_renew(struct cache *cache, const struct lease 
     };
 
     ask->fn.lease = fn;
+    ask->sent_us = clock_monotonic_us();
     return ask_send(ask, parts, 6, key);
 }
 
@@ -168,6 +169,7 @@ struct cache_request *redis_cache_store(struct cache *cache, const struct lease 
     };
 
     ask->fn.lease = fn;
+    ask->sent_us = clock_monotonic_us();
     return ask_send(ask, parts, 11, key);
 }
 
@@ -210,6 +212,7 @@ struct cache_request *redis_cache_end(struct cache *cache, const struct lease *l
     };
 
     ask->fn.lease = fn;
+    ask->sent_us = clock_monotonic_us();
     struct cache_request *request = ask_send(ask, parts, text != NULL ? 8 : 6, key);
     return fn != NULL ? request : NULL;
 }
