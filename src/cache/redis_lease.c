@@ -89,8 +89,7 @@ enum lease_state redis_cache_read_holder(const struct redis_reply *holder, int *
     return LEASE_FAILED;
 }
 
-/* A matter of rights, and so of each time. The error itself is not for the log: it names the
-   channel, and with it the values of a request's parameters. */
+/* A matter of rights, and so of each time. */
 static void say_unheard(struct redis_cache *cache)
 {
     int64_t now_us = clock_monotonic_us();
