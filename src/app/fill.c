@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Query, entry, store. A fill that has told its owner stays until the cache has said what became of
-   its last question, so that a store that was not confirmed is not left without a word. */
+   its last question, so that a store that was not confirmed is not left without a word, and until
+   the server does not run the query any more. */
 #include "config.h"
 
 #include "app/fill.h"
@@ -14,7 +15,7 @@
 enum fill_state {
     FILL_QUERYING,
     FILL_SETTLING, /* the cache is asked to store, or what there is to know before an answer */
-    FILL_TOLD,     /* the owner knows, and the cache has still not answered */
+    FILL_TOLD,     /* the owner knows; the cache or the server has not come to an end */
 };
 
 struct fill {
@@ -29,6 +30,8 @@ struct fill {
     struct fill_result result;      /* from FILL_SETTLING on */
     struct cache_request *renewal;  /* under way; NULL: none is */
     struct cache_request *settling; /* likewise */
+    bool runs_on;                   /* the server may still run the query that failed */
+    int64_t failed_us;              /* when the key was marked for as long as that; 0: it was not */
     ev_timer renew;
     ev_timer patience; /* FILL_SETTLING: for how long the owner waits for the cache */
 };
@@ -40,7 +43,7 @@ int fill_status(enum query_outcome outcome)
     static const int statuses[] = {
         [QUERY_DONE] = 200,   [QUERY_NO_ROW] = 404,    [QUERY_BAD_VALUE] = 400,
         [QUERY_BROKEN] = 500, [QUERY_TIMED_OUT] = 504, [QUERY_NO_SLOT] = 503,
-        [QUERY_AWAY] = 503,   [QUERY_CHOSEN] = 500,
+        [QUERY_AWAY] = 503,   [QUERY_CHOSEN] = 500,    [QUERY_FULL] = 503,
     };
 
     return statuses[outcome];
@@ -78,13 +81,20 @@ static int fill_destroy(struct fill *fill)
     return 0;
 }
 
+/* Nothing is left to be done. */
+static void free_if_over(struct fill *fill)
+{
+    if (fill->state == FILL_TOLD && fill->settling == NULL && !fill->runs_on)
+        talloc_free(fill);
+}
+
 /* The one end that the owner sees. */
 static void tell(struct fill *fill)
 {
     set_state(fill, FILL_TOLD);
+    fill->result.unmarked = fill->result.unmarked && fill->runs_on;
     fill->request.done(fill->request.data, &fill->result);
-    if (fill->settling == NULL)
-        talloc_free(fill);
+    free_if_over(fill);
 }
 
 static void on_renewed(void *data, enum lease_end end, int64_t asked_us)
@@ -161,7 +171,7 @@ static void on_stored(void *data, enum lease_end end, int64_t asked_us)
     if (end == LEASE_UNKNOWN) /* it may have no memory for the entry: nobody is to wait for us */
         cache_end(fill->backend->cache, &fill->lease, &no_mark, NULL, NULL);
     if (fill->state == FILL_TOLD) {
-        talloc_free(fill);
+        free_if_over(fill);
         return;
     }
     fill->result.storing = storing[end];
@@ -175,10 +185,24 @@ static void on_ended(void *data, enum lease_end end, int64_t asked_us)
 
     fill->settling = NULL;
     if (fill->state == FILL_TOLD) {
-        talloc_free(fill);
+        free_if_over(fill);
         return;
     }
     take_end(fill, end, asked_us);
+    tell(fill);
+}
+
+static void on_marked(void *data, enum lease_end end, int64_t asked_us)
+{
+    struct fill *fill = data;
+
+    (void)asked_us;
+    fill->settling = NULL;
+    if (fill->state == FILL_TOLD) {
+        free_if_over(fill);
+        return;
+    }
+    fill->result.unmarked = end != LEASE_KEPT;
     tell(fill);
 }
 
@@ -189,7 +213,7 @@ static void on_measured(void *data, bool up)
     (void)up;
     fill->settling = NULL;
     if (fill->state == FILL_TOLD)
-        talloc_free(fill);
+        free_if_over(fill);
     else
         tell(fill);
 }
@@ -263,15 +287,50 @@ static void settle(struct fill *fill)
 
 /* Waiters are told of a failure, but not of one that is this process's own: one of them may have
    a slot, or reach the right database, where we do not. */
-static void end_after_failure(struct fill *fill, int64_t hold_ms)
+static bool is_own_failure(const struct fill *fill)
 {
+    enum query_outcome outcome = fill->result.outcome;
+
+    return outcome == QUERY_NO_SLOT || outcome == QUERY_FULL ||
+           !identity_is_verified(fill->backend->identity);
+}
+
+/* What the cache says of a mark is of interest only where the query may still run: whoever does not
+   find the mark would begin it again. */
+static void settle_failure(struct fill *fill, int64_t hold_ms)
+{
+    struct cache *cache = fill->backend->cache;
     const struct lease_mark failed = {
         .kind = LEASE_MARK_FAILED, .status = fill->result.status, .hold_ms = hold_ms};
-    bool is_own =
-        fill->result.outcome == QUERY_NO_SLOT || !identity_is_verified(fill->backend->identity);
+    bool is_marked = fill->leased && !is_own_failure(fill);
 
+    fill->runs_on = hold_ms > 0;
+    fill->result.unmarked = true;
+    if (is_marked && hold_ms > LEASE_FAILED_MS)
+        fill->failed_us = clock_monotonic_us();
+    if (is_marked && fill->runs_on) {
+        set_state(fill, FILL_SETTLING);
+        fill->settling = cache_end(cache, &fill->lease, &failed, on_marked, fill);
+        return;
+    }
     if (fill->leased)
-        cache_end(fill->backend->cache, &fill->lease, is_own ? &no_mark : &failed, NULL, NULL);
+        cache_end(cache, &fill->lease, is_marked ? &failed : &no_mark, NULL, NULL);
+    tell(fill);
+}
+
+/* The query has ended sooner than it had to: the key is held for the usual time. */
+static void on_settled(void *data)
+{
+    struct fill *fill = data;
+    int64_t held_ms = (clock_monotonic_us() - fill->failed_us) / 1000;
+    int64_t left_ms = held_ms < LEASE_FAILED_MS ? LEASE_FAILED_MS - held_ms : 0;
+
+    fill->runs_on = false;
+    if (fill->failed_us != 0)
+        cache_shorten_mark(fill->backend->cache, fill->lease.base, fill->result.status, left_ms);
+    if (fill->state == FILL_TOLD && fill->result.unmarked && fill->request.settled != NULL)
+        fill->request.settled(fill->request.data);
+    free_if_over(fill);
 }
 
 /* What a client may be told of a failure beyond its status. */
@@ -305,8 +364,7 @@ static void on_query(void *data, const struct query_result *query)
     if (fill->result.outcome == QUERY_DONE || fill->result.outcome == QUERY_NO_ROW) {
         settle(fill);
     } else {
-        end_after_failure(fill, query->hold_ms);
-        tell(fill);
+        settle_failure(fill, query->hold_ms);
     }
 }
 
@@ -338,6 +396,7 @@ void fill_start(struct backend *backend, const struct fill_request *request)
         .values = request->values,
         .limit_ms = application_rules(backend->app, request->route)->query_limit_ms,
         .done = on_query,
+        .settled = on_settled,
         .data = fill,
     };
     postgres_query(backend->postgres, &query);

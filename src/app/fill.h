@@ -29,6 +29,8 @@ struct fill_result {
     /* Monotonic: an answer is for requests that came before. What came later may have come after a
        purge that refused the store, or, without a lease, after one that nobody heard of. */
     int64_t for_before_us;
+    bool unmarked; /* the server may still run the failed query, and the key does not say so:
+                      `settled` follows */
 };
 
 /* The status that a client is told about a query that ended so. */
@@ -44,15 +46,16 @@ struct fill_request {
     enum query_origin origin;  /* for metrics */
     void (*lost)(void *data);  /* the lease was: who comes from now on needs another answer */
     fill_fn *done;             /* called exactly once, never from fill_start itself */
+    void (*settled)(
+        void *data); /* NULL, or once after a result that is `unmarked`: the query has ended */
     void *data;
 };
 
 struct fill;
 
 /* Renews the lease while the query runs, then stores or marks, and so wakes the waiters; calls
-   `done` last, and the fill is gone after it. What is stored is told when the cache has said what
-   became of it, at command_timeout at the latest; a failure at once, for nobody's answer depends on
-   what the cache says of it. */
+   `done` when the cache has said what became of it, at command_timeout at the latest. A failure is
+   told at once unless the server may still run the query. The fill frees itself. */
 void fill_start(struct backend *backend, const struct fill_request *request);
 
 #endif

@@ -29,6 +29,7 @@ enum flight_state {
     FLIGHT_WAITING,       /* another holds it */
     FLIGHT_FILLING,       /* a fill of ours is under way */
     FLIGHT_FAILING,       /* the entry is looked up that may be served on an error */
+    FLIGHT_HELD,          /* its query has failed, and the server may still run it */
     FLIGHT_ENDED,
 };
 
@@ -54,7 +55,8 @@ struct flight {
     struct visit *leader; /* the visit on whose account the query runs; NULL: it has left */
     bool listed;          /* in flights->by_base */
     enum flight_bypass bypass;
-    struct flight_failure failure; /* FLIGHT_FAILING */
+    struct flight_failure failure; /* FAILING, HELD */
+    bool held;                     /* the server may still run the query, which only we know */
     struct cache_request *asking;  /* LOOKING, LOOKING_TWICE, FAILING: what is asked, */
     int64_t asked_us;              /* and when, on the monotonic clock */
     struct cache_watch *watch;
@@ -132,7 +134,8 @@ static bool may_follow(enum flight_state from, enum flight_state to)
             1U << FLIGHT_LOOKING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
         [FLIGHT_WAITING] = 1U << FLIGHT_LOOKING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
         [FLIGHT_FILLING] = 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
-        [FLIGHT_FAILING] = 1U << FLIGHT_ENDED,
+        [FLIGHT_FAILING] = 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
+        [FLIGHT_HELD] = 1U << FLIGHT_ENDED,
         [FLIGHT_ENDED] = 0,
     };
 
@@ -155,15 +158,19 @@ static void set_state(struct flight *flight, enum flight_state to)
         TALLOC_FREE(flight->watch);
         ev_timer_stop(loop, &flight->deadline);
     }
-    if (to == FLIGHT_FAILING || to == FLIGHT_ENDED)
+    if (to == FLIGHT_ENDED || (to == FLIGHT_FAILING && !flight->held))
         unlist(flight);
     flight->state = to;
 }
 
-/* The one end: no visit is left. */
+/* The one end: no visit is left. What the server may still run is not begun again meanwhile. */
 static void end(struct flight *flight)
 {
     assert(TAILQ_EMPTY(&flight->visits));
+    if (flight->held) {
+        set_state(flight, FLIGHT_HELD);
+        return;
+    }
     set_state(flight, FLIGHT_ENDED);
     talloc_free(node_of(flight));
 }
@@ -433,11 +440,23 @@ static void on_lost(void *data)
     unlist(data);
 }
 
+/* The server does not run the failed query any more. */
+static void on_settled(void *data)
+{
+    struct flight *flight = data;
+
+    flight->held = false;
+    unlist(flight);
+    if (flight->state == FLIGHT_HELD)
+        end(flight);
+}
+
 static void on_filled(void *data, const struct fill_result *result)
 {
     struct flight *flight = data;
     const struct flight_failure failure = {result->status, result->detail, COLLAPSE_FAILED};
 
+    flight->held = result->unmarked;
     if (result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW)
         end_with_result(flight, result);
     else
@@ -457,6 +476,7 @@ static void lead(struct flight *flight, enum flight_bypass bypass, const struct 
         .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,
         .lost = on_lost,
         .done = on_filled,
+        .settled = on_settled,
         .data = flight,
     };
     fill_start(flight->flights->backend, &request);
@@ -657,6 +677,11 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
         return;
     }
     found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
+    if (found != NULL && (*found)->held) {
+        metrics_collapsed(flights->backend->metrics, visit->route, COLLAPSE_FAILED);
+        respond_failure(visit, (*found)->failure.status, NULL, true);
+        return;
+    }
     if (found != NULL) {
         park(*found, visit);
         heed_deadline(*found, visit);
@@ -695,7 +720,7 @@ void flights_abandon(struct flights *flights)
         while ((visit = next_visit(&node->flight)) != NULL)
             respond_failure(visit, 503, NULL, true);
         node->flight.leader = NULL;
-        if (node->flight.state != FLIGHT_FILLING)
+        if (node->flight.state != FLIGHT_FILLING && node->flight.state != FLIGHT_HELD)
             end(&node->flight);
     }
 }

@@ -105,6 +105,12 @@ static void on_lost(void *data)
     (void)data;
 }
 
+/* One job is done at a time. */
+static void on_settled(void *data)
+{
+    (void)data;
+}
+
 static bool is_of_our_generation(const struct task *task)
 {
     const struct identity *identity = task->refresher->backend->identity;
@@ -158,6 +164,7 @@ static void run_query(struct task *task)
         .origin = QUERY_REFRESH,
         .lost = on_lost,
         .done = on_filled,
+        .settled = on_settled,
         .data = task,
     };
 

@@ -63,6 +63,11 @@ struct cache_request *cache_end(struct cache *cache, const struct lease *lease,
     return cache->driver->end(cache, lease, mark, fn, data);
 }
 
+void cache_shorten_mark(struct cache *cache, const char *base, int status, int64_t left_ms)
+{
+    cache->driver->shorten_mark(cache, base, status, left_ms);
+}
+
 struct cache_watch *cache_watch(TALLOC_CTX *ctx, struct cache *cache, const char *base,
                                 cache_watch_fn *fn, void *data)
 {

@@ -111,6 +111,10 @@ struct cache_request *cache_store(struct cache *cache, const struct lease *lease
 struct cache_request *cache_end(struct cache *cache, const struct lease *lease,
                                 const struct lease_mark *mark, cache_lease_fn *fn, void *data);
 
+/* The query whose failure was marked with `status` has ended: its mark lasts for `left_ms` from now
+   on, if it is still there. */
+void cache_shorten_mark(struct cache *cache, const char *base, int status, int64_t left_ms);
+
 /* ---- Waiting for another's lease */
 
 struct cache_watch;

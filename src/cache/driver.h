@@ -23,6 +23,7 @@ struct cache_driver {
                                    cache_lease_fn *fn, void *data);
     struct cache_request *(*end)(struct cache *cache, const struct lease *lease,
                                  const struct lease_mark *mark, cache_lease_fn *fn, void *data);
+    void (*shorten_mark)(struct cache *cache, const char *base, int status, int64_t left_ms);
     struct cache_watch *(*watch)(TALLOC_CTX *ctx, struct cache *cache, const char *base,
                                  cache_watch_fn *fn, void *data);
     struct cache_request *(*measure)(struct cache *cache, cache_measured_fn *fn, void *data);

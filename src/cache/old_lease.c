@@ -26,7 +26,7 @@
 #define KEPT          ANSWER("2")
 #define STORED_OR_NOT ANSWER("newer and 2 or 3")
 
-/* KEYS: lease. ARGV: token, milliseconds. */
+/* KEYS: lease. ARGV: token or marker, milliseconds. */
 static const char renew_script[] = UNLESS_LOST "redis.call('PEXPIRE', KEYS[1], ARGV[2]) " KEPT;
 
 /* KEYS: lease, entry. ARGV: token, entry, expiry (ms), channel, offset and end of
@@ -171,17 +171,25 @@ static enum old_lease_end run_script(struct old_redis *redis, const struct old_r
     return end;
 }
 
+/* Of what the key still holds: a token, or a marker. */
+static enum old_lease_end set_expiry(TALLOC_CTX *ctx, struct old_redis *redis, const char *base,
+                                     const char *held, int64_t expiry_ms)
+{
+    struct old_redis_digits ms;
+    const struct old_redis_part parts[] = {
+        old_redis_text("EVAL"), old_redis_text(renew_script),
+        old_redis_text("1"),    old_redis_text(lease_key(ctx, base)),
+        old_redis_text(held),   old_redis_number(&ms, expiry_ms),
+    };
+
+    return run_script(redis, parts, 6);
+}
+
 enum old_lease_end lease_renew(TALLOC_CTX *ctx, struct old_redis *redis, struct old_lease *lease)
 {
     int64_t sent_us = clock_monotonic_us();
-    struct old_redis_digits ms;
-    const struct old_redis_part parts[] = {
-        old_redis_text("EVAL"),       old_redis_text(renew_script),
-        old_redis_text("1"),          old_redis_text(lease_key(ctx, lease->base)),
-        old_redis_text(lease->token), old_redis_number(&ms, OLD_LEASE_MS),
-    };
 
-    enum old_lease_end end = run_script(redis, parts, 6);
+    enum old_lease_end end = set_expiry(ctx, redis, lease->base, lease->token, OLD_LEASE_MS);
     if (end == OLD_LEASE_KEPT)
         lease->held_at_us = sent_us;
     return end;
@@ -234,14 +242,31 @@ enum old_lease_end lease_give_up(TALLOC_CTX *ctx, struct old_redis *redis,
     return end_lease(ctx, redis, lease, NULL, 0);
 }
 
+enum { MARKER_BYTES = 16 };
+
+static void make_marker(int status, char marker[MARKER_BYTES])
+{
+    snprintf(marker, MARKER_BYTES, "!%03d", status);
+}
+
 enum old_lease_end lease_fail(TALLOC_CTX *ctx, struct old_redis *redis,
                               const struct old_lease *lease, int status, int64_t hold_ms)
 {
-    char marker[16];
+    char marker[MARKER_BYTES];
 
-    snprintf(marker, sizeof marker, "!%03d", status);
+    make_marker(status, marker);
     return end_lease(ctx, redis, lease, marker,
                      hold_ms > OLD_LEASE_FAILED_MS ? hold_ms : OLD_LEASE_FAILED_MS);
+}
+
+void lease_settle(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, int status,
+                  int64_t failed_us)
+{
+    int64_t left_ms = OLD_LEASE_FAILED_MS - (clock_monotonic_us() - failed_us) / 1000;
+    char marker[MARKER_BYTES];
+
+    make_marker(status, marker);
+    set_expiry(ctx, redis, base, marker, left_ms > 0 ? left_ms : 0);
 }
 
 enum old_lease_end lease_too_large(TALLOC_CTX *ctx, struct old_redis *redis,

@@ -76,6 +76,10 @@ enum old_lease_end lease_give_up(TALLOC_CTX *ctx, struct old_redis *redis,
 /* `hold_ms`: for as long as the failed query may still run, nobody runs it again. */
 enum old_lease_end lease_fail(TALLOC_CTX *ctx, struct old_redis *redis,
                               const struct old_lease *lease, int status, int64_t hold_ms);
+/* The query that failed so at `failed_us` (monotonic) has ended: it may be run again after the
+   usual time, and not only after `hold_ms`. */
+void lease_settle(TALLOC_CTX *ctx, struct old_redis *redis, const char *base, int status,
+                  int64_t failed_us);
 enum old_lease_end lease_too_large(TALLOC_CTX *ctx, struct old_redis *redis,
                                    const struct old_lease *lease);
 

@@ -218,6 +218,7 @@ static const struct cache_driver redis_cache_driver = {
     .renew = redis_cache_renew,
     .store = redis_cache_store,
     .end = redis_cache_end,
+    .shorten_mark = redis_cache_shorten_mark,
     .watch = redis_cache_watch,
     .measure = measure,
     .purge = purge,

@@ -81,6 +81,7 @@ struct cache_request *redis_cache_renew(struct cache *cache, const struct lease 
 struct cache_request *redis_cache_store(struct cache *cache, const struct lease *lease,
                                         const char *bytes, size_t len, int64_t expiry_ms,
                                         cache_lease_fn *fn, void *data);
+void redis_cache_shorten_mark(struct cache *cache, const char *base, int status, int64_t left_ms);
 struct cache_request *redis_cache_end(struct cache *cache, const struct lease *lease,
                                       const struct lease_mark *mark, cache_lease_fn *fn,
                                       void *data);

@@ -31,7 +31,7 @@
     "local told = redis.pcall('PUBLISH', " channel ", '" what "') "                                \
     "told = type(told) == 'number' and 1 or 0 "
 
-/* KEYS: lease. ARGV: token, milliseconds. */
+/* KEYS: lease. ARGV: token or mark, milliseconds. */
 static const char renew_script[] =
     UNLESS_LOST "redis.call('PEXPIRE', KEYS[1], ARGV[2]) " ANSWER("2", "1");
 
@@ -129,21 +129,29 @@ static void on_stored(const struct ask *ask, enum redis_outcome outcome, struct 
     on_end(ask, outcome, reply);
 }
 
+/* Of what the key still holds: a token, or a mark. */
+static struct cache_request *set_expiry(struct ask *ask, const char *base, const char *held,
+                                        int64_t left_ms)
+{
+    const char *key = key_lease(ask, base);
+    struct redis_digits ms;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"), {renew_script, sizeof renew_script - 1},
+        redis_text("1"),    redis_text(key),
+        redis_text(held),   redis_number(&ms, left_ms),
+    };
+
+    ask->sent_us = clock_monotonic_us();
+    return ask_send(ask, parts, 6, key);
+}
+
 struct cache_request *redis_cache_renew(struct cache *cache, const struct lease *lease,
                                         cache_lease_fn *fn, void *data)
 {
     struct ask *ask = ask_new(cache, on_end, data);
-    const char *key = key_lease(ask, lease->base);
-    struct redis_digits ms;
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),       {renew_script, sizeof renew_script - 1},
-        redis_text("1"),          redis_text(key),
-        redis_text(lease->token), redis_number(&ms, LEASE_MS),
-    };
 
     ask->fn.lease = fn;
-    ask->sent_us = clock_monotonic_us();
-    return ask_send(ask, parts, 6, key);
+    return set_expiry(ask, lease->base, lease->token, LEASE_MS);
 }
 
 struct cache_request *redis_cache_store(struct cache *cache, const struct lease *lease,
@@ -172,13 +180,28 @@ struct cache_request *redis_cache_store(struct cache *cache, const struct lease 
     return ask_send(ask, parts, 11, key);
 }
 
+enum { MARK_BYTES = 16 };
+
+static void make_mark(int status, char room[MARK_BYTES])
+{
+    snprintf(room, MARK_BYTES, "!%03d", status);
+}
+
+void redis_cache_shorten_mark(struct cache *cache, const char *base, int status, int64_t left_ms)
+{
+    char room[MARK_BYTES];
+
+    make_mark(status, room);
+    set_expiry(ask_new(cache, on_end, NULL), base, room, left_ms);
+}
+
 /* What the crowd finds; NULL: nothing. */
-static const char *mark_text(const struct lease_mark *mark, char room[16], int64_t *ms)
+static const char *mark_text(const struct lease_mark *mark, char room[MARK_BYTES], int64_t *ms)
 {
     switch (mark->kind) {
     case LEASE_MARK_FAILED:
         *ms = mark->hold_ms > LEASE_FAILED_MS ? mark->hold_ms : LEASE_FAILED_MS;
-        snprintf(room, 16, "!%03d", mark->status);
+        make_mark(mark->status, room);
         return room;
     case LEASE_MARK_TOO_LARGE:
         *ms = LEASE_TOO_LARGE_MS;
@@ -196,7 +219,7 @@ struct cache_request *redis_cache_end(struct cache *cache, const struct lease *l
     struct ask *ask = ask_new(cache, on_end, data);
     const char *key = key_lease(ask, lease->base);
     struct redis_digits digits;
-    char room[16];
+    char room[MARK_BYTES];
     int64_t ms;
     const char *text = mark_text(mark, room, &ms);
     const struct redis_part parts[] = {

@@ -76,6 +76,10 @@ struct redis_command {
     const struct redis_part *parts; /* copied */
     size_t count;
     const char *key; /* the first of its keys, by which its primary is found; NULL: any will do */
+    /* It goes over another connection than what only reads: a server that holds writes back (CLIENT
+       PAUSE, a full disk) holds back all that comes behind them on theirs. Order is kept among what
+       writes, and among what only reads. */
+    bool writes;
     /* 0, or for so long Redis itself may hold it back (BLMOVE): it goes over a connection of its
        own, which is opened on first need, so that nothing waits behind it. */
     int64_t block_ms;

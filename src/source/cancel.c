@@ -160,6 +160,27 @@ static void start_threads(unsigned most)
     }
 }
 
+static void *wait_for_end(void *data)
+{
+    (void)data;
+    for (;;)
+        pause();
+    return NULL;
+}
+
+/* glibc opens a library when a thread is ended for the first time, and aborts where it cannot. */
+void cancel_init(void)
+{
+    static bool done;
+    pthread_t thread;
+
+    if (done || pthread_create(&thread, NULL, wait_for_end, NULL) != 0)
+        return;
+    pthread_cancel(thread);
+    pthread_join(thread, NULL);
+    done = true;
+}
+
 struct cancel *cancel_start(PGconn *conn)
 {
     PGcancel *request = PQgetCancel(conn);

@@ -9,6 +9,9 @@
 
 struct cancel;
 
+/* To be called before anything else here, while there are descriptors left. */
+void cancel_init(void);
+
 /* Asks the server to stop what `conn` is doing; the caller may close `conn` at once. NULL: it
    cannot be asked. */
 struct cancel *cancel_start(PGconn *conn);

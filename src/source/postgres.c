@@ -27,7 +27,9 @@ enum {
 struct pooled {
     TAILQ_ENTRY(pooled) link;
     struct session *session;
-    int slot; /* of a query that was given up and may still run; -1: none */
+    int slot;                    /* of a query that was given up and may still run; -1: none */
+    void (*settled)(void *data); /* who waits for its end; NULL: nobody */
+    void *data;
 };
 
 TAILQ_HEAD(pooled_list, pooled);
@@ -58,7 +60,7 @@ const char *query_outcome_name(enum query_outcome outcome)
     static const char *const names[] = {
         [QUERY_DONE] = "done",     [QUERY_NO_ROW] = "no-row",       [QUERY_BAD_VALUE] = "bad-value",
         [QUERY_BROKEN] = "broken", [QUERY_TIMED_OUT] = "timed-out", [QUERY_NO_SLOT] = "no-slot",
-        [QUERY_AWAY] = "away",     [QUERY_CHOSEN] = "chosen",
+        [QUERY_AWAY] = "away",     [QUERY_CHOSEN] = "chosen",       [QUERY_FULL] = "full",
     };
 
     return names[outcome];
@@ -146,14 +148,25 @@ static struct pooled *find_pooled(struct postgres *postgres, const struct sessio
     return pooled;
 }
 
+/* Last, for what it leads to may close idle sessions. */
+static void tell_settled(void (*settled)(void *data), void *data)
+{
+    if (settled != NULL)
+        settled(data);
+}
+
 static void close_session(struct postgres *postgres, struct pooled *pooled)
 {
+    void (*settled)(void *data) = pooled->settled;
+    void *settled_data = pooled->data;
+
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     postgres->n_sessions--;
     give_slot_back(postgres, &pooled->slot);
     if (postgres->trying == pooled->session)
         postgres->trying = NULL;
     talloc_free(pooled);
+    tell_settled(settled, settled_data);
 }
 
 /* Whether it may have another query. */
@@ -195,6 +208,8 @@ static void on_session_ended(void *data, struct session *session, struct query *
     if (session_is_ending(session)) {
         pooled->slot = query->slot;
         query->slot = -1;
+        pooled->settled = result->hold_ms > 0 ? query->request.settled : NULL;
+        pooled->data = query->request.data;
     }
     /* not in the list meanwhile: what the answer leads to may close idle sessions */
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
@@ -212,9 +227,13 @@ static void on_session_settled(void *data, struct session *session)
 {
     struct postgres *postgres = data;
     struct pooled *pooled = find_pooled(postgres, session);
+    void (*settled)(void *data) = pooled->settled;
+    void *settled_data = pooled->data;
 
+    pooled->settled = NULL;
     give_slot_back(postgres, &pooled->slot);
     close_if_done(postgres, pooled);
+    tell_settled(settled, settled_data);
 }
 
 void postgres_use_generation(struct postgres *postgres, uint64_t generation)
@@ -318,14 +337,14 @@ static bool has_slot(struct postgres *postgres, struct query *query)
     return postgres->slots == NULL || query->slot != -1;
 }
 
-static void answer_overdue(struct postgres *postgres)
+static void answer_overdue(struct postgres *postgres, enum query_outcome outcome)
 {
     int64_t now_us = clock_monotonic_us();
     struct query *query;
 
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL && query->slot_until_us <= now_us) {
         TAILQ_REMOVE(&postgres->waiting, query, link);
-        answer_without_result(postgres, query, QUERY_NO_SLOT);
+        answer_without_result(postgres, query, outcome);
     }
 }
 
@@ -355,13 +374,15 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct postgres *postgres = timer->data;
     struct query *query;
+    bool full = false;
 
     (void)loop;
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
         struct session *session = session_for(postgres, query);
         bool away = session == NULL && is_breaker_open(postgres);
-        if (!away && ((session == NULL && is_full(postgres)) || !has_slot(postgres, query)))
+        full = !away && session == NULL && is_full(postgres);
+        if (full || (!away && !has_slot(postgres, query)))
             break;
         TAILQ_REMOVE(&postgres->waiting, query, link);
         if (away)
@@ -369,7 +390,7 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
         else
             session_run(session != NULL ? session : open_session(postgres), query);
     }
-    answer_overdue(postgres);
+    answer_overdue(postgres, full ? QUERY_FULL : QUERY_NO_SLOT);
     if (!TAILQ_EMPTY(&postgres->waiting))
         pump_after(postgres, SLOT_RETRY_MS);
 }
@@ -423,14 +444,21 @@ static int postgres_destroy(struct postgres *postgres)
     return 0;
 }
 
-void postgres_connect(struct postgres *postgres)
+static bool has_session(const struct postgres *postgres)
 {
     const struct pooled *pooled;
 
     TAILQ_FOREACH (pooled, &postgres->sessions, link)
         if (!session_is_ending(pooled->session))
-            return;
-    if (!is_breaker_open(postgres))
+            return true;
+    return false;
+}
+
+/* After a failure to connect, sessions that still work may do for all queries: nobody else would
+   find out that the others could be had again. */
+void postgres_connect(struct postgres *postgres)
+{
+    if ((postgres->down || !has_session(postgres)) && !is_breaker_open(postgres))
         open_session(postgres);
 }
 
@@ -445,6 +473,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     };
     struct postgres *postgres = mem_check(talloc_zero(ctx, struct postgres));
 
+    cancel_init();
     postgres->loop = loop;
     postgres->settings = &config->settings.postgres;
     postgres->slots = slots;

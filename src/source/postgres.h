@@ -48,8 +48,9 @@ enum query_outcome {
     QUERY_BAD_VALUE, /* SQLSTATE class 22: the client's value is at fault, or the data */
     QUERY_CHOSEN,    /* the SQL has chosen another status than 404 and 410 (SQLSTATE PTxxx) */
     QUERY_BROKEN,    /* the statement or its result is at fault; it has been logged */
-    QUERY_TIMED_OUT, /* statement_timeout, lock_timeout */
+    QUERY_TIMED_OUT, /* statement_timeout, lock_timeout, transaction_timeout */
     QUERY_NO_SLOT,   /* slot_timeout has passed */
+    QUERY_FULL,      /* it has, and the server allows no more sessions than are busy */
     QUERY_AWAY,      /* unreachable, SQLSTATE 53xxx or 57xxx, in recovery, or known to be so */
 };
 
@@ -73,6 +74,8 @@ struct query_request {
     const struct param_values *values; /* borrowed until `done` is called */
     int64_t limit_ms;                  /* from when it is sent */
     query_fn *done;                    /* called exactly once, never from postgres_query itself */
+    /* Called once after a result with `hold_ms` above 0: the server does not run it any more. */
+    void (*settled)(void *data);
     void *data;
 };
 
@@ -83,7 +86,8 @@ struct postgres;
 struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
                               struct slots *slots, const struct postgres_judge *judge);
 
-/* Opens a session if there is none, so that it is judged, as before anything may be served. */
+/* Opens a session if there is none, so that it is judged, as before anything may be served; or if
+   the last attempt failed, to see whether that is over. */
 void postgres_connect(struct postgres *postgres);
 
 /* Whether a session is being made, or runs a query that has not been given up. */

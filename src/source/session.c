@@ -80,7 +80,7 @@ struct session {
     int64_t started_us;    /* when the query's first step was sent */
     int64_t step_us;       /* when this step's packet was */
     int64_t until_us;      /* it is used for new queries; 0: for ever */
-    bool watched;          /* as in struct session_facts */
+    bool watched;          /* the server ends a query soon whose client has gone */
     struct cancel *cancel; /* NULL: none, or it is over */
     int64_t hold_until_us; /* what was given up has ended by then */
     bool hung;
@@ -208,8 +208,22 @@ static void lose_as(struct session *session, enum session_end how)
     session->options.events->closed(session->options.pool, session, query, how);
 }
 
+static void end_query(struct session *session);
+
+/* Of what is wrong with the query itself, before it closed the connection. */
+static bool has_server_told(const struct session *session)
+{
+    return session->query != NULL && session->step > STEP_TRY && session->now.sqlstate[0] != '\0' &&
+           session->result.outcome != QUERY_DONE && session->result.outcome != QUERY_AWAY;
+}
+
 static void lose(struct session *session)
 {
+    if (has_server_told(session)) {
+        session->spent = true;
+        end_query(session);
+        return;
+    }
     lose_as(session, session->step == STEP_TRY                    ? SESSION_DEAD
                      : session->worked || session->now.terminated ? SESSION_LOST
                      : session->now.refused                       ? SESSION_REFUSED
@@ -774,7 +788,7 @@ static struct session_facts facts_of(const struct session *session)
         .is_trial = query != NULL && query->is_trial,
         .is_untidy = PQtransactionStatus(session->conn) == PQTRANS_INERROR && !session->spent,
         .is_outdated = session->outdated,
-        .is_watched = session->watched && left_ms(session->hold_until_us) > 0,
+        .is_held = left_ms(session->hold_until_us) > 0,
     };
 }
 
@@ -842,16 +856,26 @@ static bool is_server_hung(const struct session *session)
            clock_monotonic_us() - session->step_us >= session->query->request.limit_ms * 1000;
 }
 
+/* Behind a pooler it may have waited for a server until now, and be given one as long as the
+   connection is there; the time of a query that is begun then has only begun too. */
+static bool may_begin_yet(const struct session *session)
+{
+    return session->pooled && session->now.part == 0 && !session->now.started;
+}
+
 /* The server ends each statement at its limit, and sooner when it notices that nobody is there. */
 static void set_hold(struct session *session)
 {
+    bool at_once = may_begin_yet(session);
     int64_t now_us = clock_monotonic_us();
-    int64_t noticed_us = now_us + (int64_t)(CANCEL_MS + NOTICE_MS) * 1000;
-    int64_t limit_us = session->step_us + (session->query->request.limit_ms + END_MARGIN_MS) * 1000;
-    bool cuts = session->watched && noticed_us < limit_us;
+    int64_t cancel_ms = at_once ? 0 : CANCEL_MS;
+    int64_t noticed_us = now_us + (cancel_ms + NOTICE_MS) * 1000;
+    int64_t begun_us = at_once ? now_us : session->step_us;
+    int64_t limit_us = begun_us + (session->query->request.limit_ms + END_MARGIN_MS) * 1000;
+    bool notices = session->watched && noticed_us < limit_us;
 
-    session->hold_until_us = cuts ? noticed_us : limit_us;
-    set_deadline(session, cuts ? CANCEL_MS : left_ms(limit_us));
+    session->hold_until_us = notices ? noticed_us : limit_us;
+    set_deadline(session, at_once || notices ? cancel_ms : left_ms(limit_us));
 }
 
 /* Answers the query, of which nothing more is wanted, and waits for its end. */

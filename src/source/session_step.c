@@ -66,7 +66,7 @@ static enum session_step step_after_late(enum session_step step, const struct se
     case STEP_EXECUTE:
         return STEP_CANCEL;
     case STEP_CANCEL:
-        return facts->is_watched ? STEP_CUT : STEP_CLOSED;
+        return facts->is_held ? STEP_CUT : STEP_CLOSED;
     default:
         return STEP_CLOSED;
     }

@@ -43,7 +43,7 @@ struct session_facts {
     bool is_trial;    /* the plan is tried once before it gets a name */
     bool is_untidy;   /* a failed transaction has not been ended */
     bool is_outdated; /* EVENT_OUTDATED came before STEP_TIDY */
-    bool is_watched;  /* the server ends a query soon whose client has gone */
+    bool is_held;     /* what was given up may still run once the connection is closed */
 };
 
 /* No step leads out of STEP_CLOSED. */

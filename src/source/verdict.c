@@ -52,7 +52,7 @@ static enum query_outcome outcome_of(const struct verdict_facts *facts)
 
     if (in_class(sqlstate, "22")) /* where nobody has sent a value, it is the data's */
         return facts->has_values ? QUERY_BAD_VALUE : QUERY_BROKEN;
-    if (is(sqlstate, "55P03")) /* lock_timeout */
+    if (is(sqlstate, "55P03") || is(sqlstate, "25P04")) /* lock_timeout, transaction_timeout */
         return QUERY_TIMED_OUT;
     if (is(sqlstate, "57014"))
         return is_at_limit(facts) ? QUERY_TIMED_OUT : QUERY_AWAY;

@@ -18,6 +18,10 @@ from harness.stack import Stack  # noqa: E402
 COUNTER = itertools.count(1)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "transport: depends on how Redis is reached")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     outcome = yield

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a test does to a running process, by LD_PRELOAD: clocks that show something else, and a
-   delay before each response is written. The file that SHIM_FILE names holds all that, as 64-bit
+/* What a test does to a running process, by LD_PRELOAD: clocks that show something else, a
+   delay before each response is written, and names that are looked up slowly. The file that SHIM_FILE names holds all that, as 64-bit
    numbers, and may be changed while the process runs. What SHIM_MACHINE_ID names is opened for
    /etc/machine-id. System calls are made directly, so that nothing has to be looked up while a
    sanitizer starts. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +29,7 @@ struct orders {
     /* From then on, by the hardware's clock, all clocks but that one are slewed. */
     volatile int64_t slew_since_us;
     volatile int64_t slew_ppm;
+    volatile int64_t names_held;
 };
 
 static const struct orders *orders(void)
@@ -111,6 +115,28 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     if (orders()->write_delay_us > 0)
         usleep((useconds_t)orders()->write_delay_us);
     return syscall(SYS_sendmsg, fd, message, flags);
+}
+
+static bool is_slow(const char *name)
+{
+    static const char ending[] = ".slow.test";
+    size_t len = name != NULL ? strlen(name) : 0;
+
+    return len > sizeof ending && strcmp(name + len - (sizeof ending - 1), ending) == 0;
+}
+
+int getaddrinfo(const char *restrict node, const char *restrict service,
+                const struct addrinfo *restrict hints, struct addrinfo **restrict found)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    /* the detour that POSIX asks for: an object's pointer is no function's */
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (!is_slow(node))
+        return real(node, service, hints, found);
+    while (orders()->names_held != 0)
+        usleep(1000);
+    return real("127.0.0.1", service, hints, found);
 }
 
 int open(const char *path, int flags, ...)

@@ -5,8 +5,11 @@ import re
 import subprocess
 import time
 
+import pytest
 from harness.postgres import GATE
 from harness.wait import wait_until
+
+pytestmark = pytest.mark.transport
 
 ROUTES = f"""
 context "c" {{ budget = 60s }}

@@ -10,9 +10,12 @@ import threading
 import time
 from dataclasses import dataclass
 
+import pytest
 from harness import fastcgi, report
 from harness.ticker import READER_DELAY_S
 from harness.wait import wait_until
+
+pytestmark = pytest.mark.transport
 
 HELD_S = 2      # how long a fault lasts
 CALM_S = 1      # without a sign of it: all is normal again

@@ -4,8 +4,10 @@ request to cancel it arrives."""
 import os
 import signal
 
+import psycopg2
 import pytest
 
+from harness.pgbouncer import start_pgbouncer
 from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
 
@@ -18,6 +20,12 @@ route "/slow" { context = "short"  sql = "select 1 as n from pg_sleep(60) -- mar
                 shape = value }
 route "/slow/{n}" { context = "none"  param "n" { type = int }
                     sql = "select $1 as n from pg_sleep(60) -- marker:slow"  shape = value }
+route "/sleeps/{n}" { context = "none"  param "n" { type = int }
+                      sql = "select $1::int as n from pg_sleep($1) -- marker:slow"  shape = value }
+route "/many" { context = "long"  shape = object
+                sql = "select n, repeat('x', 9000) as x, pg_sleep(0.05)::text as t from (select t.n \
+from t, generate_series(1, case when (select count(*) from t) > 1 then 100000 else 1 end)) x(n) \
+-- marker:many" }
 route "/locked" { context = "none"  shape = value
                   sql = "select count(*)::int as n from t, pg_sleep(60) -- marker:slow" }
 route "/kept" { context = "long"  shape = value
@@ -134,6 +142,14 @@ def test_cancels_that_hang_are_bounded(stack):
     assert len(proxy.kept) == kept
 
 
+def test_what_ends_a_thread_is_loaded_from_the_start(stack):
+    """Later there may be no descriptor for it, and glibc aborts. Sanitizers load it anyway."""
+    start(stack)
+    worker, = stack.worker.children()
+    with open(f"/proc/{worker}/maps", encoding="ascii") as maps:
+        assert "libgcc_s" in maps.read()
+
+
 @pytest.mark.parametrize("pooled", [False, True])
 def test_a_killed_workers_query_ends(stack, pooled):
     stack.expect_deaths = True
@@ -211,3 +227,53 @@ def test_a_server_that_stalls_in_the_middle_of_a_result(stack):
     proxy.left = 1000000
     assert stack.get("/long").status == 504
     assert wait_until(lambda: stack.get("/one").status == 200, "another connection serves")
+
+
+def test_a_query_that_waits_for_a_poolers_server_does_not_begin_any_more(stack):
+    """Once it was given up; or, if it just does, it holds its slot until it has ended."""
+    start_pgbouncer(stack, "transaction", size=1)
+    stack.start(ROUTES, refresher=False, workers=1,
+                postgres="slots = 1\n slot_timeout = 10s\n statement_timeout = 2s")
+    assert stack.get("/sleeps/0").status == 200
+    other = psycopg2.connect(stack.postgres_conninfo)
+    other.cursor().execute("select 1")
+    assert stack.get("/sleeps/60").status == 504, "the other one has the only server"
+    other.commit()
+    other.close()
+    most = 0
+    asked = stack.get_later("/sleeps/60")
+    while not asked.done():
+        most = max(most, running(stack))
+    assert asked.result().status == 504
+    assert most == 1
+
+
+def test_a_key_is_free_again_soon_after_its_query_was_cancelled(stack):
+    """Although it might have run for a minute."""
+    stack.sql("create table t as select generate_series(1, 2) as n")
+    proxy = start(stack, settings="drain_timeout = 1h", postgres="statement_timeout = 1h",
+                  rewritten=AS_IF["older"])
+    redis = stack.redis.client()
+    assert stack.get("/many").status == 500
+    lease, = redis.keys("*:lease")
+    assert redis.pttl(lease) > 30000
+    assert running(stack, "marker:many") == 1, "no cancel arrives"
+    redis.delete(lease)
+    wait_until(lambda: proxy.kept, "the request to cancel was sent")
+    proxy.keeps_cancels = False
+    assert stack.get("/many").status == 500
+    wait_until(lambda: redis.pttl(lease) <= 1000, "the key is free within a second")
+    stack.sql("delete from t where n = 2")
+    wait_until(lambda: stack.get("/many").status == 200, "it is asked again")
+
+
+def test_without_redis_too_no_second_query_of_a_key_is_begun(stack):
+    stack.sql("create table t as select generate_series(1, 2) as n")
+    start(stack)
+    stack.redis.stop()
+    try:
+        while stack.executions("marker:many") < 2:
+            assert stack.get("/many").status in (500, 503)
+            assert running(stack, "marker:many") <= 1
+    finally:
+        stack.redis.start()

@@ -308,3 +308,31 @@ route "/t"   { context = "none"  sql = "select count(*)::int as n from t, pg_sle
     assert later.result().status == 504
     for _ in range(20):
         assert stack.get("/one").status == 200
+
+
+@pytest.fixture(name="refused_role")
+def make_refused_role(stack):
+    """Makes the server refuse new sessions of leeway's role, or take them again."""
+    stack.sql("drop role if exists moody")
+    stack.sql("create role moody login")
+    stack.postgres_conninfo = stack.postgres_conninfo.replace("user=leeway", "user=moody")
+    yield lambda word: stack.sql(f"alter role moody {word}")
+    stack.stop()
+    stack.sql("drop owned by moody; drop role moody")
+
+
+def test_a_failure_to_connect_beside_sessions_that_work_is_found_to_be_over(stack, refused_role):
+    """Nobody needs another session any more."""
+    start(stack, refresher=False, workers=1)
+    stack.sql("grant select on items to moody")
+    assert stack.get("/items/1").status == 200
+    refused_role("nologin")
+    with stack.gate():
+        gated = stack.get_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the session has a query")
+        assert stack.get("/items/2").status == 503
+    assert gated.result().status == 200
+    wait_until(lambda: b"\nleeway_postgres_up 0" in stack.ask("/metrics")[2], "the failure is known")
+    assert stack.get("/items/3").status == 200, "it goes on"
+    refused_role("login")
+    wait_until(lambda: b"\nleeway_postgres_up 1" in stack.ask("/metrics")[2], "it is over")

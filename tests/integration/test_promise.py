@@ -11,7 +11,7 @@ import threading
 import time
 
 from harness import fastcgi, report
-from harness.stack import free_port
+from harness.network import free_port
 from harness.ticker import Ticker
 from harness.wait import wait_until
 

@@ -2,9 +2,12 @@
 """Without Redis everything is answered from Postgres, and nothing is remembered."""
 import signal
 
+import pytest
 from harness import fastcgi
 from harness.postgres import GATE
 from harness.wait import wait_until
+
+pytestmark = pytest.mark.transport
 
 ROUTES = f"""
 context "c" {{ budget = 60s }}

@@ -11,6 +11,8 @@ from harness.postgres import GATE
 from harness.process import signal_each, tree
 from harness.wait import wait_until
 
+pytestmark = pytest.mark.transport
+
 ROUTES = f"""
 context "c" {{ budget = 60s }}
 route "/gated" {{ context = "c"  shape = value

@@ -3,10 +3,13 @@
 import os
 import signal
 
+import pytest
 from harness import fastcgi, http
 from harness.postgres import GATE
 from harness.stack import program
 from harness.wait import wait_until
+
+pytestmark = pytest.mark.transport
 
 ROUTES = f"""
 context "c" {{ budget = 60s }}

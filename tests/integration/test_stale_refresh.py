@@ -5,8 +5,11 @@ import os
 import re
 import signal
 
+import pytest
 from harness.postgres import GATE
 from harness.wait import wait_until
+
+pytestmark = pytest.mark.transport
 
 ROUTES = """
 context "c" { budget = 60s }

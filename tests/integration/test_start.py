@@ -12,7 +12,8 @@ import pytest
 
 from harness import fastcgi
 from harness.manager import ACTIVATE
-from harness.stack import free_port, program
+from harness.network import free_port
+from harness.stack import program
 from harness.wait import wait_until
 
 ROUTES = """

@@ -11,6 +11,8 @@ from harness import fastcgi
 from harness.proxy import Proxy
 from harness.wait import wait_until
 
+pytestmark = pytest.mark.transport
+
 CLIENTS = 40
 ROUTES = """
 context "long" { budget = 1h }
@@ -157,7 +159,7 @@ def test_redis_dies_under_a_pipeline(stack, held, clients):
 @pytest.fixture(name="proxy")
 def between_leeway_and_redis(stack):
     with Proxy(stack.path("proxy.sock"), stack.redis.socket) as proxy:
-        stack.redis_socket = proxy.path
+        stack.reach_redis_by(proxy.path)
         yield proxy
 
 

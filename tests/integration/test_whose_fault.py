@@ -7,6 +7,7 @@ import pytest
 from harness import fastcgi
 from harness.pgbouncer import start_pgbouncer
 from harness.postgres import GATE
+from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
 
 ROUTES = f"""
@@ -176,6 +177,24 @@ def test_a_lock_timeout_is_a_timeout(stack, lock, prepared_before):
     held.close()
 
 
+def test_a_transaction_timeout_is_a_timeout(stack):
+    """As of version 17 it ends the session: the query is not sent again."""
+    proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    proxy.rewritten = (b"C57P01", b"C25P04")
+    stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
+    start(stack, workers=1)
+    with stack.gate():
+        answer = stack.get_later("/gated/1")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "it is under way")
+        stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
+                  " where application_name = 'leeway' and datname = current_database()"
+                  " and query like '%marker:gated%'")
+        assert answer.result().status == 504
+    assert stack.executions("marker:gated") == 1
+    await_line(stack, "query timed out", "sqlstate=25P04")
+    assert "query failed" not in stack.worker.log_text()
+
+
 def cancel(stack):
     stack.sql("select pg_cancel_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
               " and datname = current_database() and query like '%marker:gated%'")
@@ -269,10 +288,13 @@ def test_without_any_connection_it_is_503(stack):
 @pytest.mark.usefixtures("few")
 def test_who_waits_for_a_connection_in_vain_gets_503_in_time(stack):
     start(stack, workers=1, postgres="slots = 8  slot_timeout = 200ms")
+    assert stack.get("/gated/3").status == 200
+    stack.entries.age(20)
     with stack.gate():
         held = [stack.get_later(f"/gated/{i}") for i in range(3)]
-        wait_until(lambda: stack.executions("marker:gated") == 3, "three run")
+        wait_until(lambda: stack.executions("marker:gated") == 4, "three run")
         answer = stack.get("/items/1")
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert "detail=stale-if-error" in stack.get("/gated/3").cache
         assert postgres_up(stack) == {"1"}
     assert [request.result().status for request in held] == [200] * 3

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "cache/driver.h"
 
-enum { KINDS = FAKE_INFO + 1, ENTRY_ROOM = 512 };
+enum { KINDS = FAKE_SHORTEN + 1, ENTRY_ROOM = 512 };
 
 /* 2026; what a snapshot is made of. */
 static const int64_t epoch_us = 1795000000000000;
@@ -381,6 +381,7 @@ static void do_request(struct request *request)
         break;
     case FAKE_NOTHING:
     case FAKE_INFO:
+    case FAKE_SHORTEN:
         break;
     }
 }
@@ -431,6 +432,7 @@ static void tell(struct request *request, enum fake_way way)
         request->fn.info(data, lost ? NULL : request->fake->info);
         break;
     case FAKE_NOTHING:
+    case FAKE_SHORTEN:
         break;
     }
 }
@@ -492,25 +494,26 @@ void fake_cache_answer_next(struct fake_cache *fake, enum fake_way way)
     answer(request, way);
 }
 
-void fake_cache_answer(struct fake_cache *fake, enum fake_asked asked, enum fake_way way)
+bool fake_cache_answer(struct fake_cache *fake, enum fake_asked asked, enum fake_way way)
 {
     struct request *request = oldest(fake, asked);
 
-    assert(request != NULL);
-    answer(request, way);
+    if (request != NULL)
+        answer(request, way);
+    return request != NULL;
 }
 
-void fake_cache_do(struct fake_cache *fake, enum fake_asked asked)
+bool fake_cache_do(struct fake_cache *fake, enum fake_asked asked)
 {
     struct request *request;
 
     TAILQ_FOREACH (request, &fake->requests, link) {
         if (request->asked == asked && !request->done) {
             do_request(request);
-            return;
+            return true;
         }
     }
-    assert(request != NULL);
+    return false;
 }
 
 void fake_cache_answer_all(struct fake_cache *fake)
@@ -596,19 +599,26 @@ static int request_destroy(struct request *request)
     return 0;
 }
 
-static struct request *ask(struct cache *cache, enum fake_asked asked, const char *base, void *data)
+static struct record *note_asked(struct fake_cache *fake, enum fake_asked asked, const char *base)
 {
-    struct fake_cache *fake = fake_of(cache);
-    struct request *request = mem_check(talloc_zero(fake, struct request));
     struct record *record = mem_check(talloc_zero(fake, struct record));
 
     record->what = (struct fake_record){
         .asked = asked,
         .base = mem_check(talloc_strdup(record, base)),
         .asked_us = clock_monotonic_us(),
-        .has_handle = true,
     };
     TAILQ_INSERT_TAIL(&fake->records, record, link);
+    return record;
+}
+
+static struct request *ask(struct cache *cache, enum fake_asked asked, const char *base, void *data)
+{
+    struct fake_cache *fake = fake_of(cache);
+    struct request *request = mem_check(talloc_zero(fake, struct request));
+    struct record *record = note_asked(fake, asked, base);
+
+    record->what.has_handle = true;
     request->request.cancel = cancel;
     request->fake = fake;
     request->record = record;
@@ -684,6 +694,20 @@ static struct cache_request *end(struct cache *cache, const struct lease *lease,
     request->record->what.mark = *mark;
     request->wants_answer = request->record->what.has_handle = fn != NULL;
     return fn != NULL ? &request->request : NULL;
+}
+
+static void shorten_mark(struct cache *cache, const char *base, int status, int64_t left_ms)
+{
+    struct fake_cache *fake = fake_of(cache);
+    struct record *record = note_asked(fake, FAKE_SHORTEN, base);
+    const char *held = fake_cache_lease(fake, base);
+    char mark[16];
+
+    record->what.answered = true;
+    record->what.mark = (struct lease_mark){LEASE_MARK_FAILED, status, left_ms};
+    snprintf(mark, sizeof mark, "!%03d", status);
+    if (held != NULL && strcmp(held, mark) == 0)
+        item_of(fake, base)->lease_until_us = clock_monotonic_us() + left_ms * 1000;
 }
 
 static struct cache_request *ask_to_measure(struct cache *cache, cache_measured_fn *fn, void *data)
@@ -810,6 +834,7 @@ static const struct cache_driver driver = {
     .renew = renew,
     .store = store,
     .end = end,
+    .shorten_mark = shorten_mark,
     .watch = watch,
     .measure = ask_to_measure,
     .purge = purge,

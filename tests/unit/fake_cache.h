@@ -29,6 +29,7 @@ enum fake_asked {
     FAKE_CLAIM_NOTE,
     FAKE_ACCEPT_NOTE,
     FAKE_INFO,
+    FAKE_SHORTEN, /* done at once */
 };
 
 /* ---- What was asked, oldest first */
@@ -41,7 +42,7 @@ struct fake_record {
     bool answered;   /* the callback was called, or there was none and it is done */
     bool cancelled;
     int64_t expiry_ms;      /* FAKE_STORE */
-    struct lease_mark mark; /* FAKE_END */
+    struct lease_mark mark; /* FAKE_END; FAKE_SHORTEN, with how long is left in hold_ms */
 };
 
 size_t fake_cache_count(const struct fake_cache *fake, enum fake_asked asked);
@@ -66,12 +67,12 @@ enum fake_way {
 /* Answers the oldest under way; there must be one. */
 void fake_cache_answer_next(struct fake_cache *fake, enum fake_way way);
 
-/* The oldest of a kind. */
-void fake_cache_answer(struct fake_cache *fake, enum fake_asked asked, enum fake_way way);
+/* The oldest of a kind. false: there is none, as below. */
+bool fake_cache_answer(struct fake_cache *fake, enum fake_asked asked, enum fake_way way);
 
 /* Does the oldest of a kind that is not done; its answer is still to come, with FAKE_DONE or
    FAKE_UNCERTAIN. */
-void fake_cache_do(struct fake_cache *fake, enum fake_asked asked);
+bool fake_cache_do(struct fake_cache *fake, enum fake_asked asked);
 
 /* Answers until nothing is under way. */
 void fake_cache_answer_all(struct fake_cache *fake);

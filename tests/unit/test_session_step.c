@@ -16,7 +16,7 @@ static const struct session_facts nothing,
     pooled_plan = {.pooled = true, .has_query = true, .has_plan = true},
     untried = {.has_query = true, .has_plan = true, .is_prepared = true, .is_untried = true},
     untried_idle = {.is_untried = true}, given_up_untidy = {.is_untidy = true},
-    watched = {.is_watched = true};
+    held = {.is_held = true};
 
 static void test_steps(void **state)
 {
@@ -72,10 +72,10 @@ static void test_steps(void **state)
         {STEP_CANCEL, EVENT_FAILED, &nothing, STEP_CLOSED},
         {STEP_CANCEL, EVENT_OUTDATED, &nothing, STEP_CLOSED},
         {STEP_CANCEL, EVENT_LATE, &nothing, STEP_CLOSED},
-        {STEP_CANCEL, EVENT_LATE, &watched, STEP_CUT},
-        {STEP_CUT, EVENT_DONE, &watched, STEP_CLOSED},
-        {STEP_CUT, EVENT_FAILED, &watched, STEP_CLOSED},
-        {STEP_CUT, EVENT_LATE, &watched, STEP_CLOSED},
+        {STEP_CANCEL, EVENT_LATE, &held, STEP_CUT},
+        {STEP_CUT, EVENT_DONE, &held, STEP_CLOSED},
+        {STEP_CUT, EVENT_FAILED, &held, STEP_CLOSED},
+        {STEP_CUT, EVENT_LATE, &held, STEP_CLOSED},
         {STEP_TIDY, EVENT_DONE, &nothing, STEP_IDLE},
         {STEP_TIDY, EVENT_LATE, &nothing, STEP_CLOSED},
         {STEP_CONNECT, EVENT_LATE, &query, STEP_CLOSED},

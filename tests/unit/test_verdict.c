@@ -18,6 +18,7 @@ static void test_outcomes(void **state)
         {{"22012", false, true, 0, 1000}, {QUERY_BROKEN, 0, false}},
         {{"55P03", true, true, 0, 1000}, {QUERY_TIMED_OUT, 0, false}},
         {{"55P03", true, false, 0, 1000}, {QUERY_TIMED_OUT, 0, false}},
+        {{"25P04", true, true, 0, 1000}, {QUERY_TIMED_OUT, 0, false}},
         {{"57014", true, true, 1000, 1000}, {QUERY_TIMED_OUT, 0, false}},
         {{"57014", true, true, 880, 1000}, {QUERY_TIMED_OUT, 0, false}},
         {{"57014", true, true, 860, 1000}, {QUERY_AWAY, 0, true}},

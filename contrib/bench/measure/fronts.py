@@ -3,7 +3,7 @@
 import os
 
 from harness.process import unprivileged_account
-from harness.stack import free_port
+from harness.network import free_port
 from harness.wait import wait_until
 
 APACHE_MODULES = "/usr/lib/apache2/modules"

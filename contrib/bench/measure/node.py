@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from harness.stack import free_port
+from harness.network import free_port
 from harness.wait import wait_until
 
 from . import HERE

@@ -2,7 +2,7 @@
 """Varnish in front of a port of this machine."""
 import os
 
-from harness.stack import free_port
+from harness.network import free_port
 from harness.wait import wait_until
 
 VCL = """vcl 4.1;

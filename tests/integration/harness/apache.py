@@ -7,7 +7,8 @@ import pytest
 
 from .process import unprivileged_account
 from .spawn_fcgi import state_of
-from .stack import free_port, program
+from .network import free_port
+from .stack import program
 from .wait import wait_until
 
 MODULES = "/usr/lib/apache2/modules"

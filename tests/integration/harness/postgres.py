@@ -141,6 +141,12 @@ class Postgres:
         finally:
             connection.close()
 
+    def is_idle(self, database):
+        """Whether no client runs a query but the one that asks."""
+        return not self.execute("postgres", "select from pg_stat_activity where datname = %s "
+                                "and state = 'active' and query not like '%%pg_advisory%%lock(1)%%'",
+                                database)
+
     def gate(self, database):
         """Holds up every query of `database` that has GATE in it until it is opened."""
         return Gate(self.connect(database))

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Between leeway and Redis: passes on what both say, until it is told to do so badly."""
+"""Between leeway and a server: passes on what both say, until it is told to do so badly."""
+import contextlib
 import socket
 import threading
 import time
 
 
 class Proxy:
-    """Listens at `path`. `cut_after` and `drip` hold for the connections there are; those that
-    are made once it has done its harm are left alone."""
+    """Listens at `path`, of a Unix socket or a host and port. `cut_after` and `drip` hold for the
+    connections there are; those that are made once it has done its harm are left alone."""
 
     def __init__(self, path, target):
         self.path = path
@@ -15,7 +16,11 @@ class Proxy:
         self.left = None  # bytes of replies to pass on before the connection is cut
         self.pause_s = None  # before each byte of a reply
         self.dripped = 0
-        self.listener = socket.socket(socket.AF_UNIX)
+        self.passing = threading.Event()
+        self.passing.set()
+        self.holds = 0  # replies that are held back
+        self.listener = socket.socket(socket.AF_INET if isinstance(path, tuple) else socket.AF_UNIX)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(path)
         self.listener.listen(64)
         threading.Thread(target=self.accept, daemon=True).start()
@@ -31,6 +36,15 @@ class Proxy:
 
     def drip(self, pause_s):
         self.pause_s = pause_s
+
+    @contextlib.contextmanager
+    def held(self):
+        """Replies are held back meanwhile, of all connections."""
+        self.passing.clear()
+        try:
+            yield
+        finally:
+            self.passing.set()
 
     def accept(self):
         while True:
@@ -63,6 +77,10 @@ class Proxy:
                 pass
 
     def pass_on(self, client, data):
+        if not self.passing.is_set():
+            self.holds += 1
+            self.passing.wait()
+            self.holds -= 1
         pause_s = self.pause_s
         if pause_s is not None:
             self.pass_on_slowly(client, data, pause_s)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A private Redis on a Unix socket, and what it was asked."""
+"""A private Redis, and what it was asked."""
 import inspect
 import os
 import signal
@@ -8,6 +8,8 @@ import threading
 
 import redis
 
+from .certificates import Certificates
+from .network import free_port
 from .process import Process
 from .wait import wait_until
 
@@ -18,19 +20,59 @@ SAY_NOTHING = {name: None for name in ("lib_name", "lib_version")
                if name in inspect.signature(redis.Redis.__init__).parameters}
 
 
+# How leeway reaches it, "unix", "tcp" or "tls", and what it is.
+TRANSPORT = os.environ.get("LEEWAY_TEST_REDIS", "unix")
+PROGRAM = os.environ.get("LEEWAY_TEST_REDIS_SERVER", "redis-server")
+
+
 class Redis:
-    def __init__(self, folder):
+    """Always on a Unix socket, for the test, and on what leeway is to reach it by."""
+
+    def __init__(self, folder, transport=TRANSPORT):
         self.folder = str(folder)
         self.socket = os.path.join(self.folder, "redis.sock")
         self.process = None
+        self.certificates = None
+        self.transport = transport
+        self.listening = ["--port", "0"]
+        self.address, self.settings = f"unix:{self.socket}", ""
+        getattr(self, "listen_by_" + transport)()
         self.start()
 
-    def start(self, *options, environment=None):
+    def listen_by_unix(self):
+        pass
+
+    def listen_by_tcp(self):
+        port = free_port()
+        self.listening = ["--port", str(port), "--bind", "127.0.0.1"]
+        self.address = f"tcp:localhost:{port}"
+
+    def listen_by_tls(self):
+        port = free_port()
+        self.certificates = Certificates(os.path.join(self.folder, "tls"))
+        server, server_key = self.certificates.make("server")
+        client, client_key = self.certificates.make("client")
+        self.listening = [
+            "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1",
+            "--tls-ca-cert-file", self.certificates.ca, "--tls-cert-file", server,
+            "--tls-key-file", server_key, "--tls-auth-clients", "yes"]
+        self.address = f"tls:localhost:{port}"
+        self.settings = (f'tls_ca = "{self.certificates.ca}"  tls_cert = "{client}"  '
+                         f'tls_key = "{client_key}"')
+
+    def start(self, *options, environment=None, check=True):
+        """`check` false: it may refuse whoever does not log in."""
         self.process = Process(
-            ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "",
+            [PROGRAM, *self.listening, "--unixsocket", self.socket, "--save", "",
              "--dir", self.folder, *options],
             os.path.join(self.folder, "redis.log"), env=environment)
-        wait_until(self.answers, "Redis answers")
+        wait_until(self.answers if check else lambda: os.path.exists(self.socket), "Redis answers")
+
+    def listen(self):
+        """On a port of the loopback device, too; which."""
+        port = free_port()
+        self.client().config_set("port", port)
+        return port
 
     def client(self):
         return redis.Redis(unix_socket_path=self.socket, decode_responses=True, **SAY_NOTHING)

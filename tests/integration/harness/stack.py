@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """leeway's programs over private servers, as a user would run them."""
 import os
-import random
 import re
 import signal
 import socket
@@ -9,6 +8,7 @@ import subprocess
 
 from . import fastcgi, http
 from .entry import Entries
+from .network import free_port
 from .process import Process
 from .shim import Shim
 from .wait import wait_until
@@ -23,20 +23,6 @@ def program(name):
     return os.path.join(BUILD, name)
 
 
-def free_port():
-    """Not one of those that the kernel gives to clients: tests under load leave thousands of these
-    behind, and a client may take the port before the server does."""
-    while True:
-        port = random.randrange(10000, 32768)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
 class Stack:
     """Starts nothing by itself but what a test asks for."""
 
@@ -44,7 +30,7 @@ class Stack:
         self.folder = str(folder)
         self.postgres = postgres
         self.redis = redis
-        self.redis_socket = redis.socket  # by which leeway reaches it
+        self.redis_address, self.redis_settings = redis.address, redis.settings
         self.database = database
         self.port = None
         self.tcp_port = None  # of the worker, instead of a Unix socket
@@ -76,6 +62,10 @@ class Stack:
         self.environment = shim.environment
         return shim
 
+    def reach_redis_by(self, path):
+        """Through what listens there, as a proxy does, from the next configure() on."""
+        self.redis_address, self.redis_settings = f"unix:{path}", ""
+
     def sanitizer_environment(self):
         """Of processes whose standard error goes nowhere: what a sanitizer finds goes to files,
         which findings() looks for."""
@@ -100,7 +90,8 @@ refreshers = 1
 runtime_dir = "{self.path('run')}"
 {settings}
 redis {{
-  address = "unix:{self.redis_socket}"
+  address = "{self.redis_address}"
+  {self.redis_settings}
   {redis}
 }}
 postgres {{

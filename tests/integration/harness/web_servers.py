@@ -7,7 +7,8 @@ import shutil
 import signal
 
 from .process import unprivileged_account
-from .stack import FINDINGS, free_port, program
+from .network import free_port
+from .stack import FINDINGS, program
 from .wait import wait_until
 
 WEB = os.path.join(os.path.dirname(__file__), "..", "..", "..", "contrib", "web")

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One worker, whose parts are found by the functions that take their places. */
+#include "config.h"
+
+#include "fake_worker.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/fill.h"
+#include "app/respond.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+static struct fake_worker *the_worker;
+
+static const char configuration[] =
+    "postgres { conninfo = \"host=/nowhere dbname=x user=y\" }\n"
+    "context \"long\" { budget = 60s }\n"
+    "context \"error\" { budget = 10s  stale_if_error = 1h }\n"
+    "context \"none\" { budget = 0s }\n"
+    "route \"/long/{id}\" { context = \"long\"  param \"id\" { type = int }"
+    "  sql = \"select $1\"  shape = value }\n"
+    "route \"/error/{id}\" { context = \"error\"  param \"id\" { type = int }"
+    "  sql = \"select $1\"  shape = value }\n"
+    "route \"/none/{id}\" { context = \"none\"  param \"id\" { type = int }"
+    "  sql = \"select $1\"  shape = value }\n";
+
+static const struct application *load(TALLOC_CTX *ctx, const char *settings)
+{
+    char path[] = "/tmp/leeway-unit-XXXXXX";
+    const struct application *app = NULL;
+    struct config_error error;
+    FILE *file = fdopen(mkstemp(path), "w");
+
+    assert(file != NULL);
+    fprintf(file, "%s%s", configuration, settings);
+    fclose(file);
+    if (application_load(ctx, path, &app, &error) == -1) {
+        fprintf(stderr, "%s:%d: %s\n", path, (int)error.line, error.text);
+        abort();
+    }
+    unlink(path);
+    return app;
+}
+
+/* The first child, which is freed last. */
+struct loop {
+    struct ev_loop *loop;
+};
+
+static int loop_destroy(struct loop *loop)
+{
+    ev_loop_destroy(loop->loop);
+    return 0;
+}
+
+static int worker_destroy(struct fake_worker *worker)
+{
+    (void)worker;
+    the_worker = NULL;
+    return 0;
+}
+
+struct fake_worker *fake_worker_new(const char *settings)
+{
+    struct fake_worker *worker = mem_check(talloc_zero(NULL, struct fake_worker));
+
+    assert(the_worker == NULL);
+    the_worker = worker;
+    struct loop *loop = mem_check(talloc_zero(worker, struct loop));
+    loop->loop = worker->loop = mem_check(ev_loop_new(EVBACKEND_EPOLL));
+    talloc_set_destructor(loop, loop_destroy);
+    worker->cache = fake_cache_new(worker, worker->loop);
+    worker->verified = true;
+    worker->generation = 1;
+    worker->row = 1;
+    worker->backend = mem_check(talloc_zero(worker, struct backend));
+    worker->backend->loop = worker->loop;
+    worker->backend->app = load(worker, settings);
+    worker->backend->cache = fake_cache_get(worker->cache);
+    talloc_set_destructor(worker, worker_destroy);
+    return worker;
+}
+
+/* ---- Readers */
+
+static struct reader *reader_of(const struct request *request)
+{
+    return (struct reader *)request->connection;
+}
+
+struct reader *fake_worker_request(struct fake_worker *worker, TALLOC_CTX *ctx)
+{
+    struct reader *reader = mem_check(talloc_zero(ctx, struct reader));
+    struct request *request = mem_check(talloc_zero(worker, struct request));
+
+    reader->request = request;
+    request->method = "GET";
+    request->script_name = request->path_info = request->query_string = request->remote_addr = "";
+    request->received_us = clock_monotonic_us();
+    request->connection = (struct connection *)reader;
+    return reader;
+}
+
+struct reader *fake_worker_visit(struct fake_worker *worker, TALLOC_CTX *ctx, size_t route,
+                                 const char *base)
+{
+    const struct application *app = worker->backend->app;
+    struct reader *reader = fake_worker_request(worker, ctx);
+    struct visit *visit = mem_check(talloc_zero(reader->request, struct visit));
+
+    reader->request->owner = visit;
+    visit->backend = worker->backend;
+    visit->request = reader->request;
+    visit->route = &app->config->routes[route];
+    visit->rules = application_rules(app, visit->route);
+    visit->values.count = 1;
+    visit->values.texts = mem_check(talloc_zero_array(visit, const char *, 1));
+    visit->values.texts[0] = "7";
+    visit->base = mem_check(talloc_strdup(visit, base));
+    visit->generation = worker->generation;
+    return reader;
+}
+
+/* The request is gone with its answer. */
+static void note(struct request *request, const char *answer)
+{
+    struct reader *reader = reader_of(request);
+
+    reader->answers++;
+    snprintf(reader->answer, sizeof reader->answer, "%s", answer);
+    reader->request = NULL;
+    talloc_free(request);
+}
+
+static const char *const row_names[] = {
+    [ANSWER_FRESH] = "fresh",         [ANSWER_STALE] = "stale",
+    [ANSWER_ON_ERROR] = "on-error",   [ANSWER_MISS] = "miss",
+    [ANSWER_EXPIRED] = "expired",     [ANSWER_COLLAPSED] = "collapsed",
+    [ANSWER_NO_BUDGET] = "no-budget", [ANSWER_TOO_LARGE] = "too-large",
+    [ANSWER_NO_REDIS] = "no-redis",
+};
+
+void respond_entry(struct visit *visit, const struct cache_entry *entry,
+                   const struct answer *answer, void *shared)
+{
+    char text[FAKE_ANSWER_BYTES];
+    bool is_own = answer->row == ANSWER_MISS || answer->row == ANSWER_EXPIRED;
+    size_t shown = 0;
+
+    while (shown < entry->body_len && shown < 8 && entry->body[shown] != ' ')
+        shown++;
+
+    assert(shared != NULL);
+    /* what nobody may be given */
+    assert(answer->row == ANSWER_ON_ERROR || answer->row == ANSWER_NO_BUDGET ||
+           freshness_is_negative(entry->status) || answer->verdict.ttl_us > 0);
+    if (entry->status == 200)
+        snprintf(text, sizeof text, "%s%s:%.*s", row_names[answer->row],
+                 is_own && answer->stored ? "*" : "", (int)shown, entry->body);
+    else
+        snprintf(text, sizeof text, "%s%s:%d", row_names[answer->row],
+                 is_own && answer->stored ? "*" : "", entry->status);
+    reader_of(visit->request)->ttl_us = answer->verdict.ttl_us;
+    if (answer->row == ANSWER_COLLAPSED)
+        the_worker->collapsed[COLLAPSE_SERVED]++;
+    note(visit->request, text);
+}
+
+void respond_failure(struct visit *visit, int status, const char *detail, bool shared_failure)
+{
+    char text[FAKE_ANSWER_BYTES];
+
+    snprintf(text, sizeof text, "%d%s%s%s", status, shared_failure ? "~" : "",
+             detail != NULL ? " " : "", detail != NULL ? detail : "");
+    note(visit->request, text);
+}
+
+void respond_problem(struct request *request, int status, const char *detail)
+{
+    char text[FAKE_ANSWER_BYTES];
+
+    (void)detail;
+    snprintf(text, sizeof text, "problem %d", status);
+    note(request, text);
+}
+
+void respond_allowed_methods(struct request *request, int status)
+{
+    respond_problem(request, status, NULL);
+}
+
+void respond_text(struct request *request, const char *content_type, const char *text, size_t len)
+{
+    respond_text_as(request, 200, content_type, text, len);
+}
+
+void respond_text_as(struct request *request, int status, const char *content_type,
+                     const char *text, size_t len)
+{
+    char noted[FAKE_ANSWER_BYTES];
+
+    (void)content_type;
+    the_worker->texts++;
+    snprintf(noted, sizeof noted, "%d %.*s", status, (int)(len < 40 ? len : 40), text);
+    note(request, noted);
+}
+
+/* ---- Queries */
+
+void postgres_query(struct postgres *postgres, const struct query_request *request)
+{
+    (void)postgres;
+    assert(the_worker->n_queries < FAKE_MAX_QUERIES);
+    the_worker->queries[the_worker->n_queries++] = (struct fake_query){.request = *request};
+}
+
+struct fake_query *fake_worker_query(struct fake_worker *worker)
+{
+    for (size_t i = 0; i < worker->n_queries; i++)
+        if (!worker->queries[i].ended)
+            return &worker->queries[i];
+    return NULL;
+}
+
+void fake_worker_send(struct fake_worker *worker, struct fake_query *query)
+{
+    if (query->sent_us != 0)
+        return;
+    query->sent_us = clock_monotonic_us();
+    query->row = worker->row;
+}
+
+void fake_worker_end_with(struct fake_worker *worker, struct fake_query *query,
+                          struct query_result result)
+{
+    struct buf json;
+    char text[24];
+
+    assert(!query->ended);
+    query->ended = true;
+    query->runs_on = result.hold_ms > 0;
+    buf_init(&json, worker, sizeof text);
+    snprintf(text, sizeof text, "%lld", (long long)query->row);
+    buf_append_str(&json, text);
+    for (size_t i = 0; i < worker->padding; i++)
+        buf_append_str(&json, " ");
+    if (result.json == NULL)
+        result.json = &json;
+    if (result.sent_us == 0)
+        result.sent_us = query->sent_us;
+    if (result.generation == 0)
+        result.generation = worker->generation;
+    query->request.done(query->request.data, &result);
+    talloc_free(json.data);
+}
+
+bool fake_worker_settle(struct fake_worker *worker)
+{
+    for (size_t i = 0; i < worker->n_queries; i++) {
+        struct fake_query *query = &worker->queries[i];
+        if (!query->runs_on)
+            continue;
+        query->runs_on = false;
+        query->request.settled(query->request.data);
+        return true;
+    }
+    return false;
+}
+
+void fake_worker_end(struct fake_worker *worker, struct fake_query *query,
+                     enum query_outcome outcome)
+{
+    if (outcome != QUERY_NO_SLOT && outcome != QUERY_FULL && outcome != QUERY_AWAY)
+        fake_worker_send(worker, query);
+    fake_worker_end_with(worker, query, (struct query_result){.outcome = outcome});
+}
+
+/* ---- Identity, backend, metrics */
+
+bool identity_is_verified(const struct identity *identity)
+{
+    (void)identity;
+    return the_worker->verified;
+}
+
+uint64_t identity_generation(const struct identity *identity)
+{
+    (void)identity;
+    return the_worker->generation;
+}
+
+const char *identity_fingerprint(const struct identity *identity, const struct route *route)
+{
+    static char text[24];
+
+    (void)identity;
+    (void)route;
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)the_worker->generation);
+    return text;
+}
+
+const char *identity_problem(const struct identity *identity)
+{
+    return identity_is_verified(identity) ? NULL : "the test says so";
+}
+
+int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
+{
+    return redis_clock_latest_for(cache_clock(backend->cache), snapshot_us,
+                                  clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
+}
+
+bool postgres_is_up(const struct postgres *postgres)
+{
+    (void)postgres;
+    return true;
+}
+
+void metrics_query(struct metrics *metrics, const struct route *route, enum query_origin origin)
+{
+    (void)metrics;
+    (void)route;
+    the_worker->counted_queries[origin]++;
+}
+
+void metrics_collapsed(struct metrics *metrics, const struct route *route,
+                       enum collapse_result result)
+{
+    (void)metrics;
+    (void)route;
+    the_worker->collapsed[result]++;
+}
+
+void metrics_refresh(struct metrics *metrics, const struct route *route, enum refresh_result result)
+{
+    (void)metrics;
+    (void)route;
+    the_worker->refreshes[result]++;
+}
+
+char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges)
+{
+    (void)runtime_dir;
+    return mem_check(talloc_asprintf(ctx, "jobs %lld", (long long)gauges->jobs_queued));
+}
