@@ -13,9 +13,7 @@ struct ask *ask_new(struct cache *cache, ask_answered *answered, void *data)
 {
     struct ask *ask = mem_check(talloc(cache, struct ask));
 
-    ask->cache = redis_cache_of(cache);
-    ask->answered = answered;
-    ask->data = data;
+    *ask = (struct ask){.cache = redis_cache_of(cache), .answered = answered, .data = data};
     return ask;
 }
 

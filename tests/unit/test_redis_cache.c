@@ -336,6 +336,21 @@ static void test_lease_commands(void **state)
     assert_int_equal(bench->answers, 0);
 }
 
+/* Nobody waits for it, and it is renewed only if it is what it was. */
+static void test_shortened_mark(void **state)
+{
+    static const char *const replies[] = {"[:2 :1 =1795435200 =1]", "[:1 :1 =1795435200 =1]", "?",
+                                          "!", "-NOPERM x"};
+    struct bench *bench = *state;
+
+    for (size_t i = 0; i < COUNT_OF(replies); i++) {
+        cache_shorten_mark(bench->cache, BASE, 504, 700);
+        assert_string_equal(fake_redis_text(0), "EVAL 1 " BASE ":lease !504 700");
+        fake_redis_answer_as(replies[i]);
+    }
+    assert_int_equal(bench->answers, 0);
+}
+
 static void test_withdrawn_lease_commands(void **state)
 {
     struct bench *bench = *state;
@@ -694,6 +709,7 @@ int main(void)
         TEST(test_withdrawn_look_up),
         TEST(test_lease_ends),
         TEST(test_lease_commands),
+        TEST(test_shortened_mark),
         TEST(test_withdrawn_lease_commands),
         TEST(test_unheard),
         TEST(test_watches),
