@@ -71,6 +71,7 @@ struct session {
     uint64_t generation;
     uint32_t nonce;
     unsigned *prepared;  /* by statement index: the plan that has a name here, 0: none */
+    unsigned *named;     /* likewise: the plan of which a name may be there, 0: none */
     struct query *query; /* NULL: none */
     bool just_prepared;  /* for this query */
     bool outdated;       /* its plan does not fit any more, or may not */
@@ -680,14 +681,16 @@ static void send_prepare(struct session *session)
 {
     const struct query *query = session->query;
     const struct packet_limits limits = limits_of(session);
-    unsigned before = session->prepared[query->statement->route->index];
+    size_t index = query->statement->route->index;
+    unsigned before = session->named[index]; /* also of a preparation that was broken off */
     char name[PACKET_NAME_BYTES], name_before[PACKET_NAME_BYTES];
 
     name_plan(session, query->plan->number, name);
     name_plan(session, before, name_before);
     packet_prepare(&session->now.packet, session->conn, &limits, query->plan, name,
                    before != 0 ? name_before : NULL);
-    session->prepared[query->statement->route->index] = 0;
+    session->prepared[index] = 0;
+    session->named[index] = query->plan->number;
 }
 
 static void send_execute(struct session *session)
@@ -863,7 +866,8 @@ static bool may_begin_yet(const struct session *session)
     return session->pooled && session->now.part == 0 && !session->now.started;
 }
 
-/* The server ends each statement at its limit, and sooner when it notices that nobody is there. */
+/* A server that looks whether its client is there ends any query soon after the connection was
+   closed. Else it is the statement's limit that ends it, unless its SQL catches that. */
 static void set_hold(struct session *session)
 {
     bool at_once = may_begin_yet(session);
@@ -872,10 +876,9 @@ static void set_hold(struct session *session)
     int64_t noticed_us = now_us + (cancel_ms + NOTICE_MS) * 1000;
     int64_t begun_us = at_once ? now_us : session->step_us;
     int64_t limit_us = begun_us + (session->query->request.limit_ms + END_MARGIN_MS) * 1000;
-    bool notices = session->watched && noticed_us < limit_us;
 
-    session->hold_until_us = notices ? noticed_us : limit_us;
-    set_deadline(session, at_once || notices ? cancel_ms : left_ms(limit_us));
+    session->hold_until_us = session->watched ? noticed_us : limit_us;
+    set_deadline(session, at_once || session->watched ? cancel_ms : left_ms(limit_us));
 }
 
 /* Answers the query, of which nothing more is wanted, and waits for its end. */
@@ -1258,6 +1261,7 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
         session->nonce = (uint32_t)clock_monotonic_us();
     set_lifetime(session);
     session->prepared = mem_check(talloc_zero_array(session, unsigned, options->n_statements + 1));
+    session->named = mem_check(talloc_zero_array(session, unsigned, options->n_statements + 1));
     ev_init(&session->io, on_io);
     ev_init(&session->deadline, on_deadline);
     session->io.data = session->deadline.data = session;

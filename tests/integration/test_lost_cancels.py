@@ -18,6 +18,7 @@ context "long" { budget = 60s }
 route "/one" { context = "none"  sql = "select 1 as n"  shape = value }
 route "/slow" { context = "short"  sql = "select 1 as n from pg_sleep(60) -- marker:slow"
                 shape = value }
+route "/stubborn" { context = "short"  sql = "select stubborn() as n -- marker:slow"  shape = value }
 route "/slow/{n}" { context = "none"  param "n" { type = int }
                     sql = "select $1 as n from pg_sleep(60) -- marker:slow"  shape = value }
 route "/sleeps/{n}" { context = "none"  param "n" { type = int }
@@ -45,6 +46,15 @@ route "/long" { context = "none"  sql = "select repeat('x', 1000) as t from gene
 """
 AS_IF = {"older": (b"client_connection_check_interval", b"client_connection_check_interver"),
          "refusing": (b"check_interval', '1s'", b"check_interval', '-1'")}
+
+
+STUBBORN = """create function stubborn() returns int language plpgsql as $$
+begin
+  for i in 1..200 loop
+    begin perform pg_sleep(1); exception when query_canceled then null; end;
+  end loop;
+  return 1;
+end $$"""
 
 
 def running(stack, marker="marker:slow"):
@@ -91,6 +101,21 @@ def begin_late(stack, path):
     owner.close()
     assert asked.result().status == 504
     assert running(stack) == 1, "it has only begun"
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_query_that_catches_its_cancels(stack, pooled):
+    """It ends when the server notices that its client has gone."""
+    stack.sql(STUBBORN)
+    stack.start(ROUTES, refresher=False, workers=1,
+                postgres="slots = 4" + ("\n prepared = false" if pooled else ""))
+    most = 0
+    while stack.executions("marker:slow") < 4:
+        asked = stack.get_later("/stubborn")
+        while not asked.done():
+            most = max(most, running(stack))
+        assert asked.result().status in (503, 504)
+    assert most == 1
 
 
 def test_a_query_that_began_late_holds_its_slot_until_its_own_limit(stack):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harness.postgres import GATE
+from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
 
 
@@ -190,3 +191,18 @@ def test_a_statement_that_fails_alike_is_not_prepared_again_each_time(stack):
         assert stack.get(f"/failing/{i}").status == 500
     # the first one had just been prepared; of the second the fresh preparation failed alike
     assert 20 <= stack.executions("failing") <= 21
+
+
+def test_a_preparation_that_is_broken_off(stack):
+    """Of the two statements of a row that is rendered as text the first is there, and not the
+    second: as after a cancel in between. The next query of the session prepares both anew."""
+    proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
+    start(stack)
+    named = b"_1\0select pg_catalog.row_to_json("
+    proxy.rewritten = (named, named.replace(b"json", b"jsox"))
+    assert stack.get("/truncated/1").status == 500
+    assert proxy.rewrites == 1
+    proxy.rewritten = None
+    wait_until(lambda: stack.get("/truncated/2").status == 200, "it is prepared")
+    assert len(proxy.connections) == 2
