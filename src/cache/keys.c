@@ -60,6 +60,17 @@ char *key_entry(TALLOC_CTX *ctx, const char *base)
     return with_suffix(ctx, base, ENTRY);
 }
 
+const char *key_entry_in(char *room, size_t size, TALLOC_CTX *ctx, const char *base)
+{
+    size_t len = strlen(base);
+
+    if (len + sizeof ENTRY > size)
+        return key_entry(ctx, base);
+    memcpy(room, base, len);
+    memcpy(room + len, ENTRY, sizeof ENTRY);
+    return room;
+}
+
 char *key_lease(TALLOC_CTX *ctx, const char *base)
 {
     return with_suffix(ctx, base, LEASE);

@@ -22,6 +22,9 @@ char *key_base_of_route(TALLOC_CTX *ctx, const char *prefix, const char *name,
 char *key_entry(TALLOC_CTX *ctx, const char *base);
 char *key_lease(TALLOC_CTX *ctx, const char *base);
 
+/* As key_entry(), for what is done often: in `room` if it fits there. */
+const char *key_entry_in(char *room, size_t size, TALLOC_CTX *ctx, const char *base);
+
 /* What begins all names whose base is like `pattern`, as a glob. */
 char *key_of_any(TALLOC_CTX *ctx, const char *pattern);
 

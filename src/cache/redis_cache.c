@@ -13,9 +13,7 @@ struct ask *ask_new(struct cache *cache, ask_answered *answered, void *data)
 {
     struct ask *ask = mem_check(talloc(cache, struct ask));
 
-    ask->cache = redis_cache_of(cache);
-    ask->answered = answered;
-    ask->data = data;
+    *ask = (struct ask){.cache = redis_cache_of(cache), .answered = answered, .data = data};
     return ask;
 }
 
@@ -41,7 +39,6 @@ struct cache_request *ask_send(struct ask *ask, const struct redis_part *parts, 
     const struct redis_command command = {.parts = parts, .count = count, .key = key};
 
     ask->request.cancel = cancel_ask;
-    ask->sent_us = clock_monotonic_us();
     ask->sent = redis_send(ask->cache->redis, &command, on_answer, ask);
     return &ask->request;
 }
@@ -72,20 +69,22 @@ static struct cache_request *measure(struct cache *cache, cache_measured_fn *fn,
     const struct redis_part part = {"TIME", 4};
 
     ask->fn.measured = fn;
+    ask->sent_us = clock_monotonic_us();
     return ask_send(ask, &part, 1, NULL);
 }
 
 /* In front of what is to be judged by it. Once is enough for all that goes out in this turn; what
-   was asked for in an earlier one is from before this machine may have stood still. */
+   was found, or asked for, in an earlier one is from before this machine may have stood still. */
 static void see_to_clock(struct redis_cache *cache)
 {
     unsigned turn = ev_iteration(cache->loop);
 
-    if (redis_clock_will_do(cache->redis) || (cache->time_asked && cache->time_asked_in == turn))
+    if (cache->clock_seen_to && cache->clock_seen_to_in == turn)
         return;
-    cache->time_asked = true;
-    cache->time_asked_in = turn;
-    measure(&cache->cache, NULL, NULL);
+    cache->clock_seen_to = true;
+    cache->clock_seen_to_in = turn;
+    if (!redis_clock_will_do(cache->redis))
+        measure(&cache->cache, NULL, NULL);
 }
 
 /* ---- Look-ups */
@@ -117,7 +116,8 @@ static struct cache_request *look_up(struct cache *cache, const char *base, cach
                                      void *data)
 {
     struct ask *ask = ask_new(cache, on_entry, data);
-    const char *key = key_entry(ask, base);
+    char room[512];
+    const char *key = key_entry_in(room, sizeof room, ask, base);
     const struct redis_part parts[] = {{"GET", 3}, redis_text(key)};
 
     see_to_clock(ask->cache);

@@ -20,9 +20,9 @@ struct redis_cache {
     const char *prefix;
     void (*on_change)(void *data, enum cache_change change);
     void *data;
-    /* The turn of the loop in which TIME was last asked for in front of a look-up. */
-    bool time_asked;
-    unsigned time_asked_in;
+    /* The turn of the loop in which the clock was last seen to. */
+    bool clock_seen_to;
+    unsigned clock_seen_to_in;
     int64_t writes_again_us;   /* 0, or until when no lease is asked for (redis_take.c) */
     int64_t unheard_logged_us; /* 0, or when it was logged that nobody could be woken */
 };
@@ -41,7 +41,7 @@ struct ask {
     struct cache_request request;
     struct redis_cache *cache;
     struct redis_request *sent;
-    int64_t sent_us;        /* monotonic, before it was sent */
+    int64_t sent_us;        /* monotonic, before it was sent; where Redis tells its time */
     ask_answered *answered; /* called with a copy */
     union {                 /* the owner's */
         cache_look_up_fn *look_up;

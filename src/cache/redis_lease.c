@@ -89,8 +89,7 @@ enum lease_state redis_cache_read_holder(const struct redis_reply *holder, int *
     return LEASE_FAILED;
 }
 
-/* A matter of rights, and so of each time. The error itself is not for the log: it names the
-   channel, and with it the values of a request's parameters. */
+/* A matter of rights, and so of each time. */
 static void say_unheard(struct redis_cache *cache)
 {
     int64_t now_us = clock_monotonic_us();
@@ -142,6 +141,7 @@ static struct cache_request *set_expiry(struct ask *ask, const char *base, const
         redis_text(held),   redis_number(&ms, left_ms),
     };
 
+    ask->sent_us = clock_monotonic_us();
     return ask_send(ask, parts, 6, key);
 }
 
@@ -176,6 +176,7 @@ struct cache_request *redis_cache_store(struct cache *cache, const struct lease 
     };
 
     ask->fn.lease = fn;
+    ask->sent_us = clock_monotonic_us();
     return ask_send(ask, parts, 11, key);
 }
 
@@ -233,6 +234,7 @@ struct cache_request *redis_cache_end(struct cache *cache, const struct lease *l
     };
 
     ask->fn.lease = fn;
+    ask->sent_us = clock_monotonic_us();
     struct cache_request *request = ask_send(ask, parts, text != NULL ? 8 : 6, key);
     return fn != NULL ? request : NULL;
 }

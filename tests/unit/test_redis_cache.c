@@ -175,6 +175,22 @@ static void test_kept_entry(void **state)
     talloc_free(bench->keep);
 }
 
+/* The key of a base of any length. */
+static void test_long_key(void **state)
+{
+    struct bench *bench = *state;
+
+    for (size_t len = 490; len < 530; len++) {
+        char *base = mem_check(talloc_zero_size(NULL, len + 1));
+        memset(base, 'k', len);
+        cache_look_up(bench->cache, base, on_found, bench);
+        char *expected = talloc_asprintf(base, "%s:entry", base);
+        check(strcmp(fake_redis_part(0, 1), expected) == 0, "%zu", len);
+        talloc_free(base);
+        fake_redis_answer_as("nil");
+    }
+}
+
 static void test_clock_in_front(void **state)
 {
     struct bench *bench = *state;
@@ -200,8 +216,8 @@ static void test_clock_in_front(void **state)
     fake_redis_answer_as("nil");
     assert_int_equal(fake_redis.n_taken_times, 1);
     assert_int_equal(bench->answers, 3);
-    ev_run(bench->loop, EVRUN_NOWAIT);
     fake_redis.clock_will_do = true;
+    ev_run(bench->loop, EVRUN_NOWAIT);
     cache_look_up(bench->cache, BASE, on_found, bench);
     assert_int_equal(fake_redis_waiting(), 1);
 }
@@ -316,6 +332,21 @@ static void test_lease_commands(void **state)
         assert_null(cache_end(bench->cache, &lease, &cases[i].mark, NULL, NULL));
         check(strcmp(fake_redis_text(0), cases[i].text) == 0, "%s", fake_redis_text(0));
         fake_redis_answer_as("[:2 :1 =1795435200 =1]");
+    }
+    assert_int_equal(bench->answers, 0);
+}
+
+/* Nobody waits for it, and it is renewed only if it is what it was. */
+static void test_shortened_mark(void **state)
+{
+    static const char *const replies[] = {"[:2 :1 =1795435200 =1]", "[:1 :1 =1795435200 =1]", "?",
+                                          "!", "-NOPERM x"};
+    struct bench *bench = *state;
+
+    for (size_t i = 0; i < COUNT_OF(replies); i++) {
+        cache_shorten_mark(bench->cache, BASE, 504, 700);
+        assert_string_equal(fake_redis_text(0), "EVAL 1 " BASE ":lease !504 700");
+        fake_redis_answer_as(replies[i]);
     }
     assert_int_equal(bench->answers, 0);
 }
@@ -673,10 +704,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_look_ups),
         TEST(test_kept_entry),
+        TEST(test_long_key),
         TEST(test_clock_in_front),
         TEST(test_withdrawn_look_up),
         TEST(test_lease_ends),
         TEST(test_lease_commands),
+        TEST(test_shortened_mark),
         TEST(test_withdrawn_lease_commands),
         TEST(test_unheard),
         TEST(test_watches),

@@ -18,6 +18,7 @@
 #define LEASE   BASE ":lease"
 #define CHANNEL BASE ":done"
 #define TOKEN   "00112233445566778899aabbccddeeff"
+#define HELD    "=00112233445566778899aabbccddeeff"
 
 static int64_t now_us;
 
@@ -166,14 +167,14 @@ static const struct answer_case take_cases[] = {
      NOTHING},
     {"free, entry refused", {"nil", ":2000", "-NOPERM x", TIME}, LEASE_AWAY, 0, 0, false, GIVE_UP},
     {"free, entry late", {"nil", ":2000", "?", "?"}, LEASE_AWAY, 0, 0, false, GIVE_UP},
-    {"held", {"=" TOKEN, ":1500", "nil", TIME}, LEASE_HELD, 1500, 0, false, NOTHING},
-    {"held, an entry", {"=" TOKEN, ":1500", "@", TIME}, LEASE_HELD, 1500, 0, true, NOTHING},
-    {"held, at the limit", {"=" TOKEN, ":2000", "nil", TIME}, LEASE_HELD, 2000, 0, false, NOTHING},
-    {"held, over since", {"=" TOKEN, ":-2", "nil", TIME}, LEASE_HELD, 0, 0, false, NOTHING},
-    {"held, TTL late", {"=" TOKEN, "?", "?", "?"}, LEASE_AWAY, 0, 0, false, NOTHING},
-    {"held, TTL refused", {"=" TOKEN, "-NOPERM x", "nil", TIME}, LEASE_AWAY, 0, 0, false, NOTHING},
-    {"held for ever", {"=" TOKEN, ":-1", "nil", TIME}, LEASE_AWAY, 0, 0, false, TAKE_OVER},
-    {"held too long", {"=" TOKEN, ":2001", "nil", TIME}, LEASE_AWAY, 0, 0, false, TAKE_OVER},
+    {"held", {HELD, ":1500", "nil", TIME}, LEASE_HELD, 1500, 0, false, NOTHING},
+    {"held, an entry", {HELD, ":1500", "@", TIME}, LEASE_HELD, 1500, 0, true, NOTHING},
+    {"held, at the limit", {HELD, ":2000", "nil", TIME}, LEASE_HELD, 2000, 0, false, NOTHING},
+    {"held, over since", {HELD, ":-2", "nil", TIME}, LEASE_HELD, 0, 0, false, NOTHING},
+    {"held, TTL late", {HELD, "?", "?", "?"}, LEASE_AWAY, 0, 0, false, NOTHING},
+    {"held, TTL refused", {HELD, "-NOPERM x", "nil", TIME}, LEASE_AWAY, 0, 0, false, NOTHING},
+    {"held for ever", {HELD, ":-1", "nil", TIME}, LEASE_AWAY, 0, 0, false, TAKE_OVER},
+    {"held too long", {HELD, ":2001", "nil", TIME}, LEASE_AWAY, 0, 0, false, TAKE_OVER},
     {"something else", {"=x", ":1000", "nil", TIME}, LEASE_HELD, 1000, 0, false, NOTHING},
     {"something else, for ever", {"=", ":-1", "nil", TIME}, LEASE_AWAY, 0, 0, false, TAKE_OVER},
     {"of another type", {"-WRONGTYPE x", ":-1", "nil", TIME}, LEASE_AWAY, 0, 0, false, TAKE_OVER},
@@ -214,8 +215,8 @@ static const struct answer_case take_cases[] = {
 static const struct answer_case look_cases[] = {
     {"free", {"nil", ":-2", "nil", TIME}, LEASE_WON, 0, 0, false, NOTHING},
     {"free, an entry", {"nil", ":-2", "@", TIME}, LEASE_WON, 0, 0, true, NOTHING},
-    {"held", {"=" TOKEN, ":1500", "@", TIME}, LEASE_HELD, 1500, 0, true, NOTHING},
-    {"left behind is free", {"=" TOKEN, ":-1", "nil", TIME}, LEASE_WON, 0, 0, false, NOTHING},
+    {"held", {HELD, ":1500", "@", TIME}, LEASE_HELD, 1500, 0, true, NOTHING},
+    {"left behind is free", {HELD, ":-1", "nil", TIME}, LEASE_WON, 0, 0, false, NOTHING},
     {"of another type is free",
      {"-WRONGTYPE x", ":-1", "nil", TIME},
      LEASE_WON,
@@ -304,7 +305,7 @@ static void answer_all(const char *const parts[4])
         answer_as(parts[i]);
 }
 
-static const char *const forgotten[4] = {"=" TOKEN, ":-1", "@", TIME};
+static const char *const forgotten[4] = {HELD, ":-1", "@", TIME};
 
 static void test_taking_over(void **state)
 {
@@ -380,11 +381,11 @@ static void test_cancelled(void **state)
         bool given_up;
     } cases[] = {
         {{"nil", ":2000", "@", TIME}, true},
-        {{"=" TOKEN, ":100", "@", TIME}, false},
+        {{HELD, ":100", "@", TIME}, false},
         {{"?", "?", "?", "?"}, true},
         {{"!", "!", "!", "!"}, false},
         {{"-OOM x", ":-2", "nil", TIME}, false},
-        {{"=" TOKEN, ":-1", "nil", TIME}, false},
+        {{HELD, ":-1", "nil", TIME}, false},
         {{"nil", ":2000", "?", "?"}, true},
     };
     struct bench *bench = *state;
@@ -436,7 +437,7 @@ static void test_cancelled_taking_over(void **state)
 /* A look is simply withdrawn, whatever has been answered. */
 static void test_cancelled_look(void **state)
 {
-    static const char *const parts[4] = {"=" TOKEN, ":100", "@", TIME};
+    static const char *const parts[4] = {HELD, ":100", "@", TIME};
     struct bench *bench = *state;
 
     for (size_t answered = 0; answered < 4; answered++) {
@@ -508,7 +509,7 @@ static void test_stolen_entry(void **state)
     struct cache_entry *kept = talloc_zero(NULL, struct cache_entry);
 
     cache_take(bench->cache, bench->base, keep, kept);
-    answer_all((const char *const[4]){"=" TOKEN, ":100", "@", TIME});
+    answer_all((const char *const[4]){HELD, ":100", "@", TIME});
     TALLOC_FREE(bench->cache);
     assert_int_equal(kept->body_len, 8);
     assert_memory_equal(kept->body, "{\"id\":1}", 8);
@@ -534,7 +535,7 @@ static bool is_paused(struct bench *bench)
     ask(bench, false);
     assert_int_equal(bench->answers, answers);
     if (fake_redis_waiting() > 0) {
-        answer_all((const char *const[4]){"=" TOKEN, ":100", "nil", TIME});
+        answer_all((const char *const[4]){HELD, ":100", "nil", TIME});
         return false;
     }
     run(bench);
@@ -553,7 +554,7 @@ static void test_pauses(void **state)
     } cases[] = {
         {"-NOPERM x", true},     {"-READONLY x", true}, {"-OOM x", true}, {"-MISCONF x", true},
         {"-NOREPLICAS x", true}, {"?", true},           {"!", false},     {"-LOADING x", false},
-        {"-BUSY x", false},      {"-ERR x", false},     {"nil", false},   {"=" TOKEN, false},
+        {"-BUSY x", false},      {"-ERR x", false},     {"nil", false},   {HELD, false},
     };
     struct bench *bench = *state;
 
@@ -614,7 +615,7 @@ static void test_cancelled_while_trying(void **state)
     now_us += 1001 * 1000;
     ask(bench, false);
     cache_cancel(bench->request);
-    answer_all((const char *const[4]){"=" TOKEN, ":100", "nil", TIME});
+    answer_all((const char *const[4]){HELD, ":100", "nil", TIME});
     assert_false(is_paused(bench));
 }
 
