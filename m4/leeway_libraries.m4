@@ -22,6 +22,11 @@ AC_DEFUN([LEEWAY_LIBRARIES], [
   LEEWAY_LIB([libpq], [libpq-fe.h], [pq], [PQsetSingleRowMode], [libpq-dev], [$PQ_CPPFLAGS])
   LEEWAY_LIB([libfcgi], [fcgiapp.h], [fcgi], [FCGX_Accept_r], [libfcgi-dev])
   LEEWAY_LIB([hiredis], [hiredis/hiredis.h], [hiredis], [redisReaderFeed], [libhiredis-dev])
+  AC_CHECK_MEMBERS([redisReplyObjectFunctions.createDouble, redisReplyObjectFunctions.createBool],
+    [], [], [[#include <hiredis/hiredis.h>]])
+  LEEWAY_LIB([OpenSSL], [openssl/ssl.h], [crypto], [X509_VERIFY_PARAM_set1_ip_asc], [libssl-dev])
+  AC_CHECK_LIB([ssl], [SSL_read_ex], [LEEWAY_LIBS="-lssl $LEEWAY_LIBS"],
+    [leeway_missing="$leeway_missing libssl-dev"], [-lcrypto])
   LEEWAY_LIB([yajl], [yajl/yajl_gen.h], [yajl], [yajl_gen_alloc], [libyajl-dev])
   LEEWAY_LIB([libConfuse], [confuse.h], [confuse], [cfg_init], [libconfuse-dev])
   LEEWAY_LIB([talloc], [talloc.h], [talloc], [talloc_named_const], [libtalloc-dev])

@@ -65,6 +65,10 @@ int config_build_contexts(const struct config_build *build, const struct config_
 int config_build_routes(const struct config_build *build, const struct config_block *root)
     __attribute__((warn_unused_result));
 
+/* The files of the redis block's TLS: paths, and whether they can be used. 0 or -1. */
+int config_build_tls(const struct config_build *build, const struct config_block *redis)
+    __attribute__((warn_unused_result));
+
 /* The passwords of password_file, from the blocks that have it, into build->config. 0 or -1. */
 int config_build_passwords(const struct config_build *build, const struct config_block *redis,
                            const struct config_block *postgres) __attribute__((warn_unused_result));

@@ -311,8 +311,8 @@ static int read_address(struct reading *r)
     /* as in a URL, where a password stands before it: nothing of that is said */
     if (strncmp(r->text, "unix:", 5) != 0 && strchr(r->text, '@') != NULL)
         return config_build_fail(r->build, r->entry->place,
-                                 "%s must be unix:PATH or tcp:HOST:PORT; user name and password "
-                                 "are keys of their own",
+                                 "%s must be unix:PATH, tcp:HOST:PORT or tls:HOST:PORT; user name "
+                                 "and password are keys of their own",
                                  r->key->name);
     if (strncmp(r->text, "unix:", 5) == 0) {
         if (rest[1] != '/')
@@ -321,13 +321,13 @@ static int read_address(struct reading *r)
             return refuse(r, "has too long a path for a socket");
         return read_text(r);
     }
-    if (strncmp(r->text, "tcp:", 4) != 0)
-        return refuse(r, "must be unix:PATH or tcp:HOST:PORT");
+    if (strncmp(r->text, "tcp:", 4) != 0 && strncmp(r->text, "tls:", 4) != 0)
+        return refuse(r, "must be unix:PATH, tcp:HOST:PORT or tls:HOST:PORT");
 
     const char *host = rest + 1;
     const char *colon = strrchr(host, ':');
     if (colon == NULL || colon == host || !is_port(colon + 1))
-        return refuse(r, "must be tcp:HOST:PORT with a port from 1 to 65535");
+        return refuse(r, "must be tcp:HOST:PORT or tls:HOST:PORT with a port from 1 to 65535");
     bool bracketed = host[0] == '[' && colon[-1] == ']' && colon - host > 2;
     if (!bracketed && memchr(host, ':', (size_t)(colon - host)) != NULL)
         return refuse(r, "needs brackets around an IPv6 address: tcp:[::1]:6379");

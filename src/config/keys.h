@@ -29,7 +29,7 @@ enum key_type {
     KEY_VARIABLE,   /* a FastCGI variable */
     KEY_PREFIX,
     KEY_DIRECTORY, /* an absolute path */
-    KEY_ADDRESS,   /* unix:PATH or tcp:HOST:PORT */
+    KEY_ADDRESS,   /* unix:PATH, tcp:HOST:PORT or tls:HOST:PORT */
     KEY_MOUNT,     /* without a trailing slash */
     KEY_URL_PATH,  /* or empty */
     KEY_LIST,      /* const char *const *, NULL-terminated */

@@ -13,7 +13,11 @@
 #include "base/network.h"
 
 struct redis_settings {
-    const char *address; /* "unix:PATH" or "tcp:HOST:PORT" */
+    const char *address;  /* "unix:PATH", "tcp:HOST:PORT" or "tls:HOST:PORT" */
+    const char *tls_ca;   /* with tls:, as are the others; "": what the system trusts */
+    const char *tls_cert; /* "": none */
+    const char *tls_key;  /* "": none */
+    const char *tls_name; /* "": the address's host */
     int64_t database;
     const char *username;      /* "": none */
     const char *password;      /* "": none; that of password_file if there is one */

@@ -40,6 +40,9 @@ struct redis_options {
 /* Starts connecting. talloc_free closes it; what has not been answered never is. */
 struct redis *redis_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct redis_options *options);
 
+/* The loop that it runs on. */
+struct ev_loop *redis_loop(const struct redis *redis);
+
 /* Whether every primary is up. */
 bool redis_is_up(const struct redis *redis);
 

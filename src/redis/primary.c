@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which connection a command takes, and what is made of their coming up and going down. */
+#include "config.h"
+
+#include "redis/primary.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "redis/connection.h"
+
+enum { PROBLEM_BYTES = 256 };
+
+struct redis_primary {
+    struct ev_loop *loop;
+    struct redis_options options;
+    const char *address;
+    struct redis_connection_options connecting; /* of the connections for less than everything */
+    struct redis_connection *commands;
+    struct redis_connection *blocking; /* NULL: not needed yet */
+    struct redis_subscriber *subscriber;
+    struct redis_clock_keeper *keeper;
+    struct redis_greeting_result server; /* as it said last */
+    bool is_up;                          /* and so it was told */
+    double used_at;                      /* the loop's turn in which it was used last */
+    char problem[PROBLEM_BYTES];         /* "": none */
+    char logged[PROBLEM_BYTES];          /* of this outage; "": nothing */
+};
+
+/* --- outages */
+
+/* Once, and again when the reason is another one. */
+static void log_away(struct redis_primary *primary, const char *problem)
+{
+    if (!primary->options.speaks || strcmp(primary->logged, problem) == 0)
+        return;
+    snprintf(primary->logged, sizeof primary->logged, "%s", problem);
+    log_event_limited(LOG_LEVEL_WARN, "redis is away",
+                      log_text("connection", primary->options.client_name),
+                      log_text("address", primary->address), log_text("error", problem));
+}
+
+static void log_back(struct redis_primary *primary)
+{
+    if (primary->logged[0] != '\0')
+        log_event_limited(LOG_LEVEL_INFO, "redis is back",
+                          log_text("connection", primary->options.client_name),
+                          log_text("address", primary->address));
+    primary->logged[0] = '\0';
+}
+
+static void tell_change(const struct redis_primary *primary, enum redis_change change)
+{
+    if (primary->options.on_change != NULL)
+        primary->options.on_change(primary->options.data, change);
+}
+
+/* Whether the server is the one that was here last, in the same role, as far as it tells. */
+static bool is_same(const struct redis_greeting_result *before,
+                    const struct redis_greeting_result *now)
+{
+    return now->run_id[0] != '\0' && strcmp(before->run_id, now->run_id) == 0 &&
+           strcmp(before->role, now->role) == 0;
+}
+
+/* The others may be at another server, or at one that does not answer. */
+static void restart_others(struct redis_primary *primary)
+{
+    if (primary->blocking != NULL)
+        redis_connection_restart(primary->blocking, "another server is there");
+    redis_subscriber_restart(primary->subscriber, "another server is there");
+}
+
+static void hurry_others(struct redis_primary *primary)
+{
+    if (primary->blocking != NULL)
+        redis_connection_hurry(primary->blocking);
+    redis_subscriber_hurry(primary->subscriber);
+}
+
+static void on_up(void *data, const struct redis_greeting_result *greeting)
+{
+    struct redis_primary *primary = data;
+    bool was_up = primary->is_up;
+    bool same = is_same(&primary->server, greeting);
+
+    primary->server = *greeting;
+    primary->is_up = true;
+    primary->problem[0] = '\0';
+    log_back(primary);
+    redis_clock_keeper_start(primary->keeper, greeting);
+    if (!same)
+        restart_others(primary);
+    hurry_others(primary);
+    if (!was_up || !same)
+        tell_change(primary, same ? REDIS_CAME_UP : REDIS_CAME_UP_NEW);
+}
+
+static void on_down(void *data, const char *problem)
+{
+    struct redis_primary *primary = data;
+    bool was_up = primary->is_up;
+
+    primary->is_up = false;
+    snprintf(primary->problem, sizeof primary->problem, "%s", problem);
+    log_away(primary, primary->problem);
+    redis_clock_keeper_stop(primary->keeper);
+    if (!was_up)
+        return;
+    redis_subscriber_restart(primary->subscriber, "the server is away");
+    tell_change(primary, REDIS_WENT_DOWN);
+}
+
+/* One of the others is down: worth a word only while the server can be reached. */
+static void on_other_down(void *data, const char *problem)
+{
+    struct redis_primary *primary = data;
+
+    if (primary->is_up && primary->options.speaks)
+        log_event_limited(LOG_LEVEL_WARN, "a further connection to redis is down",
+                          log_text("connection", primary->options.client_name),
+                          log_text("address", primary->address), log_text("error", problem));
+}
+
+/* --- commands */
+
+static struct redis_connection *blocking_connection(struct redis_primary *primary)
+{
+    struct redis_connection_options options = primary->connecting;
+
+    options.wanted = true;
+    if (primary->blocking == NULL)
+        primary->blocking = redis_connection_new(primary, primary->loop, &options);
+    return primary->blocking;
+}
+
+struct redis_request *redis_primary_send(struct redis_primary *primary,
+                                         const struct redis_command *command, redis_fn *fn,
+                                         void *data)
+{
+    double now = ev_now(primary->loop);
+
+    if (now != primary->used_at)
+        redis_clock_keeper_use(primary->keeper);
+    primary->used_at = now;
+    /* while the server is away both are */
+    if (command->block_ms > 0 && redis_primary_is_up(primary))
+        return redis_connection_send(blocking_connection(primary), command, fn, data);
+    return redis_connection_send(primary->commands, command, fn, data);
+}
+
+/* What the keeper asks is no use of the server. */
+static void send_for_keeper(void *data, const struct redis_command *command, redis_fn *fn,
+                            void *fn_data)
+{
+    struct redis_primary *primary = data;
+
+    redis_connection_send(primary->commands, command, fn, fn_data);
+}
+
+struct redis_primary *redis_primary_new(TALLOC_CTX *ctx, struct ev_loop *loop, const char *address,
+                                        const struct redis_options *options)
+{
+    struct redis_primary *primary = mem_check(talloc_zero(ctx, struct redis_primary));
+    const struct redis_clock_keeper_options keeping = {
+        .client_name = options->client_name,
+        .prefix = options->settings->prefix,
+        .speaks = options->speaks,
+        .send = send_for_keeper,
+        .data = primary,
+    };
+
+    primary->loop = loop;
+    primary->options = *options;
+    primary->address = mem_check(talloc_strdup(primary, address));
+    primary->keeper = redis_clock_keeper_new(primary, loop, &keeping);
+    primary->connecting = (struct redis_connection_options){
+        .greeting = {.settings = options->settings, .client_name = options->client_name},
+        .on_down = on_other_down,
+        .data = primary,
+    };
+    /* the configuration has looked at it */
+    if (redis_address_parse(address, &primary->connecting.address) == -1)
+        log_event(LOG_LEVEL_ERROR, "redis's address is malformed", log_text("address", address));
+
+    struct redis_connection_options commands = primary->connecting;
+    commands.greeting.step_key = redis_clock_keeper_step_key(primary->keeper);
+    commands.on_up = on_up;
+    commands.on_down = on_down;
+    primary->commands = redis_connection_new(primary, loop, &commands);
+    primary->subscriber = redis_subscriber_new(primary, loop, &primary->connecting);
+    return primary;
+}
+
+bool redis_primary_is_up(const struct redis_primary *primary)
+{
+    return redis_connection_is_up(primary->commands);
+}
+
+const char *redis_primary_problem(const struct redis_primary *primary)
+{
+    return primary->problem[0] != '\0' ? primary->problem : NULL;
+}
+
+struct redis_server redis_primary_server(const struct redis_primary *primary)
+{
+    const struct redis_greeting_result *server = &primary->server;
+
+    return (struct redis_server){server->name, server->version, server->mode, server->role};
+}
+
+struct redis_clock_keeper *redis_primary_clock_keeper(const struct redis_primary *primary)
+{
+    return primary->keeper;
+}
+
+struct redis_subscriber *redis_primary_subscriber(const struct redis_primary *primary)
+{
+    return primary->subscriber;
+}
