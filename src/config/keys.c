@@ -304,6 +304,9 @@ static bool is_port(const char *text)
     return parse_count(text, &port) && port >= 1 && port <= 65535;
 }
 
+/* What a name can have (RFC 1035, section 2.3.4), and brackets. */
+enum { MAX_HOST = 255 };
+
 static int read_address(struct reading *r)
 {
     const char *rest = r->text + strcspn(r->text, ":");
@@ -331,6 +334,9 @@ static int read_address(struct reading *r)
     bool bracketed = host[0] == '[' && colon[-1] == ']' && colon - host > 2;
     if (!bracketed && memchr(host, ':', (size_t)(colon - host)) != NULL)
         return refuse(r, "needs brackets around an IPv6 address: tcp:[::1]:6379");
+    size_t plain = strcspn(host + bracketed, "[]");
+    if (host + bracketed + plain < colon - bracketed || colon - host > MAX_HOST)
+        return refuse(r, "has a malformed host");
     return read_text(r);
 }
 
