@@ -145,7 +145,7 @@ struct tls_session *tls_session_new(TALLOC_CTX *ctx, struct tls_context *context
     if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session->ssl), name) != 1) {
         SSL_set_hostflags(session->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         mem_check(SSL_set1_host(session->ssl, name) == 1 ? session : NULL);
-        SSL_set_tlsext_host_name(session->ssl, name);
+        SSL_set_tlsext_host_name(session->ssl, session->name);
     }
     ERR_clear_error();
     return session;

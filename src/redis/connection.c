@@ -509,8 +509,12 @@ static void come_up(struct redis_connection *connection)
 
 static void fail_socket(struct redis_connection *connection, enum socket_result result)
 {
-    take_end(connection, result == SOCKET_CLOSED ? "the server closed the connection"
-                                                 : redis_socket_problem(connection->socket));
+    const char *problem = result == SOCKET_CLOSED ? "the server closed the connection"
+                                                  : redis_socket_problem(connection->socket);
+
+    if (connection->state == CONNECTION_GREETING && connection->greeting.problem[0] != '\0')
+        problem = connection->greeting.problem;
+    take_end(connection, problem);
 }
 
 static void write_out(struct redis_connection *connection)
@@ -596,8 +600,7 @@ static void take_reply(struct redis_connection *connection, struct redis_reply *
     }
     struct redis_request *request = take_owed(connection);
     if (request == NULL) {
-        take_down(connection,
-                  reply->kind == REDIS_ERROR ? reply->text : "a reply came that nobody asked for");
+        take_down(connection, "a reply came that nobody asked for");
         return;
     }
     connection->has_answered = true;

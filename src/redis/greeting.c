@@ -21,8 +21,10 @@ typedef size_t say_fn(struct redis_greeting *greeting, struct redis_part *parts)
 /* The error reply, without what it quotes. */
 static bool fail(struct redis_greeting *greeting, const struct redis_reply *reply)
 {
-    redis_info_error(reply->kind == REDIS_ERROR ? reply->text : "the greeting was not understood",
-                     greeting->problem, sizeof greeting->problem);
+    bool is_told = reply->kind == REDIS_ERROR && reply->text[0] != '\0';
+
+    redis_info_error(is_told ? reply->text : "the greeting was not understood", greeting->problem,
+                     sizeof greeting->problem);
     return false;
 }
 
@@ -81,6 +83,9 @@ static bool take_hello(struct redis_greeting *greeting, const struct redis_reply
 
     if (refusal == REDIS_NO_LOGIN || refusal == REDIS_LOADING)
         return fail(greeting, reply);
+    /* or it has no room for us, says so, and closes */
+    if (refusal != REDIS_NOT_REFUSED)
+        (void)fail(greeting, reply);
     greeting->introduced = refusal == REDIS_NOT_REFUSED;
     greeting->hello_unknown = !greeting->introduced;
     if (reply->kind == REDIS_ARRAY)

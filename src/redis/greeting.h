@@ -65,7 +65,7 @@ struct redis_greeting {
     size_t n_taken;
     bool is_last; /* nothing has to be said after these */
     struct redis_greeting_result result;
-    char problem[256];
+    char problem[256]; /* also why HELLO was refused, if the connection ends before the others */
 };
 
 /* For a new connection. */

@@ -116,10 +116,10 @@ static void answer(struct peer *peer, char *const *parts, size_t count)
     buf_append_char(&script->heard, ']');
     if (reply == NULL)
         reply = usual_reply(ctx, parts[0]);
-    if (strcmp(reply, SCRIPT_CLOSES) == 0)
+    const char *end = strstr(reply, SCRIPT_CLOSES);
+    say(peer, reply, end != NULL ? (size_t)(end - reply) : strlen(reply));
+    if (end != NULL)
         close_peer(peer);
-    else
-        say(peer, reply, strlen(reply));
     talloc_free(ctx);
 }
 

@@ -18,7 +18,8 @@ const char *script_address(const struct script *script);
 #define SCRIPT_CLOSES  "close"
 #define SCRIPT_IS_MUTE "" /* the reply comes later, by script_say, or never */
 
-/* What a command is answered from now on, as it goes over the wire; NULL: as at first. */
+/* What a command is answered from now on, as it goes over the wire, SCRIPT_CLOSES at its end if the
+   connection is closed then; NULL: as at first. */
 void script_answer(struct script *script, const char *command, const char *reply);
 
 /* To the connection over which `command` came last. */

@@ -222,6 +222,8 @@ static void test_greeting_errors(void **state)
         {"HELLO", "-NOAUTH HELLO must be called\r\n", "NOAUTH"},
         {"HELLO", "-NOPROTO unsupported protocol version\r\n", NULL},
         {"HELLO", SCRIPT_CLOSES, "closed the connection"},
+        {"HELLO", "-ERR max number of clients reached\r\n" SCRIPT_CLOSES, "max number of clients"},
+        {"HELLO", "-WRONGPASS\r\n" SCRIPT_CLOSES, "WRONGPASS"},
         {"GETRANGE", "-LOADING Redis is loading\r\n", "LOADING"},
         {"GETRANGE", "-MASTERDOWN Link with MASTER is down\r\n", "MASTERDOWN"},
         {"GETRANGE", "-NOPERM no\r\n", NULL},
