@@ -584,6 +584,9 @@ static const struct flight_case runs_on_cases[] = {
 };
 
 static const struct flight_case gone_cases[] = {
+    {"the leader leaves, and who comes in its place is no leader",
+     "join:A take leave:A join:B timeout B=504~ failed=1 end waiting=0 flights=none asked=0 "
+     "watches=0"},
     {"the client leaves while the lease is asked for",
      "join:A leave:A asked=0 lease=free waiting=0 flights=none asked=0 watches=0"},
     {"and it was won meanwhile",
@@ -614,6 +617,10 @@ static const struct flight_case gone_cases[] = {
 };
 
 static const struct flight_case deadline_cases[] = {
+    {"handed on to a flight that waits already, it gives up first",
+     "join:A take send join:B purge pass:610 renew hold pass:1390 join:C take C=waits pass:1990 "
+     "hold pass:20 take pass:1990 hold pass:20 take done measure B=waits waiting=2 pass:1990 hold "
+     "pass:20 take pass:1990 hold pass:20 B=504~ C=waits timeouts=1 waiting=1"},
     {"the longest wait is 10 s",
      "hold join:A take pass:1990 hold pass:20 take pass:1990 hold pass:20 take pass:1990 hold "
      "pass:20 take pass:1990 hold pass:20 take pass:1900 A=waits pass:80 A=504~ timeouts=1 "
