@@ -37,6 +37,8 @@ enum {
        notices; which it does within a second, and a bit. */
     CANCEL_MS = 1000,
     NOTICE_MS = 1500,
+    /* The judge has a limit of its own, and this is beyond it. */
+    JUDGE_MS = 10 * 1000,
     /* A connection that was idle for longer is tried first, for this long at the most. */
     TRY_AFTER_MS = 1000,
     TRY_MS = 500,
@@ -69,6 +71,8 @@ struct session {
     char *place[PLACE_COLUMNS]; /* as the server said last */
     char *first_backend;        /* of the first transaction */
     uint64_t generation;
+    struct place_question *question; /* NULL: none, or a verdict has been given */
+    enum session_step unjudged;      /* STEP_REJUDGE: as in struct session_facts */
     uint32_t nonce;
     unsigned *prepared;  /* by statement index: the plan that has a name here, 0: none */
     unsigned *named;     /* likewise: the plan of which a name may be there, 0: none */
@@ -199,11 +203,19 @@ static void log_connection(struct session *session)
     talloc_free(error);
 }
 
+static void withdraw_question(struct session *session)
+{
+    if (session->question != NULL)
+        session->options.judge.withdraw(session->question);
+    session->question = NULL;
+}
+
 /* The one end of a connection that has failed. */
 static void lose_as(struct session *session, enum session_end how)
 {
     struct query *query = session->query;
 
+    withdraw_question(session);
     session->query = NULL;
     session->step = STEP_CLOSED;
     session->options.events->closed(session->options.pool, session, query, how);
@@ -494,10 +506,31 @@ static void take_description(struct session *session, const PGresult *res)
         statement_use_plan(query->statement, query->plan);
 }
 
-/* Whether the answers of this server may be used. */
-static bool is_right_place(struct session *session)
+static void step_done(struct session *session);
+static void go_on(struct session *session, enum session_event event);
+
+/* Whoever waits for it goes on. Results that are still to come find it when they have. */
+static void take_judgement(void *data, enum place_verdict verdict, uint64_t generation)
+{
+    struct session *session = data;
+
+    session->question = NULL;
+    session->now.refused = verdict != PLACE_RIGHT;
+    if (verdict == PLACE_RIGHT)
+        session->generation = generation;
+    if (session->step == STEP_JUDGE) {
+        set_deadline(session, session->options.settings->connect_timeout_ms);
+        go_on(session, session->now.refused ? EVENT_FAILED : EVENT_DONE);
+    } else if (session->step == STEP_REJUDGE) {
+        go_on(session, EVENT_DONE);
+    }
+}
+
+/* Whether the answers of this server may be used. What is not known at once is told later. */
+static void ask_judge(struct session *session)
 {
     const struct postgres_judge *judge = &session->options.judge;
+    const struct place_asker asker = {.told = take_judgement, .session = session};
     const struct postgres_place place = {
         .system_identifier = session->place[PLACE_SYSTEM],
         .database_oid = session->place[PLACE_DATABASE],
@@ -506,8 +539,13 @@ static bool is_right_place(struct session *session)
         .recurring = session->pooled,
     };
 
-    return judge->judge == NULL ||
-           judge->judge(judge->data, &place, &session->generation) == PLACE_RIGHT;
+    session->now.refused = false;
+    if (judge->judge == NULL)
+        return;
+    withdraw_question(session);
+    enum place_verdict verdict =
+        judge->judge(judge->data, &place, &asker, &session->question, &session->generation);
+    session->now.refused = verdict == PLACE_WRONG || verdict == PLACE_UNKNOWN;
 }
 
 static void note_place(struct session *session, const PGresult *res)
@@ -549,7 +587,7 @@ static void compare_place(struct session *session, const PGresult *res)
     {
         session->now.terminated = true;
     } else if (changed) {
-        session->now.refused = !is_right_place(session);
+        ask_judge(session);
     }
 }
 
@@ -747,7 +785,9 @@ static void send_step(struct session *session)
         packet_tidy(packet, session->conn, session->pooled);
         break;
     case STEP_CONNECT:
+    case STEP_JUDGE:
     case STEP_IDLE:
+    case STEP_REJUDGE:
     case STEP_CANCEL:
     case STEP_CUT:
     case STEP_CLOSED:
@@ -792,7 +832,15 @@ static struct session_facts facts_of(const struct session *session)
         .is_untidy = PQtransactionStatus(session->conn) == PQTRANS_INERROR && !session->spent,
         .is_outdated = session->outdated,
         .is_held = left_ms(session->hold_until_us) > 0,
+        .unjudged = session->unjudged,
     };
+}
+
+/* Where nobody waits for the verdict any more, nobody knows what the session is good for. */
+static void end_question(struct session *session)
+{
+    session->spent = session->spent || session->question != NULL;
+    withdraw_question(session);
 }
 
 /* Hands the result on; the session is idle, and may be given the next query, before the pool hears
@@ -805,6 +853,7 @@ static void end_query(struct session *session)
     struct rows *rows = session->rows != NULL ? talloc_steal(NULL, session->rows) : NULL;
 
     stop_deadline(session);
+    end_question(session);
     result.generation = session->generation;
     log_if_slow(session, query, &result);
     session->query = NULL;
@@ -886,8 +935,11 @@ static void give_query_up(struct session *session)
 {
     struct query *query = session->query;
 
-    if (session->result.outcome == QUERY_DONE)
-        session->result.outcome = QUERY_TIMED_OUT;
+    /* nothing is answered from a place that has not been judged */
+    if (session->result.outcome == QUERY_DONE || session->question != NULL)
+        session->result =
+            (struct query_result){.outcome = QUERY_TIMED_OUT, .sent_us = session->result.sent_us};
+    end_question(session);
     session->hung = is_server_hung(session);
     session->spent = session->spent || session->hung || session->step == STEP_PREPARE;
     set_hold(session);
@@ -923,8 +975,6 @@ static void cut(struct session *session)
     set_deadline(session, left_ms(session->hold_until_us));
 }
 
-static void go_on(struct session *session, enum session_event event);
-
 /* Where connections are few some sessions are refused and others not, for as long as it lasts. */
 static void end_outage(struct session *session)
 {
@@ -949,12 +999,43 @@ static void begin_work(struct session *session)
     go_on(session, EVENT_DONE);
 }
 
+static void start_judging(struct session *session)
+{
+    session->step = STEP_JUDGE;
+    session->now = (struct step_state){.part = 0};
+    ask_judge(session);
+    if (session->question == NULL)
+        go_on(session, session->now.refused ? EVENT_FAILED : EVENT_DONE);
+    else
+        set_deadline(session, JUDGE_MS);
+}
+
+/* All of the step's results are there. */
+static void await_judgement(struct session *session)
+{
+    session->unjudged = session->step;
+    session->step = STEP_REJUDGE;
+    set_deadline(session, JUDGE_MS);
+}
+
+/* The query's time goes on. */
+static void end_wait(struct session *session, enum session_step to)
+{
+    session->step = to;
+    set_deadline(session, session->query->request.limit_ms + SERVER_FIRST_MS);
+    step_done(session);
+}
+
 /* The one place where a step follows another. */
 static void go_on(struct session *session, enum session_event event)
 {
     const struct session_facts facts = facts_of(session);
     enum session_step to = session_next_step(session->step, event, &facts);
 
+    if (session->step == STEP_REJUDGE && event == EVENT_DONE) {
+        end_wait(session, to);
+        return;
+    }
     switch (to) {
     case STEP_CLOSED:
         if (session->query != NULL && session->outdated)
@@ -968,6 +1049,12 @@ static void go_on(struct session *session, enum session_event event)
             settle(session);
         else
             end_query(session);
+        break;
+    case STEP_JUDGE:
+        start_judging(session);
+        break;
+    case STEP_REJUDGE:
+        await_judgement(session);
         break;
     case STEP_CANCEL:
         give_query_up(session);
@@ -994,8 +1081,7 @@ static enum session_event end_of_setup(struct session *session)
         log_recovery();
         return EVENT_FAILED;
     }
-    session->now.refused = session->step == STEP_IDENTIFY && !is_right_place(session);
-    return session->now.refused ? EVENT_FAILED : EVENT_DONE;
+    return EVENT_DONE;
 }
 
 static void note_success(struct session *session)
@@ -1057,7 +1143,10 @@ static void step_done(struct session *session)
 {
     if (session->step == STEP_TRY)
         start_query(session);
-    go_on(session, session->step < STEP_IDLE ? end_of_setup(session) : end_of_query_step(session));
+    if (session->step < STEP_IDLE)
+        go_on(session, end_of_setup(session));
+    else
+        go_on(session, session->question != NULL ? EVENT_UNJUDGED : end_of_query_step(session));
 }
 
 static void poll_connect(struct session *session)
@@ -1126,9 +1215,15 @@ static void refuse_rows(struct session *session)
         session->cancel = cancel_start(session->conn);
 }
 
+static bool awaits_results(const struct session *session)
+{
+    return session->step != STEP_JUDGE && session->step != STEP_IDLE &&
+           session->step != STEP_REJUDGE;
+}
+
 static void take_results(struct session *session)
 {
-    while (session->step != STEP_IDLE && !PQisBusy(session->conn) && take_next(session)) {
+    while (awaits_results(session) && !PQisBusy(session->conn) && take_next(session)) {
         if (session->now.unexpected) {
             give_up(session);
             return;
@@ -1232,6 +1327,7 @@ static int session_destroy(struct session *session)
 {
     ev_io_stop(session->options.loop, &session->io);
     ev_timer_stop(session->options.loop, &session->deadline);
+    withdraw_question(session);
     if (session->cancel != NULL)
         cancel_end(session->cancel);
     PQfinish(session->conn);
