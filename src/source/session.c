@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "source/cancel.h"
+#include "source/hosts.h"
 #include "source/packet.h"
 #include "source/rows.h"
 #include "source/session_step.h"
@@ -60,8 +61,9 @@ struct step_state {
 
 struct session {
     struct session_options options;
-    PGconn *conn;
+    PGconn *conn; /* NULL: not yet, or it has been cut */
     enum session_step step;
+    struct hosts_look_up *look_up; /* STEP_RESOLVE */
     struct step_state now;
     bool worked; /* it has connected and is set up */
     bool pooled; /* as in struct session_facts */
@@ -757,6 +759,9 @@ static void send_step(struct session *session)
     const struct packet_limits limits = limits_of(session);
 
     switch (session->step) {
+    case STEP_RESOLVE:
+    case STEP_CONNECT:
+        break;
     case STEP_PLACE:
         packet_place(packet, session->conn, session->options.settings);
         break;
@@ -784,7 +789,6 @@ static void send_step(struct session *session)
     case STEP_TIDY:
         packet_tidy(packet, session->conn, session->pooled);
         break;
-    case STEP_CONNECT:
     case STEP_JUDGE:
     case STEP_IDLE:
     case STEP_REJUDGE:
@@ -1282,7 +1286,7 @@ static bool is_our_delay(struct session *session)
 
 static void fail_to_connect(struct session *session)
 {
-    if (PQstatus(session->conn) == CONNECTION_BAD)
+    if (session->step != STEP_RESOLVE && PQstatus(session->conn) == CONNECTION_BAD)
         log_connection(session);
     else
         log_outage(session, "no answer in time");
@@ -1344,13 +1348,56 @@ static void set_lifetime(struct session *session)
             clock_monotonic_us() + lifetime_ms * (900 + (int64_t)(session->nonce % 101));
 }
 
+/* `hosts` NULL: libpq finds them without looking anything up. */
+static void start_connecting(struct session *session, const struct hosts *hosts)
+{
+    const struct postgres_settings *settings = session->options.settings;
+    const char *const keywords[] = {"dbname",
+                                    "password",
+                                    "fallback_application_name",
+                                    "client_encoding",
+                                    hosts != NULL ? "host" : NULL,
+                                    "hostaddr",
+                                    "port",
+                                    NULL};
+    const char *const values[] = {settings->conninfo,
+                                  settings->password,
+                                  "leeway",
+                                  "UTF8",
+                                  hosts != NULL ? hosts->names : NULL,
+                                  hosts != NULL ? hosts->addresses : NULL,
+                                  hosts != NULL ? hosts->ports : NULL,
+                                  NULL};
+
+    session->conn = mem_check(PQconnectStartParams(keywords, values, 1));
+    PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
+    PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE); /* for verdict_take_refusal() */
+    /* a connection that failed at once is noticed by the first poll, from the loop */
+    if (PQsocket(session->conn) != -1)
+        watch(session, EV_WRITE);
+    else
+        set_deadline(session, 0);
+}
+
+static void on_hosts(void *data, const struct hosts *hosts, const char *problem)
+{
+    struct session *session = data;
+
+    session->look_up = NULL;
+    if (hosts == NULL) {
+        log_outage(session, problem);
+        go_on(session, EVENT_FAILED);
+        return;
+    }
+    const struct session_facts facts = facts_of(session);
+    session->step = session_next_step(session->step, EVENT_DONE, &facts);
+    start_connecting(session, hosts);
+}
+
 struct session *session_new(TALLOC_CTX *ctx, const struct session_options *options)
 {
-    static const char *const keywords[] = {"dbname", "password", "fallback_application_name",
-                                           "client_encoding", NULL};
-    const char *const values[] = {options->settings->conninfo, options->settings->password,
-                                  "leeway", "UTF8", NULL};
     struct session *session = mem_check(talloc_zero(ctx, struct session));
+    int64_t timeout_ms = options->settings->connect_timeout_ms;
 
     session->options = *options;
     if (getrandom(&session->nonce, sizeof session->nonce, GRND_NONBLOCK) == -1)
@@ -1361,16 +1408,15 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
     ev_init(&session->io, on_io);
     ev_init(&session->deadline, on_deadline);
     session->io.data = session->deadline.data = session;
-    session->conn = mem_check(PQconnectStartParams(keywords, values, 1));
     talloc_set_destructor(session, session_destroy);
-    PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
-    PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE); /* for verdict_take_refusal() */
-    set_deadline(session, options->settings->connect_timeout_ms);
-    /* a connection that failed at once is noticed by the first poll, from the loop */
-    if (PQsocket(session->conn) != -1)
-        watch(session, EV_WRITE);
-    else
-        set_deadline(session, 0);
+    set_deadline(session, timeout_ms);
+    session->step = STEP_RESOLVE;
+    session->look_up = hosts_look_up(session, options->loop, options->settings->conninfo,
+                                     timeout_ms, on_hosts, session);
+    if (session->look_up == NULL) {
+        session->step = STEP_CONNECT;
+        start_connecting(session, NULL);
+    }
     return session;
 }
 
