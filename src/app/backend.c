@@ -100,16 +100,10 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
         .on_change = on_change,
         .data = backend,
     };
-    const struct old_redis_options old = {
-        .settings = &settings->redis,
-        .client_name = options.client_name,
-    };
     backend->cache = cache_open(backend, loop, &options);
     backend->queue = queue_open(backend, backend->cache, &settings->redis);
-    backend->redis = old_redis_new(backend, loop, &old);
-    old_redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);
     await_cache(backend);
-    backend->identity = identity_new(backend, loop, app, backend->redis, speaks);
+    backend->identity = identity_new(backend, loop, app, backend->cache, speaks);
     backend->postgres =
         postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));
     identity_start(backend->identity, backend->postgres);

@@ -85,13 +85,14 @@ static void on_up(void *data, const struct redis_greeting_result *greeting)
     struct redis_primary *primary = data;
     bool was_up = primary->is_up;
     bool same = is_same(&primary->server, greeting);
+    bool is_first = primary->server.received_us == 0;
 
     primary->server = *greeting;
     primary->is_up = true;
     primary->problem[0] = '\0';
     log_back(primary);
     redis_clock_keeper_start(primary->keeper, greeting);
-    if (!same)
+    if (!same && !is_first)
         restart_others(primary);
     hurry_others(primary);
     if (!was_up || !same)

@@ -663,6 +663,17 @@ static void test_blocking_ends(void **state)
     ask(f, &c, "BLMOVE 1", 1);
     WAIT_FOR(f, c.calls > 0);
     check_answer(&c, REDIS_REPLIED, "");
+    /* it breaks: who asks again at once has to wait for the next one only */
+    memset(&b, 0, sizeof b);
+    memset(&c, 0, sizeof c);
+    script_answer(f->script, "BLMOVE", SCRIPT_CLOSES);
+    ask(f, &b, "BLMOVE 1", 60000);
+    WAIT_FOR(f, b.calls > 0);
+    check_answer(&b, REDIS_UNCERTAIN, "");
+    script_answer(f->script, "BLMOVE", "*-1\r\n");
+    ask(f, &c, "BLMOVE 1", 1);
+    WAIT_FOR(f, c.calls > 0);
+    check_answer(&c, REDIS_REPLIED, "");
     assert_string_equal(f->changes, "N");
 }
 
@@ -748,6 +759,20 @@ static void test_subscriptions(void **state)
     WAIT_FOR(f, strcmp(c.news, "S(5)") == 0);
     assert_string_equal(f->changes, "N");
     assert_int_equal(script_connections(f->script), 2);
+}
+
+/* Before anything is up. */
+static void test_subscribe_early(void **state)
+{
+    struct fixture *f = *state;
+    struct listener a = {0};
+
+    script_answer(f->script, "SUBSCRIBE", SUBSCRIBED);
+    open_redis(f);
+    redis_subscribe(f, f->redis, "a", on_news, &a);
+    WAIT_FOR(f, redis_is_up(f->redis) && strcmp(a.news, "S") == 0);
+    publish(f, "a", "1");
+    WAIT_FOR(f, strcmp(a.news, "S(1)") == 0);
 }
 
 /* A subscription that is ended before it is answered, and begun again. */
@@ -883,6 +908,7 @@ int main(void)
         CASE(test_blocking),
         CASE(test_blocking_ends),
         CASE(test_subscriptions),
+        CASE(test_subscribe_early),
         CASE(test_subscribe_again),
         CASE(test_subscription_refused_and_lost),
         CASE(test_end_in_news),
