@@ -8,8 +8,10 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -132,6 +134,65 @@ struct tls_context *tls_context_new(TALLOC_CTX *ctx, const struct tls_files *fil
     return NULL;
 }
 
+/* --- a socket as OpenSSL's own, but that a peer that has gone is an error and not a signal */
+
+static int descriptor_of(BIO *bio)
+{
+    return (int)(intptr_t)BIO_get_data(bio);
+}
+
+static bool is_for_later(ssize_t done)
+{
+    return done == -1 && (errno == EAGAIN || errno == EINTR);
+}
+
+static int send_bytes(BIO *bio, const char *bytes, int len)
+{
+    ssize_t sent = send(descriptor_of(bio), bytes, (size_t)len, MSG_NOSIGNAL);
+
+    BIO_clear_retry_flags(bio);
+    if (is_for_later(sent))
+        BIO_set_retry_write(bio);
+    return (int)sent;
+}
+
+static int receive_bytes(BIO *bio, char *room, int size)
+{
+    ssize_t got = recv(descriptor_of(bio), room, (size_t)size, 0);
+
+    BIO_clear_retry_flags(bio);
+    if (is_for_later(got))
+        BIO_set_retry_read(bio);
+    else if (got == 0)
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    return (int)got;
+}
+
+static long control(BIO *bio, int command, long number, void *data)
+{
+    (void)number;
+    (void)data;
+    if (command == BIO_CTRL_EOF)
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static BIO *bio_of(int fd)
+{
+    static BIO_METHOD *method;
+
+    if (method == NULL) {
+        method = mem_check(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket"));
+        BIO_meth_set_write(method, send_bytes);
+        BIO_meth_set_read(method, receive_bytes);
+        BIO_meth_set_ctrl(method, control);
+    }
+    BIO *bio = mem_check(BIO_new(method));
+    BIO_set_data(bio, (void *)(intptr_t)fd);
+    BIO_set_init(bio, 1);
+    return bio;
+}
+
 struct tls_session *tls_session_new(TALLOC_CTX *ctx, struct tls_context *context, int fd,
                                     const char *name)
 {
@@ -140,7 +201,8 @@ struct tls_session *tls_session_new(TALLOC_CTX *ctx, struct tls_context *context
     session->ssl = mem_check(SSL_new(context->ssl));
     talloc_set_destructor(session, destroy_session);
     snprintf(session->name, sizeof session->name, "%s", name);
-    mem_check(SSL_set_fd(session->ssl, fd) == 1 ? session : NULL);
+    BIO *bio = bio_of(fd);
+    SSL_set_bio(session->ssl, bio, bio);
     /* an IP address is no name to be indicated, and is verified as what it is */
     if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session->ssl), name) != 1) {
         SSL_set_hostflags(session->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

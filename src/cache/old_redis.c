@@ -237,7 +237,8 @@ static void ask_for_step(struct old_redis *redis)
 {
     int64_t now_us = clock_monotonic_us();
 
-    if (now_us - redis->step_asked_us < (int64_t)STEP_ASK_S * 1000000)
+    /* the measurement before may have found it down */
+    if (redis->state != REDIS_UP || now_us - redis->step_asked_us < (int64_t)STEP_ASK_S * 1000000)
         return;
     redis->step_asked_us = now_us;
     append_step_question(redis);

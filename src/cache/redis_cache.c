@@ -17,6 +17,14 @@ struct ask *ask_new(struct cache *cache, ask_answered *answered, void *data)
     return ask;
 }
 
+struct ask *ask_new_write(struct cache *cache, ask_answered *answered, void *data)
+{
+    struct ask *ask = ask_new(cache, answered, data);
+
+    ask->writes = true;
+    return ask;
+}
+
 static void cancel_ask(struct cache_request *request)
 {
     struct ask *ask = (struct ask *)request;
@@ -36,7 +44,8 @@ static void on_answer(void *data, enum redis_outcome outcome, struct redis_reply
 struct cache_request *ask_send(struct ask *ask, const struct redis_part *parts, size_t count,
                                const char *key)
 {
-    const struct redis_command command = {.parts = parts, .count = count, .key = key};
+    const struct redis_command command = {
+        .parts = parts, .count = count, .key = key, .writes = ask->writes};
 
     ask->request.cancel = cancel_ask;
     ask->sent = redis_send(ask->cache->redis, &command, on_answer, ask);
@@ -137,7 +146,7 @@ static void on_deleted(const struct ask *ask, enum redis_outcome outcome, struct
 static struct cache_request *purge(struct cache *cache, const char *base, cache_purged_fn *fn,
                                    void *data)
 {
-    struct ask *ask = ask_new(cache, on_deleted, data);
+    struct ask *ask = ask_new_write(cache, on_deleted, data);
     const char *entry = key_entry(ask, base);
     const struct redis_part parts[] = {redis_text("DEL"), redis_text(entry),
                                        redis_text(key_lease(ask, base))};

@@ -42,6 +42,7 @@ struct ask {
     struct redis_cache *cache;
     struct redis_request *sent;
     int64_t sent_us;        /* monotonic, before it was sent; where Redis tells its time */
+    bool writes;            /* as of struct redis_command */
     ask_answered *answered; /* called with a copy */
     union {                 /* the owner's */
         cache_look_up_fn *look_up;
@@ -58,6 +59,8 @@ struct ask {
 
 /* A child of the cache; keys may be its children. To be sent. */
 struct ask *ask_new(struct cache *cache, ask_answered *answered, void *data);
+/* The same for a command that writes. */
+struct ask *ask_new_write(struct cache *cache, ask_answered *answered, void *data);
 
 /* The owner's handle. */
 struct cache_request *ask_send(struct ask *ask, const struct redis_part *parts, size_t count,

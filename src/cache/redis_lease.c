@@ -148,7 +148,7 @@ static struct cache_request *set_expiry(struct ask *ask, const char *base, const
 struct cache_request *redis_cache_renew(struct cache *cache, const struct lease *lease,
                                         cache_lease_fn *fn, void *data)
 {
-    struct ask *ask = ask_new(cache, on_end, data);
+    struct ask *ask = ask_new_write(cache, on_end, data);
 
     ask->fn.lease = fn;
     return set_expiry(ask, lease->base, lease->token, LEASE_MS);
@@ -158,7 +158,7 @@ struct cache_request *redis_cache_store(struct cache *cache, const struct lease 
                                         const char *bytes, size_t len, int64_t expiry_ms,
                                         cache_lease_fn *fn, void *data)
 {
-    struct ask *ask = ask_new(cache, on_stored, data);
+    struct ask *ask = ask_new_write(cache, on_stored, data);
     const char *key = key_lease(ask, lease->base);
     struct redis_digits expiry, from, to;
     const struct redis_part parts[] = {
@@ -192,7 +192,7 @@ void redis_cache_shorten_mark(struct cache *cache, const char *base, int status,
     char room[MARK_BYTES];
 
     make_mark(status, room);
-    set_expiry(ask_new(cache, on_end, NULL), base, room, left_ms);
+    set_expiry(ask_new_write(cache, on_end, NULL), base, room, left_ms);
 }
 
 /* What the crowd finds; NULL: nothing. */
@@ -216,7 +216,7 @@ static const char *mark_text(const struct lease_mark *mark, char room[MARK_BYTES
 struct cache_request *redis_cache_end(struct cache *cache, const struct lease *lease,
                                       const struct lease_mark *mark, cache_lease_fn *fn, void *data)
 {
-    struct ask *ask = ask_new(cache, on_end, data);
+    struct ask *ask = ask_new_write(cache, on_end, data);
     const char *key = key_lease(ask, lease->base);
     struct redis_digits digits;
     char room[MARK_BYTES];

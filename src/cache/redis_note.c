@@ -81,7 +81,7 @@ static struct cache_request *write_note(struct cache *cache, const char *script,
                                         const char *identity, const struct identity_note *mine,
                                         cache_note_fn *fn, void *data)
 {
-    struct ask *ask = ask_new(cache, on_written_note, data);
+    struct ask *ask = ask_new_write(cache, on_written_note, data);
     const char *key = key_note(ask, ask->cache->prefix, identity);
     struct redis_digits accepts;
     const struct redis_part parts[] = {

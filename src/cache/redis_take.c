@@ -164,7 +164,7 @@ static void take_over(struct take *take, int64_t longest_ms)
         redis_number(&ms, LEASE_MS),
         redis_number(&longest, longest_ms),
     };
-    const struct redis_command command = {.parts = parts, .count = 8, .key = key};
+    const struct redis_command command = {.parts = parts, .count = 8, .key = key, .writes = true};
 
     take->sent_us = take->lease.held_at_us = clock_monotonic_us();
     redis_send(take->cache->redis, &command, on_taken_over, take);
@@ -280,7 +280,8 @@ static void send_part(struct take *take, enum take_command command, const char *
                       const struct redis_part *parts, size_t count)
 {
     struct take_part *part = &take->parts[command];
-    const struct redis_command sent = {.parts = parts, .count = count, .key = key};
+    const struct redis_command sent = {
+        .parts = parts, .count = count, .key = key, .writes = !take->only_look};
 
     part->take = take;
     part->sent = redis_send(take->cache->redis, &sent, on_part, part);

@@ -383,12 +383,10 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* --- down and up */
 
-static void refuse_kept(struct redis_connection *connection)
+static void refuse_kept(struct redis_connection *connection, struct redis_requests kept)
 {
-    struct redis_requests kept = redis_requests_take_all(&connection->kept);
     struct redis_request *request;
 
-    connection->keeps = false;
     while (!connection->is_closed && (request = redis_requests_take(&kept)) != NULL)
         tell(connection, request, REDIS_NOT_SENT, NULL);
 }
@@ -444,13 +442,16 @@ static void take_down(struct redis_connection *connection, const char *problem)
     bool worked = has_worked(connection);
     uint64_t written = connection->written;
     struct redis_requests owed = take_all_owed(connection);
+    struct redis_requests kept = redis_requests_take_all(&connection->kept);
 
     snprintf(why, sizeof why, "%s", problem); /* it may be in what is dropped now */
     drop_socket(connection);
     wait_for_attempt(connection, worked);
     connection->is_quiet = false;
+    /* who is told now may well ask again */
+    connection->keeps = worked && connection->options.wanted;
     end_owed(connection, owed, written);
-    refuse_kept(connection);
+    refuse_kept(connection, kept);
     if (!connection->is_closed && connection->options.on_down != NULL)
         connection->options.on_down(connection->options.data, why);
 }
@@ -517,6 +518,15 @@ static void fail_socket(struct redis_connection *connection, enum socket_result 
     take_end(connection, problem);
 }
 
+/* While the socket is never quite ahead. */
+static void drop_written(struct redis_connection *connection)
+{
+    if (connection->out_at < OUT_KEEPS_BYTES || connection->out_at < connection->out.len / 2)
+        return;
+    buf_consume(&connection->out, connection->out_at);
+    connection->out_at = 0;
+}
+
 static void write_out(struct redis_connection *connection)
 {
     struct buf *out = &connection->out;
@@ -530,6 +540,7 @@ static void write_out(struct redis_connection *connection)
         connection->written += done;
         if (result == SOCKET_DONE)
             continue;
+        drop_written(connection);
         if (result == SOCKET_WANTS_WRITE)
             ev_io_start(connection->loop, &connection->writable);
         else if (result == SOCKET_WANTS_READ)

@@ -17,8 +17,8 @@ struct redis_connection;
 struct redis_connection_options {
     struct redis_greeting_options greeting;
     struct redis_address address;
-    /* Commands are kept until it is up the first time, unless that fails: for one that is opened
-       because it is needed now. */
+    /* Commands are kept until it is up the first time, and again after it broke, unless an attempt
+       fails: for one that is opened because it is needed now. */
     bool wanted;
     /* Any but on_push may be NULL. They may close the connection. */
     void (*on_up)(void *data, const struct redis_greeting_result *greeting);

@@ -27,6 +27,7 @@ struct redis_request {
     size_t count;
     char *key;
     int64_t block_ms;
+    bool writes;
     redis_fn *fn; /* NULL: cancelled */
     void *data;
 };
@@ -123,6 +124,7 @@ struct redis_request *redis_send(struct redis *redis, const struct redis_command
     }
     request->key = mem_check(talloc_strdup(request, command->key != NULL ? command->key : ""));
     request->block_ms = command->block_ms;
+    request->writes = command->writes;
     request->fn = fn;
     request->data = data;
     TAILQ_INSERT_TAIL(&redis->requests, request, link);
@@ -230,6 +232,11 @@ const char *fake_redis_key(size_t index)
 int64_t fake_redis_block_ms(size_t index)
 {
     return request_at(index)->block_ms;
+}
+
+bool fake_redis_writes(size_t index)
+{
+    return request_at(index)->writes;
 }
 
 bool fake_redis_is_cancelled(size_t index)

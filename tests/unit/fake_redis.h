@@ -21,6 +21,7 @@ const char *fake_redis_text(size_t index);
 const char *fake_redis_part(size_t index, size_t part);
 const char *fake_redis_key(size_t index); /* "": none */
 int64_t fake_redis_block_ms(size_t index);
+bool fake_redis_writes(size_t index);
 bool fake_redis_is_cancelled(size_t index);
 
 /* The oldest is answered; fails the test if there is none. `reply` NULL with REDIS_NOT_SENT and

@@ -148,6 +148,7 @@ static void test_look_ups(void **state)
         assert_int_equal(fake_redis_waiting(), 1);
         assert_string_equal(fake_redis_text(0), "GET " BASE ":entry");
         assert_string_equal(fake_redis_key(0), BASE ":entry");
+        assert_false(fake_redis_writes(0));
         if (strcmp(cases[i].reply, "@") == 0)
             fake_redis_reply(entry_reply(200));
         else
@@ -294,6 +295,7 @@ static void test_lease_ends(void **state)
             act(bench, (enum lease_act)each);
             assert_int_equal(bench->answers, 0);
             assert_string_equal(fake_redis_key(0), BASE ":lease");
+            assert_true(fake_redis_writes(0));
             now_us += 7;
             fake_redis_answer_as(cases[i].reply);
             check(bench->answers == 1, "%s, %d", cases[i].reply, each);
@@ -587,6 +589,9 @@ static void test_questions(void **state)
         bench->answers = 0;
         put(bench, answers[i].question);
         assert_string_equal(fake_redis_text(0), questions[answers[i].question]);
+        check(fake_redis_writes(0) == (strncmp(fake_redis_text(0), "EVAL", 4) == 0 ||
+                                       strncmp(fake_redis_text(0), "DEL", 3) == 0),
+              "%s", fake_redis_text(0));
         fake_redis_answer_as(answers[i].reply);
         check(bench->answers == 1, "%s", answers[i].reply);
         check(bench->last == answers[i].told, "%s to %s: %d", answers[i].reply,

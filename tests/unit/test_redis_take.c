@@ -131,6 +131,8 @@ static void test_what_is_sent(void **state)
     ask(bench, false);
     assert_string_not_equal(fake_redis_part(4, 2), token);
     ask(bench, true);
+    for (size_t i = 0; i < 12; i++)
+        assert_int_equal(fake_redis_writes(i), i < 8);
     assert_string_equal(fake_redis_text(8), "GET " LEASE);
     assert_string_equal(fake_redis_text(9), "PTTL " LEASE);
     assert_string_equal(fake_redis_text(10), "GET " BASE ":entry");
@@ -328,6 +330,7 @@ static void test_taking_over(void **state)
         ask(bench, false);
         answer_all(forgotten);
         now_us += 1000;
+        assert_true(fake_redis_writes(0));
         char *expected = talloc_asprintf(bench, "EVAL 1 %s %s %s 2000 2000", LEASE, TOKEN,
                                          fake_redis_part(0, 5));
         assert_string_equal(fake_redis_text(0), expected);

@@ -205,7 +205,11 @@ static void serve_one(struct server *server, int fd)
 static void *run_server(void *data)
 {
     struct server *server = data;
+    sigset_t pipe;
 
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
     for (;;) {
         char room[1024];
         int fd = accept(server->listener, NULL, NULL);
@@ -556,10 +560,28 @@ static void test_files(void **state)
     }
 }
 
+/* Whoever has not asked for SIGPIPE to be ignored does not end by it. */
+static void test_no_signal(void **state)
+{
+    const struct tls_files files = {"", "", ""};
+    char problem[320];
+    int ends[2];
+    struct tls_context *context = tls_context_new(NULL, &files, problem, sizeof problem);
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    close(ends[1]);
+    struct tls_session *session = tls_session_new(context, context, ends[0], "a");
+    assert_int_equal(tls_session_handshake(session), TLS_FAILED);
+    assert_string_equal(tls_session_problem(session), "TLS: Broken pipe");
+    talloc_free(session);
+    talloc_free(context);
+    close(ends[0]);
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    signal(SIGPIPE, SIG_IGN);
     assert_non_null(mkdtemp(directory));
     make_certificates();
     return 0;
@@ -577,10 +599,9 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trust),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_replaced),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_trust),     cmocka_unit_test(test_large),
+        cmocka_unit_test(test_replaced),  cmocka_unit_test(test_files),
+        cmocka_unit_test(test_no_signal),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
