@@ -81,7 +81,7 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     };
     backend->redis = old_redis_new(backend, loop, &options);
     old_redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);
-    backend->identity = identity_new(backend, loop, app, backend->redis, speaks);
+    backend->identity = identity_new(backend, loop, app, backend->cache, speaks);
     backend->postgres =
         postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));
     identity_start(backend->identity, backend->postgres);
