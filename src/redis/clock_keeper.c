@@ -89,9 +89,9 @@ struct redis_clock_step redis_clock_keeper_answer(const struct redis_reply *repl
 }
 
 static void send_parts(struct redis_clock_keeper *keeper, const struct redis_part *parts,
-                       size_t count, redis_fn *fn)
+                       size_t count, bool writes, redis_fn *fn)
 {
-    const struct redis_command command = {.parts = parts, .count = count};
+    const struct redis_command command = {.parts = parts, .count = count, .writes = writes};
 
     keeper->options.send(keeper->options.data, &command, fn, keeper);
 }
@@ -137,7 +137,7 @@ static void tell_step(struct redis_clock_keeper *keeper)
     bool is_ahead = keeper->told.ahead_us > STEP_LEAST_US; /* else it has been put right */
     keeper->step_untold = false;
     keeper->is_telling = true;
-    send_parts(keeper, is_ahead ? set : del, is_ahead ? 5 : 2, on_told);
+    send_parts(keeper, is_ahead ? set : del, is_ahead ? 5 : 2, true, on_told);
 }
 
 static void measure(struct redis_clock_keeper *keeper, int64_t sent_us, int64_t received_us,
@@ -223,7 +223,7 @@ static void ask_for_step(struct redis_clock_keeper *keeper)
     if (now_us - keeper->step_asked_us < (int64_t)STEP_ASK_S * 1000000)
         return;
     keeper->step_asked_us = now_us;
-    send_parts(keeper, parts, redis_clock_keeper_question(keeper->step_key, parts), on_step);
+    send_parts(keeper, parts, redis_clock_keeper_question(keeper->step_key, parts), false, on_step);
 }
 
 static void on_measure(struct ev_loop *loop, ev_timer *timer, int events)
@@ -240,7 +240,7 @@ static void on_measure(struct ev_loop *loop, ev_timer *timer, int events)
         note_lead(keeper);
         keeper->is_asking = true;
         keeper->sent_us = clock_monotonic_us();
-        send_parts(keeper, &time, 1, on_time);
+        send_parts(keeper, &time, 1, false, on_time);
     }
     ask_for_step(keeper);
     tell_step(keeper);

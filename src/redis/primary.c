@@ -19,7 +19,8 @@ struct redis_primary {
     const char *address;
     struct redis_connection_options connecting; /* of the connections for less than everything */
     struct redis_connection *commands;
-    struct redis_connection *blocking; /* NULL: not needed yet */
+    struct redis_connection *writing;  /* NULL: not needed yet */
+    struct redis_connection *blocking; /* likewise */
     struct redis_subscriber *subscriber;
     struct redis_clock_keeper *keeper;
     struct redis_greeting_result server; /* as it said last */
@@ -68,6 +69,8 @@ static bool is_same(const struct redis_greeting_result *before,
 /* The others may be at another server, or at one that does not answer. */
 static void restart_others(struct redis_primary *primary)
 {
+    if (primary->writing != NULL)
+        redis_connection_restart(primary->writing, "another server is there");
     if (primary->blocking != NULL)
         redis_connection_restart(primary->blocking, "another server is there");
     redis_subscriber_restart(primary->subscriber, "another server is there");
@@ -75,6 +78,8 @@ static void restart_others(struct redis_primary *primary)
 
 static void hurry_others(struct redis_primary *primary)
 {
+    if (primary->writing != NULL)
+        redis_connection_hurry(primary->writing);
     if (primary->blocking != NULL)
         redis_connection_hurry(primary->blocking);
     redis_subscriber_hurry(primary->subscriber);
@@ -127,14 +132,27 @@ static void on_other_down(void *data, const char *problem)
 
 /* --- commands */
 
-static struct redis_connection *blocking_connection(struct redis_primary *primary)
+/* One that is opened now if it was not needed before. */
+static struct redis_connection *further(struct redis_primary *primary,
+                                        struct redis_connection **connection)
 {
     struct redis_connection_options options = primary->connecting;
 
     options.wanted = true;
-    if (primary->blocking == NULL)
-        primary->blocking = redis_connection_new(primary, primary->loop, &options);
-    return primary->blocking;
+    if (*connection == NULL)
+        *connection = redis_connection_new(primary, primary->loop, &options);
+    return *connection;
+}
+
+static struct redis_connection *connection_for(struct redis_primary *primary,
+                                               const struct redis_command *command)
+{
+    /* while the server is away all are */
+    if (!redis_primary_is_up(primary))
+        return primary->commands;
+    if (command->block_ms > 0)
+        return further(primary, &primary->blocking);
+    return command->writes ? further(primary, &primary->writing) : primary->commands;
 }
 
 struct redis_request *redis_primary_send(struct redis_primary *primary,
@@ -146,10 +164,7 @@ struct redis_request *redis_primary_send(struct redis_primary *primary,
     if (now != primary->used_at)
         redis_clock_keeper_use(primary->keeper);
     primary->used_at = now;
-    /* while the server is away both are */
-    if (command->block_ms > 0 && redis_primary_is_up(primary))
-        return redis_connection_send(blocking_connection(primary), command, fn, data);
-    return redis_connection_send(primary->commands, command, fn, data);
+    return redis_connection_send(connection_for(primary, command), command, fn, data);
 }
 
 /* What the keeper asks is no use of the server. */
@@ -158,7 +173,7 @@ static void send_for_keeper(void *data, const struct redis_command *command, red
 {
     struct redis_primary *primary = data;
 
-    redis_connection_send(primary->commands, command, fn, fn_data);
+    redis_connection_send(connection_for(primary, command), command, fn, fn_data);
 }
 
 struct redis_primary *redis_primary_new(TALLOC_CTX *ctx, struct ev_loop *loop, const char *address,

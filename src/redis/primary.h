@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One server in the primary's role, and our connections to it: one for commands, and two that are
-   opened when they are needed, for commands that block and for subscriptions. */
+/* One server in the primary's role, and our connections to it: one for what only reads, and
+   those that are opened when they are needed: for what writes, for commands that block and for
+   subscriptions. */
 #ifndef LEEWAY_REDIS_PRIMARY_H
 #define LEEWAY_REDIS_PRIMARY_H
 

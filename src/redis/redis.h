@@ -98,8 +98,8 @@ enum redis_outcome {
    from within redis_send(). It may send, cancel, and free the redis object. */
 typedef void redis_fn(void *data, enum redis_outcome outcome, struct redis_reply *reply);
 
-/* What is sent in one turn of the loop goes out in one write, in order. The handle is good until
-   `fn` is called; never NULL. */
+/* What is sent in one turn of the loop over a connection goes out in one write, in order. The
+   handle is good until `fn` is called; never NULL. */
 struct redis_request *redis_send(struct redis *redis, const struct redis_command *command,
                                  redis_fn *fn, void *data);
 

@@ -69,7 +69,12 @@ static void send_blocking(struct errand *errand, const struct redis_part *parts,
                           int64_t block_ms, errand_answered *answered)
 {
     const struct redis_command command = {
-        .parts = parts, .count = count, .key = errand->queue->jobs, .block_ms = block_ms};
+        .parts = parts,
+        .count = count,
+        .key = errand->queue->jobs,
+        .writes = !errand->only_reads,
+        .block_ms = block_ms,
+    };
 
     errand->answered = answered;
     errand->sent = redis_send(errand->queue->redis, &command, on_answer, errand);

@@ -39,6 +39,7 @@ struct errand {
     struct queue_request request;
     struct redis_queue *queue;
     struct redis_request *sent; /* NULL: none */
+    bool only_reads;            /* it goes beside what writes (struct redis_command) */
     errand_answered *answered;
     union { /* the owner's; NULL: nobody wants to know */
         queue_offer_fn *offer;

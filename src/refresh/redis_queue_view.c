@@ -164,6 +164,7 @@ struct queue_request *redis_queue_look(struct queue *queue, bool refreshers, que
     struct look *look = (struct look *)errand;
 
     look->refreshers = refreshers;
+    errand->only_reads = true;
     look->view = mem_check(talloc_zero(look, struct queue_view));
     look->view->oldest_ms = -1;
     errand->fn.view = fn;
@@ -186,6 +187,7 @@ struct queue_request *redis_queue_look_at_mark(struct queue *queue, const char *
     struct errand *errand = errand_new(queue, sizeof(struct look), data);
     struct look *look = (struct look *)errand;
 
+    errand->only_reads = true;
     errand->fn.count = fn;
     ask(look, "PTTL", key_of_queue(look, errand->queue->prefix, "mark", base), NULL, on_left_ms);
     return errand_handle(errand);

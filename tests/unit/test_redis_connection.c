@@ -23,6 +23,7 @@ struct fixture {
     struct redis *redis;
     char changes[128]; /* "N": up, new; "U": up; "D": down */
     bool frees_on_change;
+    bool writes; /* what is asked from now on */
 };
 
 /* What became of a request. */
@@ -158,7 +159,7 @@ static struct redis_request *ask(struct fixture *f, struct answer *answer, const
          word = strtok_r(NULL, " ", &rest))
         parts[count++] = redis_text(word);
     const struct redis_command command = {
-        .parts = parts, .count = count, .key = "k", .block_ms = block_ms};
+        .parts = parts, .count = count, .key = "k", .writes = f->writes, .block_ms = block_ms};
     struct redis_request *request = redis_send(f->redis, &command, on_answer, answer);
     assert_non_null(request);
     assert_int_equal(answer->calls, calls); /* never from within */
@@ -612,6 +613,65 @@ static void test_other_server(void **state)
     WAIT_FOR(f, strcmp(f->changes, "NNN") == 0);
 }
 
+/* --- commands that write */
+
+/* What reads does not wait behind what is held back. */
+static void test_writing(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a = {0}, b = {0}, c = {0};
+
+    f->settings.command_timeout_ms = 60000;
+    open_and_wait(f);
+    script_answer(f->script, "W", SCRIPT_IS_MUTE);
+    script_answer(f->script, "V", SCRIPT_IS_MUTE);
+    f->writes = true;
+    ask(f, &a, "W 1", 0);
+    WAIT_FOR(f, script_count(f->script, "W") == 1);
+    ask(f, &c, "V", 0);
+    f->writes = false;
+    ask(f, &b, "B", 0);
+    WAIT_FOR(f, b.calls > 0);
+    check_answer(&b, REDIS_REPLIED, "OK");
+    assert_int_equal(a.calls + c.calls, 0);
+    assert_int_equal(script_connections(f->script), 2);
+    script_say(f->script, "W", "+first\r\n+second\r\n", 17);
+    WAIT_FOR(f, c.calls > 0);
+    check_answer(&a, REDIS_REPLIED, "first");
+    check_answer(&c, REDIS_REPLIED, "second");
+    assert_int_equal(script_connections(f->script), 2);
+    assert_string_equal(f->changes, "N");
+}
+
+/* While nothing can be reached it is not done, and afterwards over a new connection. */
+static void test_writing_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a = {0}, b = {0};
+
+    f->settings.command_timeout_ms = 60000;
+    open_redis(f);
+    f->writes = true;
+    ask(f, &a, "W", 0);
+    WAIT_FOR(f, a.calls > 0);
+    check_answer(&a, REDIS_NOT_SENT, "");
+    WAIT_FOR(f, redis_is_up(f->redis));
+    memset(&a, 0, sizeof a);
+    script_answer(f->script, "W", SCRIPT_CLOSES);
+    ask(f, &a, "W", 0);
+    WAIT_FOR(f, a.calls > 0);
+    check_answer(&a, REDIS_UNCERTAIN, "");
+    assert_true(redis_is_up(f->redis));
+    script_answer(f->script, "W", "+again\r\n");
+    do {
+        memset(&b, 0, sizeof b);
+        ask(f, &b, "W", 0);
+        WAIT_FOR(f, b.calls > 0);
+    } while (b.outcome == REDIS_NOT_SENT);
+    check_answer(&b, REDIS_REPLIED, "again");
+    assert_string_equal(f->changes, "N");
+}
+
 /* --- commands that block */
 
 static void test_blocking(void **state)
@@ -905,6 +965,8 @@ int main(void)
         CASE(test_idle_close),
         CASE(test_idle_close_for_good),
         CASE(test_other_server),
+        CASE(test_writing),
+        CASE(test_writing_ends),
         CASE(test_blocking),
         CASE(test_blocking_ends),
         CASE(test_subscriptions),
