@@ -9,7 +9,7 @@ from harness.wait import PATIENCE_S, wait_until
 
 USERS = os.path.join(os.path.dirname(__file__), "../../contrib/redis/users.acl")
 OK, BAD, UNREACHABLE = 0, 1, 3
-pytestmark = pytest.mark.xfail(strict=True, reason="more is needed, and check tries nothing")
+DOCS = os.path.join(os.path.dirname(__file__), "../../docs/redis.md")
 ROLES = ("worker", "refresher", "operator")
 ROUTES = f"""
 context "c" {{ budget = 60s }}
@@ -212,12 +212,14 @@ def serve(site, role):
     return failed
 
 
+@pytest.mark.xfail(strict=True, reason="the daemons await Redis in place")
 @pytest.mark.parametrize("role", ["worker", "refresher"])
 def test_the_rights_of_a_daemon_suffice(site, role):
     assert not serve(site, role)
     assert not site.refused()
 
 
+@pytest.mark.xfail(strict=True, reason="the daemons await Redis in place")
 def test_the_rights_of_an_operator_suffice(site):
     site.start_workers()
     site.ask(1)
@@ -239,6 +241,26 @@ def test_check_of_a_role_finds_its_rights(site, role):
         {rule for rule in rights_of(role) if rule[0] in "+&"}
     assert {rule.partition("~")[2] for rule in rules if rule[0] == "%"} == \
         {rule.partition("~")[2] for rule in rights_of(role) if rule[0] in "%~"}
+
+
+def test_the_users_are_those_of_an_acl_file(folder, redis):
+    redis.stop()
+    with open(USERS, encoding="utf-8") as lines, \
+            open(os.path.join(folder, "users.acl"), "w", encoding="utf-8") as out:
+        out.write(lines.read())
+    redis.start("--aclfile", os.path.join(folder, "users.acl"))
+    assert set(redis.client().acl_users()) == {"default", *("leeway-" + role for role in ROLES)}
+
+
+def test_the_manual_lists_each_right(site):
+    with open(DOCS, encoding="utf-8") as text:
+        docs = text.read()
+    for role in ROLES:
+        for right in site.check(role)[1]["rights"]:
+            needed = "yes" if right["needed"] else "no"
+            line = f"| `{right['right']}` | {', '.join(right['roles'])} | {needed} | " \
+                f"{right['purpose']} |\n"
+            assert line in docs
 
 
 def missing(site, role):
@@ -270,6 +292,7 @@ def test_an_operator_without_one_right(site, role, right):
     assert problem == (right == "+time")
 
 
+@pytest.mark.xfail(strict=True, reason="the daemons await Redis in place")
 @pytest.mark.parametrize("role, right", cases("worker", "refresher"))
 def test_a_daemon_without_one_right(site, role, right):
     site.grant(role, without(role, right))
