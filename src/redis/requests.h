@@ -23,7 +23,7 @@ struct redis_request {
     uint64_t end;  /* of its bytes, counted from the connection's first */
     size_t len;    /* of its bytes */
     char *bytes;   /* of one that waits for the connection to be up, else NULL */
-    char name[16]; /* the command's, for the log */
+    char name[16]; /* the command's, for the log; "": it is not logged */
 };
 
 struct redis_requests {
