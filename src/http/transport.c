@@ -39,6 +39,7 @@ enum {
     SPARE_POOLS = 16,
 #endif
     ACCEPT_PAUSE_MS = 100,
+    NEW_MS = 2, /* a request that is answered sooner is a hit, or nobody waited for anything */
     KEPT_INPUT_BYTES = 16 * 1024, /* of a connection with nothing to do */
     MAX_ASKED = 64,               /* management records; a web server sends one, if any */
     LONGEST_BACKLOG = SOMAXCONN,
@@ -55,14 +56,14 @@ enum connection_state {
 
 struct connection {
     TAILQ_ENTRY(connection) link;
-    TAILQ_ENTRY(connection) turn_link;
+    TAILQ_ENTRY(connection) new_link;
     struct transport *transport;
     int fd;
     enum connection_state state;
     bool answered_before; /* kept by the web server: it may stay silent */
-    bool stays;           /* beyond the turn in which it came */
+    bool stays;           /* it is watched, or kept */
     bool keep;            /* the current request's wish */
-    bool in_turn;         /* its request came in this turn and has not been answered yet */
+    bool is_new;          /* its request has just come and has not been answered yet */
     uint16_t id;          /* of the current request */
     struct request *request;
     TALLOC_CTX *pool;              /* where `request` is; NULL: there is none */
@@ -87,8 +88,8 @@ struct transport {
     struct pools *pools;                /* one for each request under way */
     struct connection_list connections; /* idle ones that were kept longest come first */
     size_t n_connections;
-    struct connection_list turn; /* those in_turn */
-    ev_prepare turn_end;         /* never started, but fed behind all other events */
+    struct connection_list new; /* those that are */
+    ev_timer new_end;           /* active while there are some */
     bool stopping;
     bool behind;    /* while it stops: there may be more in the backlog */
     size_t backlog; /* that much at the most */
@@ -111,7 +112,7 @@ static bool is_idle(const struct connection *connection)
            connection->input.len == 0;
 }
 
-/* The connection will be here beyond the turn of the loop in which it came. The next one that stays
+/* The connection will be here for a while. The next one that stays
    is for another worker, if that is idle. */
 static void stay(struct connection *connection)
 {
@@ -161,11 +162,16 @@ static void listen_again(struct transport *transport)
         exclusive_resume(&transport->listener);
 }
 
-static void leave_turn(struct connection *connection)
+static void end_new(struct connection *connection)
 {
-    if (connection->in_turn)
-        TAILQ_REMOVE(&connection->transport->turn, connection, turn_link);
-    connection->in_turn = false;
+    struct transport *transport = connection->transport;
+
+    if (!connection->is_new)
+        return;
+    TAILQ_REMOVE(&transport->new, connection, new_link);
+    connection->is_new = false;
+    if (TAILQ_EMPTY(&transport->new))
+        ev_timer_stop(transport->options.loop, &transport->new_end);
 }
 
 static void end_request(struct connection *connection)
@@ -180,7 +186,7 @@ static int connection_destroy(struct connection *connection)
 {
     struct transport *transport = connection->transport;
 
-    leave_turn(connection);
+    end_new(connection);
     end_request(connection);
     ev_io_stop(transport->options.loop, &connection->io);
     ev_timer_stop(transport->options.loop, &connection->timer);
@@ -327,7 +333,7 @@ static void send_answer(struct connection *connection, const struct answer_bytes
         .body_len = bytes->body_len,
     };
     connection->written = 0;
-    leave_turn(connection);
+    end_new(connection);
     int sent = send_frame(connection);
     if (sent == 0)
         keep_pending(connection, bytes->shared);
@@ -392,25 +398,26 @@ static void hand_over(struct connection *connection, struct request *request,
     if (connection->keep) /* before it is answered: its client may connect again at once */
         stay(connection);
     stop_timer(connection);
-    if (TAILQ_EMPTY(&transport->turn))
-        ev_feed_event(transport->options.loop, &transport->turn_end, EV_CUSTOM);
-    TAILQ_INSERT_TAIL(&transport->turn, connection, turn_link);
-    connection->in_turn = true;
+    if (TAILQ_EMPTY(&transport->new)) {
+        ev_timer_set(&transport->new_end, NEW_MS / 1000.0, 0.0);
+        ev_timer_start(transport->options.loop, &transport->new_end);
+    }
+    TAILQ_INSERT_TAIL(&transport->new, connection, new_link);
+    connection->is_new = true;
     transport->options.on_request(transport->options.data, request);
 }
 
-/* Who has not been answered by now waits, and may leave meanwhile. */
-static void on_turn_end(struct ev_loop *loop, ev_prepare *watcher, int events)
+/* Who has not been answered by now waits, and may leave meanwhile. A hit is answered before, and so
+   costs no watching. */
+static void on_new_end(struct ev_loop *loop, ev_timer *timer, int events)
 {
-    struct transport *transport = watcher->data;
+    struct transport *transport = timer->data;
     struct connection *connection;
 
     (void)loop;
     (void)events;
-    if (transport->options.on_turn_end != NULL)
-        transport->options.on_turn_end(transport->options.data);
-    while ((connection = TAILQ_FIRST(&transport->turn)) != NULL) {
-        leave_turn(connection);
+    while ((connection = TAILQ_FIRST(&transport->new)) != NULL) {
+        end_new(connection);
         watch(connection, EV_READ);
     }
 }
@@ -735,11 +742,11 @@ static void pause_accepting(struct transport *transport)
     ev_timer_start(transport->options.loop, &transport->accept_pause);
 }
 
-/* Whether the request of the connection just accepted at `fd` waits for the end of the turn, and
-   the connection will then be closed. */
+/* Whether the request of the connection just accepted at `fd` waits for its answer, and the
+   connection will then be closed. */
 static bool is_passing(const struct transport *transport, int fd)
 {
-    const struct connection *last = TAILQ_LAST(&transport->turn, connection_list);
+    const struct connection *last = TAILQ_LAST(&transport->new, connection_list);
 
     return last != NULL && last->fd == fd && !last->keep;
 }
@@ -849,7 +856,7 @@ static int transport_destroy(struct transport *transport)
     while (
         !TAILQ_EMPTY(&transport->connections)) /* while there is something to give pools back to */
         close_connection(TAILQ_FIRST(&transport->connections));
-    ev_clear_pending(loop, &transport->turn_end);
+    ev_timer_stop(loop, &transport->new_end);
     return 0;
 }
 
@@ -859,10 +866,9 @@ struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options 
 
     transport->options = *options;
     TAILQ_INIT(&transport->connections);
-    TAILQ_INIT(&transport->turn);
-    ev_prepare_init(&transport->turn_end, on_turn_end);
-    ev_set_priority(&transport->turn_end, EV_MINPRI);
-    transport->turn_end.data = transport;
+    TAILQ_INIT(&transport->new);
+    ev_init(&transport->new_end, on_new_end);
+    transport->new_end.data = transport;
     transport->parser = parser_new(transport, options->variables);
     transport->pools = pools_new(transport, REQUEST_POOL_BYTES, SPARE_POOLS);
     /* accepted sockets inherit it; on a Unix socket it is refused and not needed */

@@ -33,9 +33,6 @@ struct transport_options {
     int64_t client_timeout_ms;
     const char *const *variables; /* further FastCGI variables to copy; NULL-terminated, borrowed */
     void (*on_request)(void *data, struct request *request);
-    /* All requests that were ready in this turn of the loop have been handed over. NULL: nobody
-       wants to know. */
-    void (*on_turn_end)(void *data);
     /* The client of a request that is not yet answered has left: it must be forgotten now. */
     void (*on_gone)(void *data, struct request *request);
     void *data;
