@@ -3,7 +3,7 @@
 #include "config.h"
 
 #include "app/program.h"
-#include "app/refresh.h"
+#include "app/refresher.h"
 #include "base/descriptors.h"
 
 static int64_t configured_refreshers(const struct settings *settings)

@@ -15,19 +15,15 @@ int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
                                   clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
 }
 
-static void warn_of_redis(const struct backend *backend)
+static void on_info(void *data, const char *info)
 {
+    const struct backend *backend = data;
     const char *problem;
 
-    redisReply *info =
-        old_redis_command(backend->redis, (struct old_redis_part[]){old_redis_text("INFO")}, 1);
-    if (info != NULL && info->type == REDIS_REPLY_STRING)
-        for (size_t i = 0; (problem = redis_info_problem(info->str, i)) != NULL; i++)
-            log_event(LOG_LEVEL_WARN, "redis does not suit",
-                      log_text("address", backend->app->config->settings.redis.address),
-                      log_text("problem", problem));
-    if (info != NULL)
-        freeReplyObject(info);
+    for (size_t i = 0; info != NULL && (problem = redis_info_problem(info, i)) != NULL; i++)
+        log_event(LOG_LEVEL_WARN, "redis does not suit",
+                  log_text("address", backend->app->config->settings.redis.address),
+                  log_text("problem", problem));
 }
 
 void backend_tend(struct backend *backend)
@@ -37,16 +33,40 @@ void backend_tend(struct backend *backend)
         slots_tend(backend->slots);
 }
 
-/* Whenever the connection has come up: another server may be behind the address now. */
-static void look_at_redis(void *data, bool up)
+/* Another server may be behind the address now. */
+static void on_change(void *data, enum cache_change change)
 {
     struct backend *backend = data;
 
-    /* old_redis_new calls back before it returns only if it fails, so redis is set */
-    if (up && backend->speaks)
-        warn_of_redis(backend);
-    if (up && backend->identity != NULL)
+    if (change == CACHE_DOWN)
+        return;
+    if (change == CACHE_UP_NEW && backend->speaks)
+        cache_ask_info(backend->cache, on_info, backend);
+    if (backend->identity != NULL)
         identity_tick(backend->identity);
+}
+
+static void on_waited(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    *(bool *)timer->data = true;
+}
+
+/* Nothing else is to be done before it is there, or known to be away. */
+static void await_cache(struct backend *backend)
+{
+    const struct redis_settings *settings = &backend->app->config->settings.redis;
+    bool over = false;
+    ev_timer timer;
+
+    ev_now_update(backend->loop);
+    ev_timer_init(&timer, on_waited, (double)settings->connect_timeout_ms / 1000.0, 0.0);
+    timer.data = &over;
+    ev_timer_start(backend->loop, &timer);
+    while (!over && !cache_is_up(backend->cache))
+        ev_run(backend->loop, EVRUN_ONCE);
+    ev_timer_stop(backend->loop, &timer);
 }
 
 /* A large response is there up to three times while it is read and taken apart. */
@@ -73,15 +93,17 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
         return NULL;
     }
     mem_keep(KEPT_OBJECTS * (size_t)settings->max_object_bytes);
-    const struct old_redis_options options = {
+    const struct cache_options options = {
         .settings = &settings->redis,
         .client_name = role == METRICS_WORKER ? "leeway-worker" : "leeway-refresher",
-        .on_change = look_at_redis,
+        .speaks = speaks,
+        .on_change = on_change,
         .data = backend,
     };
-    backend->redis = old_redis_new(backend, loop, &options);
-    old_redis_wait_up(backend->redis, settings->redis.connect_timeout_ms);
-    backend->identity = identity_new(backend, loop, app, backend->redis, speaks);
+    backend->cache = cache_open(backend, loop, &options);
+    backend->queue = queue_open(backend, backend->cache, &settings->redis);
+    await_cache(backend);
+    backend->identity = identity_new(backend, loop, app, backend->cache, speaks);
     backend->postgres =
         postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));
     identity_start(backend->identity, backend->postgres);

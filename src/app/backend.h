@@ -8,7 +8,6 @@
 #include "app/application.h"
 #include "app/identity.h"
 #include "cache/cache.h"
-#include "cache/old_redis.h"
 #include "metrics/metrics.h"
 #include "refresh/queue.h"
 #include "source/postgres.h"
@@ -16,7 +15,6 @@
 struct backend {
     struct ev_loop *loop;
     const struct application *app;
-    struct old_redis *redis; /* awaited in place */
     struct cache *cache;
     struct queue *queue;
     struct identity *identity;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Sessions are judged by the note in Redis. Without Redis, by what this host has verified before.
- */
+   A question is what a session has asked and waits for, or a look of this process's own. */
 #include "config.h"
 
 #include "app/identity.h"
@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cache/old_note.h"
 
 enum {
     /* How often an unverified process tries again, and how often a verified one sees whether its
@@ -23,6 +22,9 @@ enum {
     RETRY_MS = 250,
     RECONNECT_TICKS = 5,
     SIGNAL_CHECK_MS = 20,
+    /* So many answers of the cache a question takes at the most, and never longer than this. */
+    QUESTION_ANSWERS = 2,
+    QUESTION_MS = 5000,
     /* Keys may also be strange for reasons that no session can mend, as after a deploy. */
     RENEW_US = 10 * 1000 * 1000,
     RENEWALS_MAX = 6, /* the wait has doubled so often at the most */
@@ -39,10 +41,41 @@ enum identity_state {
     IDENTITY_REFUSED, /* it is another database */
 };
 
+enum question_state {
+    QUESTION_READS,     /* the note */
+    QUESTION_CLAIMS,    /* there is none: it makes it */
+    QUESTION_COMPLETES, /* one that lacks something */
+};
+
+struct place_question {
+    struct identity *identity;
+    enum question_state state;
+    struct cache_request *request; /* NULL: none */
+    ev_timer limit;
+    struct identity_note found; /* what the server says; of a look: what this host knows */
+    struct identity_note noted; /* QUESTION_COMPLETES */
+    bool lacks_accepts;         /* likewise: it is of no use if it cannot be completed */
+    bool is_look;               /* nobody is told */
+    bool is_first;              /* it decides whether what runtime_dir has kept is used */
+    struct place_asker asker;
+    const char *user;
+    const char *search_path;
+    bool recurring;
+};
+
+struct renewal {
+    identity_renewed_fn *fn; /* NULL: none is under way */
+    void *data;
+    int64_t until_us;
+    ev_timer check;
+};
+
 struct identity {
     struct ev_loop *loop;
     const struct application *app;
-    struct old_redis *redis;
+    struct cache *cache;
+    struct place_question *look; /* NULL: none is under way */
+    struct renewal renewal;
     struct postgres *postgres;
     struct postgres_judge judge;
     bool speaks;
@@ -53,7 +86,6 @@ struct identity {
     bool overruled; /* the last note that was read is of something else than what this host has
                        seen: it makes no note, and its record says nothing without one */
     bool judged;    /* a session has come to be */
-    const char *note_key;
     /* What a session of this host has verified, now or before; `has_record` false: none has. */
     struct identity_record record;
     bool has_record;
@@ -231,42 +263,6 @@ static bool may_claim(const struct identity *identity, const struct identity_not
            (!identity->has_record || identity_note_agrees(&identity->record.known, mine));
 }
 
-/* What is noted, once `mine` is if nothing was, completed by what this host knows and by `mine`.
-   `is_now`: a server says so now, whatever was accepted since. -1: Redis cannot say. A Redis that
-   takes no writes will do where there is a note. */
-static int read_or_claim(const struct identity *identity, const struct identity_note *mine,
-                         bool is_now, struct identity_note *noted)
-{
-    struct old_redis *redis = identity->redis;
-    struct identity_note claim = *mine;
-    int found = old_redis_is_up(redis) ? identity_note_read(redis, identity->note_key, noted) : -1;
-
-    if (found == 0)
-        return may_claim(identity, mine)
-                   ? identity_note_claim(redis, identity->note_key, mine, noted)
-                   : -1;
-    if (found == -1)
-        return -1;
-    bool lacks_system = noted->system[0] == '\0';
-    bool lacks_accepts = noted->accepts < mine->accepts;
-    if (identity->has_record)
-        identity_note_complete(noted, &identity->record.known);
-    if (!identity_note_agrees(noted, mine))
-        return 0;
-    if (is_now && noted->accepts > claim.accepts)
-        claim.accepts = noted->accepts;
-    identity_note_complete(noted, &claim);
-    strcpy(claim.system, noted->system);
-    if (lacks_accepts || (lacks_system && noted->system[0] != '\0')) {
-        struct identity_note now;
-        if (identity_note_claim(redis, identity->note_key, &claim, &now) == 0)
-            *noted = now;
-        else if (lacks_accepts)
-            return -1;
-    }
-    return 0;
-}
-
 /* One cluster is known, and `found` agrees but for not telling which cluster it is of. */
 static bool lacks_proof(const struct identity_note *known, const struct identity_note *found)
 {
@@ -300,31 +296,24 @@ static enum place_verdict compare_with_record(struct identity *identity,
     return lacks_proof(known, found) ? cannot_tell(identity, no_proof) : PLACE_RIGHT;
 }
 
-/* By the note, which is made if there is none. PLACE_RIGHT and what is known of the place, or why
+/* By what is noted; NULL: the cache cannot say. PLACE_RIGHT and what is known of the place, or why
    not. */
-static enum place_verdict compare(struct identity *identity, const struct postgres_place *place,
-                                  struct identity_note *known)
+static enum place_verdict compare(struct identity *identity, const struct identity_note *found,
+                                  const struct identity_note *noted, struct identity_note *known)
 {
-    const struct identity_note *mine = &identity->record.known;
-    struct identity_note found;
+    const struct identity_note *mine = identity->has_record ? &identity->record.known : found;
 
-    if (identity_note_set(&found, place->system_identifier, place->database_oid, "0") == -1 ||
-        found.database[0] == '\0')
-        return cannot_tell(identity, "the server does not say which database it is");
-    if (!identity->has_record)
-        mine = &found;
-    else if (identity_note_agrees(mine, &found))
-        found.accepts = mine->accepts;
-    if (read_or_claim(identity, &found, true, known) == -1)
-        return compare_with_record(identity, &found, known);
+    if (noted == NULL)
+        return compare_with_record(identity, found, known);
+    *known = *noted;
     overrule(identity, !identity_note_agrees(known, mine));
-    if (!identity_note_agrees(known, &found)) {
+    if (!identity_note_agrees(known, found)) {
         /* what this host has verified is there, and the note is of something else */
-        identity->refused_by_note = identity->has_record && identity_note_agrees(mine, &found);
-        refuse(identity, known, "the server", &found);
+        identity->refused_by_note = identity->has_record && identity_note_agrees(mine, found);
+        refuse(identity, known, "the server", found);
         return PLACE_WRONG;
     }
-    return lacks_proof(known, &found) ? cannot_tell(identity, no_proof) : PLACE_RIGHT;
+    return lacks_proof(known, found) ? cannot_tell(identity, no_proof) : PLACE_RIGHT;
 }
 
 static bool is_same_note(const struct identity_note *a, const struct identity_note *b)
@@ -334,15 +323,15 @@ static bool is_same_note(const struct identity_note *a, const struct identity_no
 }
 
 /* Going to and fro with every transaction would close all sessions and find nothing stored. */
-static bool is_passing(const struct identity *identity, const struct postgres_place *place,
+static bool is_passing(const struct identity *identity, const struct place_question *question,
                        uint64_t session)
 {
-    return place->recurring && identity->state == IDENTITY_VERIFIED &&
+    return question->recurring && identity->state == IDENTITY_VERIFIED &&
            identity->record.session != session && identity->switched_us != 0 &&
            clock_monotonic_us() - identity->switched_us < HOLD_US;
 }
 
-static void take_session(struct identity *identity, const struct postgres_place *place,
+static void take_session(struct identity *identity, const struct place_question *question,
                          uint64_t session)
 {
     struct identity_record *record = &identity->record;
@@ -351,32 +340,32 @@ static void take_session(struct identity *identity, const struct postgres_place 
         identity->switched_us = clock_monotonic_us();
         log_event_limited(LOG_LEVEL_WARN,
                           "a session has another user or search_path than those before",
-                          log_text("identity", record->identity), log_text("user", place->user),
-                          log_text("search_path", place->search_path));
+                          log_text("identity", record->identity), log_text("user", question->user),
+                          log_text("search_path", question->search_path));
     }
     record->session = session;
 }
 
-static enum place_verdict judge(void *data, const struct postgres_place *place,
-                                uint64_t *generation)
+/* What a session has asked. */
+static enum place_verdict decide(struct identity *identity, const struct place_question *question,
+                                 const struct identity_note *noted, uint64_t *generation)
 {
-    struct identity *identity = data;
     struct identity_record *record = &identity->record;
-    uint64_t session = identity_session_hash(place->user, place->search_path);
+    uint64_t session = identity_session_hash(question->user, question->search_path);
     struct identity_note known;
-    enum place_verdict verdict = compare(identity, place, &known);
+    enum place_verdict verdict = compare(identity, &question->found, noted, &known);
 
     identity->judged = true;
     if (verdict != PLACE_RIGHT)
         return verdict;
-    if (is_passing(identity, place, session)) {
+    if (is_passing(identity, question, session)) {
         *generation = identity_generation_of(session, &known);
         return PLACE_RIGHT;
     }
     if (!identity->has_record || record->session != session ||
         !is_same_note(&record->known, &known))
         identity->is_kept = false;
-    take_session(identity, place, session);
+    take_session(identity, question, session);
     record->known = known;
     identity->overruled = false; /* the record is what is noted */
     identity->has_record = true;
@@ -385,24 +374,22 @@ static enum place_verdict judge(void *data, const struct postgres_place *place,
     return PLACE_RIGHT;
 }
 
-/* What is noted now, compared with what this host knows. */
-static void look_at_note(struct identity *identity)
+/* What is noted now, compared with what this host knows. One that was lost, or noted anew by a host
+   that knew of fewer accepts, has been mended. */
+static void take_look(struct identity *identity, const struct identity_note *noted)
 {
-    struct identity_note *known = &identity->record.known, noted;
+    struct identity_note *known = &identity->record.known;
 
-    /* one that was lost, or noted anew by a host that knew of fewer accepts, is mended */
-    if (!identity->has_record || read_or_claim(identity, known, false, &noted) == -1)
-        return;
-    overrule(identity, !identity_note_agrees(&noted, known));
+    overrule(identity, !identity_note_agrees(noted, known));
     if (identity->overruled) {
         if (identity->state == IDENTITY_REFUSED)
             return;
         identity->refused_by_note = true;
-        refuse(identity, &noted, "this host", known);
+        refuse(identity, noted, "this host", known);
         return;
     }
-    bool news = !is_same_note(&noted, known);
-    *known = noted;
+    bool news = !is_same_note(noted, known);
+    *known = *noted;
     if (news)
         identity->is_kept = false;
     bool mended = identity->state == IDENTITY_REFUSED && identity->refused_by_note;
@@ -410,9 +397,194 @@ static void look_at_note(struct identity *identity)
         use_record(identity);
 }
 
+/* ---- Questions */
+
+static int question_destroy(struct place_question *question)
+{
+    struct identity *identity = question->identity;
+
+    if (identity->look == question)
+        identity->look = NULL;
+    ev_timer_stop(identity->loop, &question->limit);
+    cache_cancel(question->request);
+    return 0;
+}
+
+static void withdraw(struct place_question *question)
+{
+    talloc_free(question);
+}
+
+/* The one end of a question; `noted` NULL: the cache cannot say. Who has asked may do anything. */
+static void conclude(struct place_question *question, const struct identity_note *noted)
+{
+    struct identity *identity = question->identity;
+    const struct place_asker asker = question->asker;
+    uint64_t generation = 0;
+
+    if (question->is_look) {
+        bool first = question->is_first;
+        if (noted != NULL)
+            take_look(identity, noted);
+        talloc_free(question);
+        if (first && !identity->judged && identity->state == IDENTITY_UNVERIFIED)
+            use_record(identity);
+        return;
+    }
+    enum place_verdict verdict = decide(identity, question, noted, &generation);
+    talloc_free(question);
+    asker.told(asker.session, verdict, generation);
+}
+
+static void on_claimed(void *data, int found, const struct identity_note *noted)
+{
+    struct place_question *question = data;
+    bool completes = question->state == QUESTION_COMPLETES && !question->lacks_accepts;
+    const struct identity_note had = question->noted;
+
+    question->request = NULL;
+    /* a Redis that takes no writes will do where there is a note */
+    conclude(question, found == 1 ? noted : completes ? &had : NULL);
+}
+
+static void claim(struct place_question *question, enum question_state state,
+                  const struct identity_note *mine)
+{
+    struct identity *identity = question->identity;
+
+    question->state = state;
+    question->request =
+        cache_claim_note(identity->cache, identity->app->identity, mine, on_claimed, question);
+}
+
+/* What this host would note: of a session's place, with the accepts that this host knows of. */
+static struct identity_note note_of(const struct place_question *question)
+{
+    const struct identity *identity = question->identity;
+    struct identity_note mine = question->found;
+
+    if (identity->has_record && identity_note_agrees(&identity->record.known, &mine))
+        mine.accepts = identity->record.known.accepts;
+    return mine;
+}
+
+/* There is a note: it is completed by what this host knows and by what the server says now,
+   whatever was accepted since. */
+static void take_note(struct place_question *question, const struct identity_note *read)
+{
+    const struct identity *identity = question->identity;
+    const struct identity_note mine = note_of(question);
+    struct identity_note *noted = &question->noted, told = mine;
+
+    *noted = *read;
+    bool lacks_system = noted->system[0] == '\0';
+    question->lacks_accepts = noted->accepts < mine.accepts;
+    if (identity->has_record)
+        identity_note_complete(noted, &identity->record.known);
+    if (identity_note_agrees(noted, &mine)) {
+        if (!question->is_look && noted->accepts > told.accepts)
+            told.accepts = noted->accepts;
+        identity_note_complete(noted, &told);
+        strcpy(told.system, noted->system);
+        if (question->lacks_accepts || (lacks_system && noted->system[0] != '\0')) {
+            claim(question, QUESTION_COMPLETES, &told);
+            return;
+        }
+    }
+    const struct identity_note known = *noted;
+    conclude(question, &known);
+}
+
+static void on_read(void *data, int found, const struct identity_note *noted)
+{
+    struct place_question *question = data;
+    const struct identity_note mine = note_of(question);
+
+    question->request = NULL;
+    if (found == 1)
+        take_note(question, noted);
+    else if (found == 0 && may_claim(question->identity, &mine))
+        claim(question, QUESTION_CLAIMS, &mine);
+    else
+        conclude(question, NULL);
+}
+
+/* As without the cache. */
+static void on_limit(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct place_question *question = timer->data;
+
+    (void)loop;
+    (void)events;
+    cache_cancel(question->request);
+    on_claimed(question, -1, NULL);
+}
+
+static struct place_question *question_new(struct identity *identity,
+                                           const struct identity_note *found)
+{
+    struct place_question *question = mem_check(talloc_zero(identity, struct place_question));
+    int64_t limit_ms = QUESTION_ANSWERS * identity->app->config->settings.redis.command_timeout_ms;
+
+    question->identity = identity;
+    question->found = *found;
+    ev_now_update(identity->loop);
+    ev_timer_init(&question->limit, on_limit,
+                  (double)(limit_ms < QUESTION_MS ? limit_ms : QUESTION_MS) / 1000.0, 0.0);
+    question->limit.data = question;
+    talloc_set_destructor(question, question_destroy);
+    return question;
+}
+
+static void ask_cache(struct place_question *question)
+{
+    struct identity *identity = question->identity;
+
+    ev_timer_start(identity->loop, &question->limit);
+    question->request =
+        cache_read_note(identity->cache, identity->app->identity, on_read, question);
+}
+
+static enum place_verdict judge(void *data, const struct postgres_place *place,
+                                const struct place_asker *asker, struct place_question **asked,
+                                uint64_t *generation)
+{
+    struct identity *identity = data;
+    struct identity_note found;
+
+    if (identity_note_set(&found, place->system_identifier, place->database_oid, "0") == -1 ||
+        found.database[0] == '\0') {
+        identity->judged = true;
+        return cannot_tell(identity, "the server does not say which database it is");
+    }
+    struct place_question *question = question_new(identity, &found);
+    question->asker = *asker;
+    question->user = mem_check(talloc_strdup(question, place->user));
+    question->search_path = mem_check(talloc_strdup(question, place->search_path));
+    question->recurring = place->recurring;
+    if (cache_is_up(identity->cache)) {
+        *asked = question;
+        ask_cache(question);
+        return PLACE_ASKED;
+    }
+    enum place_verdict verdict = decide(identity, question, NULL, generation);
+    talloc_free(question);
+    return verdict;
+}
+
+/* One at a time. */
+static void look_at_note(struct identity *identity)
+{
+    if (!identity->has_record || identity->look != NULL || !cache_is_up(identity->cache))
+        return;
+    identity->look = question_new(identity, &identity->record.known);
+    identity->look->is_look = true;
+    ask_cache(identity->look);
+}
+
 static bool can_be_judged(const struct identity *identity)
 {
-    return old_redis_is_up(identity->redis) || identity->has_record;
+    return cache_is_up(identity->cache) || identity->has_record;
 }
 
 /* What is not kept yet is, at the most once for each look, however often it has changed; and what
@@ -469,9 +641,16 @@ static void on_signal_check(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
 }
 
-/* Until a session has been judged, or could not be made. `renewing`: a session that there is does
-   not count, and is closed as soon as it is idle. `stopping`: NULL, or what ends it early. */
-static void await_judgement(struct identity *identity, bool renewing, const bool *stopping)
+/* A session may still be judged; once it has been, until it can be used: a query would open
+   another. */
+static bool is_judgement_due(const struct identity *identity, int64_t until_us)
+{
+    return can_be_judged(identity) && (!identity->judged || postgres_is_busy(identity->postgres)) &&
+           postgres_is_up(identity->postgres) && clock_monotonic_us() < until_us;
+}
+
+/* Until a session has been judged, or could not be made; and what was kept has been compared. */
+static void await_judgement(struct identity *identity)
 {
     int64_t limit_ms = identity->app->config->settings.postgres.connect_timeout_ms;
     int64_t until_us = clock_monotonic_us() + limit_ms * 1000;
@@ -479,16 +658,8 @@ static void await_judgement(struct identity *identity, bool renewing, const bool
 
     ev_timer_init(&check, on_signal_check, SIGNAL_CHECK_MS / 1000.0, SIGNAL_CHECK_MS / 1000.0);
     ev_timer_start(identity->loop, &check);
-    /* once judged, until it can be used: a query would open another */
-    while (can_be_judged(identity) && (!identity->judged || postgres_is_busy(identity->postgres)) &&
-           postgres_is_up(identity->postgres) && clock_monotonic_us() < until_us &&
-           !is_signal_pending() && (stopping == NULL || !*stopping)) {
-        if (renewing && !identity->judged) {
-            postgres_use_generation(identity->postgres, NO_GENERATION);
-            postgres_connect(identity->postgres);
-        }
+    while ((identity->look != NULL || is_judgement_due(identity, until_us)) && !is_signal_pending())
         ev_run(identity->loop, EVRUN_ONCE);
-    }
     ev_timer_stop(identity->loop, &check);
 }
 
@@ -498,7 +669,7 @@ void identity_start(struct identity *identity, struct postgres *postgres)
     if (identity->generation != 0)
         postgres_use_generation(postgres, identity->generation);
     identity_tick(identity);
-    await_judgement(identity, false, NULL);
+    await_judgement(identity);
     tend_record(identity);
     if (!identity_is_verified(identity) && !identity->complained)
         log_state(identity);
@@ -519,20 +690,52 @@ void identity_await(struct identity *identity, int64_t limit_ms)
     tend_record(identity);
 }
 
-void identity_renew(struct identity *identity, const bool *stopping)
+void identity_stop_renewing(struct identity *identity)
 {
+    ev_timer_stop(identity->loop, &identity->renewal.check);
+    identity->renewal.fn = NULL;
+}
+
+/* A session that there is does not count, and is closed as soon as it is idle. */
+static void on_renewal_check(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct identity *identity = timer->data;
+    const struct renewal renewal = identity->renewal;
+
+    (void)loop;
+    (void)events;
+    if (is_judgement_due(identity, renewal.until_us)) {
+        if (!identity->judged) {
+            postgres_use_generation(identity->postgres, NO_GENERATION);
+            postgres_connect(identity->postgres);
+        }
+        return;
+    }
+    identity_stop_renewing(identity);
+    /* in vain: sessions of the generation that is in force are as good as before */
+    if (identity->state == IDENTITY_VERIFIED)
+        postgres_use_generation(identity->postgres, identity->generation);
+    renewal.fn(renewal.data);
+}
+
+bool identity_renew(struct identity *identity, identity_renewed_fn *fn, void *data)
+{
+    struct renewal *renewal = &identity->renewal;
+    int64_t limit_ms = identity->app->config->settings.postgres.connect_timeout_ms;
     int64_t now_us = clock_monotonic_us();
 
     if (identity->state != IDENTITY_VERIFIED || now_us < identity->renew_at_us)
-        return;
+        return false;
     identity->renew_at_us = now_us + ((int64_t)RENEW_US << identity->renewals);
     if (identity->renewals < RENEWALS_MAX)
         identity->renewals++;
     identity->judged = false;
-    await_judgement(identity, true, stopping);
-    /* in vain: sessions of the generation that is in force are as good as before */
-    if (identity->state == IDENTITY_VERIFIED)
-        postgres_use_generation(identity->postgres, identity->generation);
+    renewal->fn = fn;
+    renewal->data = data;
+    renewal->until_us = now_us + limit_ms * 1000;
+    ev_timer_set(&renewal->check, 0.0, SIGNAL_CHECK_MS / 1000.0);
+    ev_timer_start(identity->loop, &renewal->check);
+    return true;
 }
 
 /* The file's word, until a session gives its own. */
@@ -549,35 +752,39 @@ static void load_record(struct identity *identity)
     /* another text that leads to the same place is how the operator's tool finds it from now on */
     identity->is_kept = strcmp(kept.configuration, identity->record.configuration) == 0;
     look_at_note(identity);
-    if (identity->state != IDENTITY_REFUSED)
+    if (identity->look != NULL)
+        identity->look->is_first = true;
+    else
         use_record(identity);
 }
 
 static int identity_destroy(struct identity *identity)
 {
     ev_timer_stop(identity->loop, &identity->retry);
+    ev_timer_stop(identity->loop, &identity->renewal.check);
     if (identity->has_record && !identity->is_kept && !identity->overruled)
         keep_record(identity);
     return 0;
 }
 
 struct identity *identity_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
-                              struct old_redis *redis, bool speaks)
+                              struct cache *cache, bool speaks)
 {
     struct identity *identity = mem_check(talloc_zero(ctx, struct identity));
 
     identity->loop = loop;
     identity->app = app;
-    identity->redis = redis;
+    identity->cache = cache;
     identity->speaks = speaks;
-    identity->judge = (struct postgres_judge){.judge = judge, .data = identity};
-    identity->note_key =
-        identity_note_key(identity, app->config->settings.redis.prefix, app->identity);
+    identity->judge =
+        (struct postgres_judge){.judge = judge, .withdraw = withdraw, .data = identity};
     strcpy(identity->record.identity, app->identity);
     identity_configuration(app, identity->record.configuration);
     identity->record.destination = app->destination;
     identity->fingerprints = mem_check(
         talloc_zero_size(identity, (app->config->n_routes + 1) * sizeof *identity->fingerprints));
+    ev_init(&identity->renewal.check, on_renewal_check);
+    identity->renewal.check.data = identity;
     ev_init(&identity->retry, on_retry);
     identity->retry.repeat = RETRY_MS / 1000.0;
     identity->retry.data = identity;

@@ -11,15 +11,16 @@
 
 #include "app/application.h"
 #include "app/identity_file.h"
-#include "cache/old_redis.h"
+#include "cache/cache.h"
 #include "source/postgres.h"
 
 struct identity;
 
-/* Takes what runtime_dir keeps, if the note in Redis does not contradict it. `speaks` as for
-   backend_new(). */
+/* Takes what runtime_dir keeps, if the note in Redis does not contradict it: where `cache` is up
+   that is known after a look, for which identity_start() waits. `cache` outlives it. `speaks` as
+   for backend_new(). */
 struct identity *identity_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
-                              struct old_redis *redis, bool speaks);
+                              struct cache *cache, bool speaks);
 
 /* For postgres_new(); what that has made is then to be given to identity_start(). */
 const struct postgres_judge *identity_judge(const struct identity *identity);
@@ -33,15 +34,21 @@ void identity_start(struct identity *identity, struct postgres *postgres);
    signal is held back. */
 void identity_await(struct identity *identity, int64_t limit_ms);
 
-/* Looks at the note, and sees to it that there is a session. To be called once a second, and when
-   Redis has come up. */
+/* Starts a look at the note, and sees to it that there is a session. To be called once a second,
+   and when Redis has come up. */
 void identity_tick(struct identity *identity);
 
+/* Called once, from the loop; not at all once it is stopped. */
+typedef void identity_renewed_fn(void *data);
+
 /* Somebody's keys are of another generation: makes the sessions anew, lest they are from before a
-   change, and runs the loop meanwhile. Does so after 10 s at the earliest, and ever more rarely
-   while it changes nothing. Ends early once *stopping is set, by what the loop calls. Not to be
-   called by what the loop calls. */
-void identity_renew(struct identity *identity, const bool *stopping);
+   change, and calls `fn` when one has been judged or could not be made. Does so after 10 s at the
+   earliest, and ever more rarely while it changes nothing; false: it is not time, and `fn` is not
+   called. One at a time. */
+bool identity_renew(struct identity *identity, identity_renewed_fn *fn, void *data);
+
+/* It is not waited for any more, if it was. */
+void identity_stop_renewing(struct identity *identity);
 
 /* Whether anything may be served or stored. */
 bool identity_is_verified(const struct identity *identity);

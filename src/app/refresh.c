@@ -1,103 +1,176 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Take a job, query, store, acknowledge. One job at a time; the loop runs while its
-   query does, and between jobs. */
+/* Take a job, query, store, acknowledge. One job at a time; the loop runs all the while, and so do
+   heartbeats and reaping, of which at most one each is under way. */
 #include "config.h"
 
 #include "app/refresh.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
 
-#include "app/backend.h"
 #include "app/fill.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/keys.h"
-#include "cache/old_lease.h"
 #include "refresh/backoff.h"
-#include "refresh/job.h"
-#include "refresh/old_queue.h"
 
 enum {
-    TAKE_MS = 500, /* how long one BLMOVE waits: signals and heartbeats come in between */
-    AWAY_MS = 100, /* how often a refresher without Redis looks for it */
+    TAKE_MS = 500, /* how long one BLMOVE waits */
+    AT_ONCE = 0,
+    NO_LIMIT = -1,
+    AWAY_MS = 100, /* how often one that may not take a job looks whether it may */
+    /* A stop waits for so long for an answer of Redis that comes late. */
+    STOP_MS = TAKE_MS + 1000,
     /* What a worker may allow for Redis's clock, which is measured with the lease here. */
     WORKERS_AHEAD_US = REDIS_CLOCK_OLD_US / 10,
 };
 
-struct refresher {
-    const struct application *app;
-    struct ev_loop *loop;
-    struct backend *backend;
-    struct old_queue *queue;
-    bool stopping;
-    bool unsettled; /* Redis went away with a job in hand */
-    ev_signal term, interrupt;
-    ev_io parent;
-    ev_timer beat;
+enum refresh_state {
+    REFRESH_IDLE,         /* until its timer: nothing is in hand */
+    REFRESH_PUTTING_BACK, /* what an outage has left in hand */
+    REFRESH_BEATING,      /* anew, after that */
+    REFRESH_TAKING,       /* a job */
+    REFRESH_RENEWING,     /* the sessions, for the job's key is of another generation */
+    REFRESH_CHECKING,     /* the lease */
+    REFRESH_FILLING,
+    REFRESH_SETTLING,
+    REFRESH_COUNTING,    /* a failure */
+    REFRESH_BACKING_OFF, /* after it */
+    REFRESH_LEAVING,     /* for good */
+    REFRESH_STOPPED,
 };
 
 /* A job in hand. */
 struct task {
-    struct refresher *refresher;
-    struct old_redis_part bytes; /* as on the list */
+    struct queue_job bytes; /* as on the list */
     const struct route *route;
     struct job job;
     const char *base;
-    struct old_lease lease;
+    struct lease lease;
+    const char *failure; /* REFRESH_COUNTING */
 };
 
-static void count(const struct task *task, enum refresh_result result)
+struct refresh {
+    struct backend *backend;
+    refresh_stopped_fn *stopped;
+    void *data;
+    enum refresh_state state;
+    ev_timer timer;               /* the state's */
+    struct queue_request *asked;  /* of the queue, by the state; NULL: nothing */
+    struct cache_request *taking; /* REFRESH_CHECKING */
+    struct task *task;            /* NULL: none is in hand */
+    bool stopping;
+    bool unsettled; /* something may be in hand that nobody works on */
+    bool doubtful;  /* a job may have been moved, or may be yet, for a take that was not answered */
+    struct queue_request *beating;
+    struct queue_request *reaping;
+};
+
+/* Every change of state goes through here. After `ms` on_timer() is called. */
+static void enter(struct refresh *refresh, enum refresh_state state, int64_t ms)
 {
-    metrics_refresh(task->refresher->backend->metrics, task->route, result);
+    struct ev_loop *loop = refresh->backend->loop;
+
+    refresh->state = state;
+    ev_timer_stop(loop, &refresh->timer);
+    /* a query has limits of its own; all else must not hold a stop up */
+    if (ms == NO_LIMIT && refresh->stopping && state != REFRESH_FILLING && state != REFRESH_STOPPED)
+        ms = STOP_MS;
+    if (ms == NO_LIMIT)
+        return;
+    ev_now_update(loop);
+    ev_timer_set(&refresh->timer, (double)ms / 1000.0, 0.0);
+    ev_timer_start(loop, &refresh->timer);
 }
 
-static void settle(struct task *task)
+/* The one end of a job; what is left of it in the queue is put back. From the loop, what is next
+   is begun. */
+static void end_task(struct refresh *refresh, bool settled)
 {
-    if (old_queue_settle(task->refresher->queue, task->bytes, task->base) == -1)
-        task->refresher->unsettled = true;
+    TALLOC_FREE(refresh->task);
+    refresh->unsettled = refresh->unsettled || !settled;
+    enter(refresh, REFRESH_IDLE, settled ? AT_ONCE : AWAY_MS);
 }
 
-static void drop(struct task *task)
+/* ---- What becomes of a job */
+
+static void count(const struct refresh *refresh, enum refresh_result result)
 {
-    if (task->route != NULL)
-        count(task, REFRESH_DROPPED);
-    settle(task);
+    metrics_refresh(refresh->backend->metrics, refresh->task->route, result);
+}
+
+static void on_settled(void *data, bool done)
+{
+    struct refresh *refresh = data;
+
+    refresh->asked = NULL;
+    end_task(refresh, done);
+}
+
+static void settle(struct refresh *refresh)
+{
+    const struct task *task = refresh->task;
+
+    enter(refresh, REFRESH_SETTLING, NO_LIMIT);
+    refresh->asked =
+        queue_settle(refresh->backend->queue, &task->bytes, task->base, on_settled, refresh);
+}
+
+static void drop(struct refresh *refresh)
+{
+    if (refresh->task->route != NULL)
+        count(refresh, REFRESH_DROPPED);
+    settle(refresh);
+}
+
+static void on_backed_off(void *data, bool done)
+{
+    on_settled(data, done);
+}
+
+static void on_counted(void *data, int64_t failures)
+{
+    struct refresh *refresh = data;
+    const struct task *task = refresh->task;
+
+    refresh->asked = NULL;
+    log_event_limited(LOG_LEVEL_WARN, "refresh failed", log_text("route", task->route->pattern),
+                      log_text("outcome", task->failure), log_number("failures", failures));
+    if (failures == -1) {
+        end_task(refresh, false);
+        return;
+    }
+    enter(refresh, REFRESH_BACKING_OFF, NO_LIMIT);
+    refresh->asked = queue_back_off(refresh->backend->queue, task->base,
+                                    backoff_ms(failures, task->route->context->budget_ms),
+                                    on_backed_off, refresh);
 }
 
 /* The entry was not touched; the key is left alone for longer after each failure. */
-static void fail(struct task *task, enum query_outcome outcome, bool too_large)
+static void fail(struct refresh *refresh, enum query_outcome outcome, bool too_large)
 {
-    struct refresher *refresher = task->refresher;
+    struct task *task = refresh->task;
     int64_t budget_ms = task->route->context->budget_ms;
-    int64_t failures =
-        old_queue_count_failure(refresher->queue, task->bytes, task->base, 2 * budget_ms + 1000);
 
-    count(task, REFRESH_FAILED);
-    log_event_limited(LOG_LEVEL_WARN, "refresh failed", log_text("route", task->route->pattern),
-                      log_text("outcome", too_large ? "too-large" : query_outcome_name(outcome)),
-                      log_number("failures", failures));
-    if (failures == -1 ||
-        old_queue_back_off(refresher->queue, task->base, backoff_ms(failures, budget_ms)) == -1)
-        refresher->unsettled = true;
+    task->failure = too_large ? "too-large" : query_outcome_name(outcome);
+    count(refresh, REFRESH_FAILED);
+    enter(refresh, REFRESH_COUNTING, NO_LIMIT);
+    refresh->asked = queue_count_failure(refresh->backend->queue, &task->bytes, task->base,
+                                         2 * budget_ms + 1000, on_counted, refresh);
 }
 
 static void on_filled(void *data, const struct fill_result *result)
 {
-    struct task *task = data;
+    struct refresh *refresh = data;
     bool answered = result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW;
 
     if (!answered || result->storing == FILL_TOO_LARGE) {
-        fail(task, result->outcome, answered);
+        fail(refresh, result->outcome, answered);
     } else if (result->storing == FILL_STORED) {
-        count(task, REFRESH_STORED);
-        settle(task);
+        count(refresh, REFRESH_STORED);
+        settle(refresh);
     } else {
-        drop(task);
+        drop(refresh);
     }
-    ev_break(task->refresher->loop, EVBREAK_ONE);
 }
 
 static void on_lost(void *data)
@@ -105,26 +178,93 @@ static void on_lost(void *data)
     (void)data;
 }
 
-/* One job is done at a time. */
-static void on_settled(void *data)
+/* ---- A job's way there */
+
+/* Whether the entry that a stale hit saw still wants to be renewed, as the worker may have seen it.
+ */
+static bool wants_refresh(const struct refresh *refresh, const struct stored *stored)
 {
-    (void)data;
+    const struct backend *backend = refresh->backend;
+    const struct route_rules *rules = application_rules(backend->app, refresh->task->route);
+
+    if (stored->bytes == NULL || stored->entry.status != 200)
+        return false;
+    return freshness_judge(&rules->policy, 200, stored->entry.snapshot_us,
+                           backend_now_us(backend, stored->entry.snapshot_us) + WORKERS_AHEAD_US)
+               .state != FRESHNESS_FRESH;
 }
 
-static bool is_of_our_generation(const struct task *task)
+static void run_query(struct refresh *refresh)
 {
-    const struct identity *identity = task->refresher->backend->identity;
+    const struct task *task = refresh->task;
+    const struct fill_request request = {
+        .route = task->route,
+        .values = &task->job.values,
+        .lease = &task->lease,
+        .generation = identity_generation(refresh->backend->identity),
+        .origin = QUERY_REFRESH,
+        .lost = on_lost,
+        .done = on_filled,
+        .data = refresh,
+    };
+
+    enter(refresh, REFRESH_FILLING, NO_LIMIT);
+    fill_start(refresh->backend, &request);
+}
+
+static void on_lease(void *data, struct lease_answer *answer)
+{
+    static const struct lease_mark none = {.kind = LEASE_MARK_NONE};
+    struct refresh *refresh = data;
+    struct task *task = refresh->task;
+
+    refresh->taking = NULL;
+    if (answer->state == LEASE_AWAY) {
+        end_task(refresh, false);
+    } else if (answer->state != LEASE_WON) {
+        drop(refresh);
+    } else if (!wants_refresh(refresh, answer->stored)) {
+        cache_end(refresh->backend->cache, &answer->lease, &none, NULL, NULL);
+        drop(refresh);
+    } else {
+        task->lease = answer->lease;
+        run_query(refresh);
+    }
+}
+
+static bool is_of_our_generation(const struct refresh *refresh)
+{
+    const struct identity *identity = refresh->backend->identity;
+    const struct task *task = refresh->task;
 
     return identity_is_verified(identity) &&
            strcmp(identity_fingerprint(identity, task->route), task->job.fingerprint) == 0;
 }
 
-/* Which route and key a job means; false: none that we know, as after a deploy. */
-static bool understand(struct task *task)
+static void check_lease(struct refresh *refresh)
 {
-    const struct application *app = task->refresher->app;
+    struct task *task = refresh->task;
 
-    if (job_decode(task, task->bytes.data, task->bytes.len, &task->job) == -1)
+    if (!is_of_our_generation(refresh) || !param_values_fit(task, task->route, &task->job.values)) {
+        drop(refresh);
+        return;
+    }
+    enter(refresh, REFRESH_CHECKING, NO_LIMIT);
+    refresh->taking = cache_take(refresh->backend->cache, task->base, on_lease, refresh);
+}
+
+static void on_renewed(void *data)
+{
+    check_lease(data);
+}
+
+/* Which route and key a job means; false: none that we know, as after a deploy. */
+static bool understand(struct refresh *refresh)
+{
+    const struct application *app = refresh->backend->app;
+    struct task *task = refresh->task;
+
+    if (job_decode(task, task->bytes.bytes, task->bytes.len, &task->job) == -1)
         return false;
     task->route = route_table_by_name(app->routes, task->job.route);
     if (task->route == NULL)
@@ -132,195 +272,243 @@ static bool understand(struct task *task)
     /* the key is the job's own in any case, so that its mark can be taken away */
     task->base = key_base(task, app->config->settings.redis.prefix, task->route,
                           task->job.fingerprint, &task->job.values);
-    if (!is_of_our_generation(task))
-        identity_renew(task->refresher->backend->identity, &task->refresher->stopping);
-    return is_of_our_generation(task) && param_values_fit(task, task->route, &task->job.values);
+    return true;
 }
 
-/* Whether the entry that a stale hit saw still wants to be renewed, as the worker may have seen it.
- */
-static bool wants_refresh(const struct task *task, const struct old_stored *stored)
+static void start_job(struct refresh *refresh, const struct queue_job *job)
 {
-    const struct refresher *refresher = task->refresher;
+    struct task *task = mem_check(talloc_zero(refresh, struct task));
 
-    if (stored->reply == NULL || stored->entry.status != 200)
-        return false;
-    return freshness_judge(&application_rules(refresher->app, task->route)->policy, 200,
-                           stored->entry.snapshot_us,
-                           backend_now_us(refresher->backend, stored->entry.snapshot_us) +
-                               WORKERS_AHEAD_US)
-               .state != FRESHNESS_FRESH;
-}
-
-static void run_query(struct task *task)
-{
-    struct lease lease = {.base = task->lease.base, .held_at_us = task->lease.held_at_us};
-    memcpy(lease.token, task->lease.token, sizeof lease.token);
-    const struct fill_request request = {
-        .route = task->route,
-        .values = &task->job.values,
-        .lease = &lease,
-        .generation = identity_generation(task->refresher->backend->identity),
-        .origin = QUERY_REFRESH,
-        .lost = on_lost,
-        .done = on_filled,
-        .settled = on_settled,
-        .data = task,
-    };
-
-    fill_start(task->refresher->backend, &request);
-    ev_run(task->refresher->loop, 0);
-}
-
-static void do_job(struct refresher *refresher, const char *bytes, size_t len)
-{
-    struct task *task = mem_check(talloc_zero(refresher, struct task));
-    struct old_lease_answer answer = {.stored = {.reply = NULL}};
-
-    task->refresher = refresher;
-    task->bytes = (struct old_redis_part){bytes, len};
-    if (!understand(task)) {
-        /* one that could not be looked into because of a stop is put back as it ends */
-        if (task->route == NULL || !refresher->stopping)
-            drop(task);
-        talloc_free(task);
+    refresh->task = task;
+    task->bytes.bytes = mem_check(talloc_memdup(task, job->bytes, job->len + 1));
+    task->bytes.len = job->len;
+    if (!understand(refresh)) {
+        drop(refresh);
         return;
     }
-    lease_take(task, refresher->backend->redis, task->base, &task->lease, &answer);
-    if (answer.state == OLD_LEASE_AWAY) {
-        refresher->unsettled = true;
-    } else if (answer.state != OLD_LEASE_WON) {
-        drop(task);
-    } else if (!wants_refresh(task, &answer.stored)) {
-        lease_give_up(task, refresher->backend->redis, &task->lease);
-        drop(task);
-    } else {
-        run_query(task);
-    }
-    stored_free(&answer.stored);
-    talloc_free(task);
+    if (!is_of_our_generation(refresh) &&
+        identity_renew(refresh->backend->identity, on_renewed, refresh))
+        enter(refresh, REFRESH_RENEWING, NO_LIMIT);
+    else
+        check_lease(refresh);
 }
 
-static void on_beat(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    struct refresher *refresher = timer->data;
-    struct backend *backend = refresher->backend;
+/* ---- Between jobs */
 
-    (void)loop;
-    (void)events;
-    backend_tend(backend);
-    metrics_set_up(backend->metrics, old_redis_is_up(backend->redis),
-                   postgres_is_up(backend->postgres));
-    log_tell_suppressed(false);
-    identity_tick(backend->identity);
-    if (!old_redis_is_up(backend->redis) || old_queue_beat(refresher->queue) == -1)
+static void leave(struct refresh *refresh);
+
+/* One that was not answered may have moved a job, and may do so until the next is answered. */
+static void on_taken(void *data, int taken, const struct queue_job *job)
+{
+    struct refresh *refresh = data;
+
+    refresh->asked = NULL;
+    refresh->unsettled = refresh->unsettled || refresh->doubtful || taken == -1;
+    refresh->doubtful = taken == -1;
+    if (refresh->stopping) /* what has come is put back */
+        leave(refresh);
+    else if (taken == 1)
+        start_job(refresh, job);
+    else
+        enter(refresh, REFRESH_IDLE, taken == 0 ? AT_ONCE : AWAY_MS);
+}
+
+static void take(struct refresh *refresh)
+{
+    enter(refresh, REFRESH_TAKING, NO_LIMIT);
+    refresh->asked = queue_take(refresh->backend->queue, TAKE_MS, on_taken, refresh);
+}
+
+static void on_beaten_anew(void *data, bool done)
+{
+    struct refresh *refresh = data;
+
+    refresh->asked = NULL;
+    refresh->unsettled = !done;
+    enter(refresh, REFRESH_IDLE, done ? AT_ONCE : AWAY_MS);
+}
+
+static void on_put_back(void *data, bool done)
+{
+    struct refresh *refresh = data;
+
+    refresh->asked = NULL;
+    if (!done) {
+        enter(refresh, REFRESH_IDLE, AWAY_MS);
         return;
-    int moved = old_queue_reap(refresher->queue);
+    }
+    enter(refresh, REFRESH_BEATING, NO_LIMIT);
+    refresh->asked = queue_beat(refresh->backend->queue, on_beaten_anew, refresh);
+}
+
+static void put_back(struct refresh *refresh)
+{
+    enter(refresh, REFRESH_PUTTING_BACK, NO_LIMIT);
+    refresh->asked = queue_leave(refresh->backend->queue, on_put_back, refresh);
+}
+
+/* What is next when nothing is in hand. */
+static void go_on(struct refresh *refresh)
+{
+    struct backend *backend = refresh->backend;
+
+    if (refresh->stopping)
+        leave(refresh);
+    else if (!cache_is_up(backend->cache))
+        enter(refresh, REFRESH_IDLE, AWAY_MS);
+    else if (refresh->unsettled)
+        put_back(refresh);
+    else if (!identity_is_verified(backend->identity))
+        enter(refresh, REFRESH_IDLE, AWAY_MS);
+    else
+        take(refresh);
+}
+
+/* ---- Heartbeats */
+
+/* A heartbeat while it leaves would keep its jobs from being put back. */
+static bool may_beat(const struct refresh *refresh)
+{
+    return refresh->state != REFRESH_PUTTING_BACK && refresh->state != REFRESH_LEAVING &&
+           refresh->state != REFRESH_STOPPED && cache_is_up(refresh->backend->cache);
+}
+
+static void on_reaped(void *data, int64_t moved)
+{
+    struct refresh *refresh = data;
+
+    refresh->reaping = NULL;
     if (moved > 0)
         log_event(LOG_LEVEL_WARN, "jobs of a dead refresher were put back",
                   log_number("jobs", moved));
 }
 
-static void on_stop(struct refresher *refresher)
+static void on_beaten(void *data, bool done)
 {
-    refresher->stopping = true;
-    metrics_set_state(refresher->backend->metrics, METRICS_DRAINING);
+    struct refresh *refresh = data;
+
+    refresh->beating = NULL;
+    if (done && refresh->reaping == NULL && may_beat(refresh))
+        refresh->reaping = queue_reap(refresh->backend->queue, on_reaped, refresh);
 }
 
-static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
+void refresh_beat(struct refresh *refresh)
 {
+    if (refresh->beating == NULL && may_beat(refresh))
+        refresh->beating = queue_beat(refresh->backend->queue, on_beaten, refresh);
+}
+
+/* ---- The end */
+
+/* The one end. The refresh may be gone after it. */
+static void end(struct refresh *refresh)
+{
+    enter(refresh, REFRESH_STOPPED, NO_LIMIT);
+    refresh->stopped(refresh->data);
+}
+
+static void on_left(void *data, bool done)
+{
+    struct refresh *refresh = data;
+
+    (void)done;
+    refresh->asked = NULL;
+    end(refresh);
+}
+
+static void cancel_asked(struct refresh *refresh)
+{
+    queue_cancel(refresh->asked);
+    refresh->asked = NULL;
+    cache_cancel(refresh->taking);
+    refresh->taking = NULL;
+}
+
+static void leave(struct refresh *refresh)
+{
+    queue_cancel(refresh->beating);
+    queue_cancel(refresh->reaping);
+    refresh->beating = refresh->reaping = NULL;
+    TALLOC_FREE(refresh->task);
+    if (!cache_is_up(refresh->backend->cache)) {
+        end(refresh);
+        return;
+    }
+    enter(refresh, REFRESH_LEAVING, NO_LIMIT);
+    refresh->asked = queue_leave(refresh->backend->queue, on_left, refresh);
+}
+
+/* What is in hand, or may come to be, is put back as it leaves. */
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct refresh *refresh = timer->data;
+
     (void)loop;
     (void)events;
-    on_stop(signal->data);
-}
-
-static void on_parent_gone(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    (void)events;
-    ev_io_stop(loop, watcher);
-    log_event(LOG_LEVEL_WARN, "the parent process has died", log_text("action", "stop"));
-    on_stop(watcher->data);
-}
-
-static void watch(struct refresher *refresher, const struct child_link *link)
-{
-    signal(SIGPIPE, SIG_IGN);
-    ev_signal_init(&refresher->term, on_signal, SIGTERM);
-    ev_signal_init(&refresher->interrupt, on_signal, SIGINT);
-    ev_timer_init(&refresher->beat, on_beat, 0.0, OLD_QUEUE_BEAT_MS / 1000.0);
-    refresher->term.data = refresher->interrupt.data = refresher->beat.data = refresher;
-    refresher->parent.data = refresher;
-    ev_signal_start(refresher->loop, &refresher->term);
-    ev_signal_start(refresher->loop, &refresher->interrupt);
-    ev_timer_start(refresher->loop, &refresher->beat);
-    if (link != NULL) {
-        signal(SIGHUP, SIG_IGN);
-        ev_io_init(&refresher->parent, on_parent_gone, link->parent_fd, EV_READ);
-        refresher->parent.data = refresher;
-        ev_io_start(refresher->loop, &refresher->parent);
-    }
-}
-
-/* One turn: what the loop has to do, then a job if one comes. */
-static void turn(struct refresher *refresher)
-{
-    char *job;
-    size_t len;
-
-    ev_run(refresher->loop, EVRUN_NOWAIT);
-    if (refresher->stopping)
-        return;
-    if (refresher->unsettled && old_redis_is_up(refresher->backend->redis))
-        refresher->unsettled = old_queue_leave(refresher->queue) == -1;
-    if (!identity_is_verified(refresher->backend->identity)) {
-        /* its own timer ends the wait, if nothing else does */
-        ev_run(refresher->loop, EVRUN_ONCE);
+    if (refresh->state == REFRESH_IDLE) {
+        go_on(refresh);
         return;
     }
-    TALLOC_CTX *ctx = talloc_new(refresher);
-    int taken =
-        refresher->unsettled ? -1 : old_queue_take(ctx, refresher->queue, TAKE_MS, &job, &len);
-    if (taken == 1)
-        do_job(refresher, job, len);
-    else if (taken == -1)
-        poll(NULL, 0, AWAY_MS); /* it failed at once, and would again */
-    talloc_free(ctx);
+    cancel_asked(refresh);
+    if (refresh->state == REFRESH_LEAVING)
+        end(refresh);
+    else
+        leave(refresh);
 }
 
-static void stop(struct refresher *refresher)
+void refresh_stop(struct refresh *refresh)
 {
-    ev_signal_stop(refresher->loop, &refresher->term);
-    ev_signal_stop(refresher->loop, &refresher->interrupt);
-    ev_io_stop(refresher->loop, &refresher->parent);
-    ev_timer_stop(refresher->loop, &refresher->beat);
-    if (refresher->queue != NULL && old_redis_is_up(refresher->backend->redis))
-        old_queue_leave(refresher->queue);
-    TALLOC_FREE(refresher->backend);
-}
-
-int refresher_run(const struct application *app, struct child_link *link)
-{
-    struct refresher *refresher = mem_check(talloc_zero(NULL, struct refresher));
-    const struct redis_settings *settings = &app->config->settings.redis;
-    int result = -1;
-
-    refresher->app = app;
-    refresher->loop = mem_check(ev_loop_new(EVBACKEND_EPOLL));
-    refresher->backend = backend_new(refresher, refresher->loop, app, METRICS_REFRESHER,
-                                     link == NULL || link->index == 0);
-    if (refresher->backend != NULL) {
-        refresher->queue = old_queue_new(refresher, refresher->backend->redis, settings);
-        watch(refresher, link);
-        metrics_set_state(refresher->backend->metrics, METRICS_SERVING);
-        if (link != NULL)
-            child_ready(link);
-        while (!refresher->stopping)
-            turn(refresher);
-        stop(refresher);
-        log_tell_suppressed(true);
-        result = 0;
+    if (refresh->stopping)
+        return;
+    refresh->stopping = true;
+    switch (refresh->state) {
+    case REFRESH_IDLE:
+        enter(refresh, REFRESH_IDLE, AT_ONCE);
+        break;
+    case REFRESH_RENEWING: /* nobody has looked into it: it is put back */
+        identity_stop_renewing(refresh->backend->identity);
+        TALLOC_FREE(refresh->task);
+        enter(refresh, REFRESH_IDLE, AT_ONCE);
+        break;
+    case REFRESH_PUTTING_BACK:
+    case REFRESH_BEATING:
+    case REFRESH_TAKING:
+    case REFRESH_CHECKING:
+    case REFRESH_FILLING:
+    case REFRESH_SETTLING:
+    case REFRESH_COUNTING:
+    case REFRESH_BACKING_OFF: /* its end leads on */
+        enter(refresh, refresh->state, NO_LIMIT);
+        break;
+    case REFRESH_LEAVING:
+    case REFRESH_STOPPED:
+        break;
     }
-    ev_loop_destroy(refresher->loop);
-    talloc_free(refresher);
-    return result;
+}
+
+static int refresh_destroy(struct refresh *refresh)
+{
+    ev_timer_stop(refresh->backend->loop, &refresh->timer);
+    if (refresh->state == REFRESH_RENEWING)
+        identity_stop_renewing(refresh->backend->identity);
+    cache_cancel(refresh->taking);
+    queue_cancel(refresh->asked);
+    queue_cancel(refresh->beating);
+    queue_cancel(refresh->reaping);
+    return 0;
+}
+
+struct refresh *refresh_new(TALLOC_CTX *ctx, struct backend *backend, refresh_stopped_fn *stopped,
+                            void *data)
+{
+    struct refresh *refresh = mem_check(talloc_zero(ctx, struct refresh));
+
+    refresh->backend = backend;
+    refresh->stopped = stopped;
+    refresh->data = data;
+    ev_init(&refresh->timer, on_timer);
+    refresh->timer.data = refresh;
+    talloc_set_destructor(refresh, refresh_destroy);
+    enter(refresh, REFRESH_IDLE, AT_ONCE);
+    return refresh;
 }

@@ -130,8 +130,8 @@ static int read_settings(const struct config_build *build, const struct config_b
                                         ? config_block_place(postgres, "conninfo")
                                         : root->place;
     if (config_build_passwords(build, redis, postgres) == -1 ||
-        config_build_tls(build, redis) == -1 ||
-        check_timeouts(build, root, postgres) == -1 || check_lifetime(build, postgres) == -1)
+        config_build_tls(build, redis) == -1 || check_timeouts(build, root, postgres) == -1 ||
+        check_lifetime(build, postgres) == -1)
         return -1;
     return check_paths(build, root);
 }

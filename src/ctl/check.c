@@ -3,6 +3,7 @@
  */
 #include "config.h"
 
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +12,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cache/rights.h"
 #include "ctl/await.h"
+#include "ctl/check_rights.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
@@ -31,6 +34,8 @@ static const char *const level_names[] = {
 struct report {
     struct json_out *json; /* NULL: text */
     size_t counts[LEVEL_COUNT];
+    unsigned roles;              /* whose rights in Redis are tried */
+    struct check_rights *rights; /* NULL: they could not be */
 };
 
 __attribute__((format(printf, 4, 5))) static void find(struct report *report, enum level level,
@@ -104,13 +109,27 @@ static void on_info(void *data, const char *info)
         answer->info = mem_check(talloc_strdup(NULL, info));
 }
 
-static void check_redis(struct ctl *ctl, struct report *report)
+static void on_right(void *data, enum check_rights_level level, const char *text)
 {
+    static const enum level levels[] = {
+        [CHECK_RIGHTS_OK] = LEVEL_OK,
+        [CHECK_RIGHTS_WARNING] = LEVEL_WARNING,
+        [CHECK_RIGHTS_PROBLEM] = LEVEL_PROBLEM,
+    };
+
+    find(data, levels[level], "redis rights", "%s", text);
+}
+
+static void check_redis(struct ctl *ctl, TALLOC_CTX *ctx, struct report *report)
+{
+    const struct redis_settings *settings = &ctl->app->config->settings.redis;
     struct cache *cache = ctl_cache(ctl);
+    const char *problem = cache == NULL ? cache_problem(ctl->cache) : NULL;
     struct info_answer answer = {.came = false};
 
     if (cache == NULL) {
-        find(report, LEVEL_UNREACHABLE, "redis", "%s", ctl->app->config->settings.redis.address);
+        find(report, LEVEL_UNREACHABLE, "redis", "%s: %s", settings->address,
+             problem != NULL ? problem : "no reply");
         return;
     }
     cache_ask_info(cache, on_info, &answer);
@@ -120,6 +139,8 @@ static void check_redis(struct ctl *ctl, struct report *report)
     else
         find(report, LEVEL_WARNING, "redis", "INFO is refused: version and policy are not known");
     talloc_free(answer.info);
+    report->rights = check_rights_try(ctx, cache, settings, report->roles);
+    check_rights_report(report->rights, on_right, report);
 }
 
 /* Each worker keeps one connection once it has made it, and `slots` run at a time; refreshers have
@@ -290,6 +311,8 @@ static void finish(const struct ctl *ctl, struct report *report)
         return;
     }
     json_close_array(report->json);
+    if (report->rights != NULL)
+        check_rights_print(report->rights, report->json, "rights");
     json_text(report->json, "file", ctl->file);
     json_number(report->json, "problems",
                 (int64_t)(report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_UNREACHABLE]));
@@ -298,12 +321,30 @@ static void finish(const struct ctl *ctl, struct report *report)
     json_end(report->json);
 }
 
+static bool read_options(struct ctl *ctl, int argc, char **argv, unsigned *roles)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"role", required_argument, NULL, 'r'},
+                                            {NULL, 0, NULL, 0}};
+    int option;
+
+    optind = 0; /* the command line proper has been read already */
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'j')
+            ctl->json = true;
+        else if (option == 'r' && rights_role_named(optarg) != 0)
+            *roles = rights_role_named(optarg);
+        else
+            return false;
+    }
+    return optind == argc;
+}
+
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 {
-    struct report report = {.json = NULL};
-    int first;
+    struct report report = {.json = NULL, .roles = RIGHTS_ALL};
 
-    if (!ctl_plain_options(ctl, argc, argv, &first) || first != argc)
+    if (!read_options(ctl, argc, argv, &report.roles))
         return ctl_misused(&ctl_check);
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     if (ctl->json) {
@@ -314,7 +355,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     find(&report, LEVEL_OK, "configuration", "%s: %zu contexts, %zu routes", ctl->file,
          ctl->app->config->n_contexts, ctl->app->config->n_routes);
     check_warnings(&report, ctl->app->config);
-    check_redis(ctl, &report);
+    check_redis(ctl, ctx, &report);
     check_postgres(ctl, ctx, &report);
     if (report.counts[LEVEL_UNREACHABLE] == 0)
         check_identity(ctl, ctx, &report);
@@ -327,7 +368,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 
 const struct ctl_command ctl_check = {
     .name = "check",
-    .arguments = "[--json]",
+    .arguments = "[--json] [--role ROLE]",
     .help = "configuration, Redis, Postgres, and each route's statement against it",
     .run = run,
 };

@@ -24,10 +24,13 @@ struct asking {
 
 /* Writes down what it is told, and lets no session go on. */
 static enum place_verdict write_down(void *data, const struct postgres_place *place,
-                                     uint64_t *generation)
+                                     const struct place_asker *asker,
+                                     struct place_question **question, uint64_t *generation)
 {
     struct asking *asking = data;
 
+    (void)asker;
+    (void)question;
     (void)generation;
     asking->told = identity_note_set(&asking->place->seen, place->system_identifier,
                                      place->database_oid, "0") == 0 &&

@@ -213,8 +213,9 @@ static struct redis_request *new_request(struct redis_connection *connection,
     *request = (struct redis_request){
         .connection = connection, .fn = fn, .data = data, .block_ms = block_ms};
     size_t name_len = command->parts[0].len;
-    memcpy(request->name, command->parts[0].data,
-           name_len < sizeof request->name ? name_len : sizeof request->name - 1);
+    if (!command->is_a_trial)
+        memcpy(request->name, command->parts[0].data,
+               name_len < sizeof request->name ? name_len : sizeof request->name - 1);
     /* one that blocks waits for those before it */
     int64_t from_us = connection->now_us + (block_ms + connection->blocks_ms) * 1000;
     request->due_us = from_us + timeout_ms * 1000;
@@ -360,7 +361,7 @@ static void tell_late(struct redis_connection *connection, int64_t now_us)
     while (connection->generation == generation && (request = connection->untold) != NULL &&
            request->due_us <= now_us) {
         connection->untold = request->next;
-        redis_request_tell(request, REDIS_UNCERTAIN, NULL);
+        redis_request_tell_late(request);
     }
 }
 

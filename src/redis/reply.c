@@ -11,6 +11,7 @@ static const struct {
     enum redis_refusal refusal;
 } words[] = {
     {"NOPERM", REDIS_NO_RIGHT},
+    {"ERR The user executing the script", REDIS_NO_RIGHT}, /* before 7.2 */
     {"NOAUTH", REDIS_NO_LOGIN},
     {"WRONGPASS", REDIS_NO_LOGIN},
     {"READONLY", REDIS_READ_ONLY},

@@ -69,3 +69,11 @@ void redis_request_tell(struct redis_request *request, enum redis_outcome outcom
         log_refusal(request, reply);
     fn(request->data, outcome, reply);
 }
+
+void redis_request_tell_late(struct redis_request *request)
+{
+    if (request->fn != NULL)
+        log_event_limited(LOG_LEVEL_WARN, "redis has not answered in time",
+                          log_text("command", request->name));
+    redis_request_tell(request, REDIS_UNCERTAIN, NULL);
+}

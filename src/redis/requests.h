@@ -23,7 +23,7 @@ struct redis_request {
     uint64_t end;  /* of its bytes, counted from the connection's first */
     size_t len;    /* of its bytes */
     char *bytes;   /* of one that waits for the connection to be up, else NULL */
-    char name[16]; /* the command's, for the log */
+    char name[16]; /* the command's, for the log; "": it is not logged */
 };
 
 struct redis_requests {
@@ -44,5 +44,8 @@ struct redis_requests redis_requests_take_all(struct redis_requests *requests);
 /* The first one's owner is told: once, unless it was cancelled. */
 void redis_request_tell(struct redis_request *request, enum redis_outcome outcome,
                         struct redis_reply *reply);
+
+/* Its time is over: it is told REDIS_UNCERTAIN, and the log says so. */
+void redis_request_tell_late(struct redis_request *request);
 
 #endif

@@ -212,23 +212,40 @@ static struct queue_request *take(struct queue *queue, int64_t block_ms, queue_t
     return errand_handle(errand);
 }
 
-static struct queue_request *settle(struct queue *queue, const struct queue_job *job,
-                                    const char *base, queue_done_fn *fn, void *data)
+/* A job that could not be read has no mark: there is only the job to be taken off the list. */
+static void send_removal(struct errand *errand, const struct queue_job *job)
 {
-    struct errand *errand = errand_new(queue, sizeof *errand, data);
-    const char *of = base != NULL ? base : "";
+    const struct redis_part parts[] = {redis_text("LREM"), redis_text(errand->queue->processing),
+                                       redis_text("1"), job_part(job)};
+
+    errand_send(errand, parts, 4, on_done);
+}
+
+static void send_settlement(struct errand *errand, const struct queue_job *job, const char *base)
+{
     const struct redis_part parts[] = {
         redis_text("EVAL"),
         redis_text(settle_script),
         redis_text("3"),
         redis_text(errand->queue->processing),
-        key_part(errand, "mark", of),
-        key_part(errand, "failures", of),
+        key_part(errand, "mark", base),
+        key_part(errand, "failures", base),
         job_part(job),
     };
 
-    errand->fn.done = fn;
     errand_send(errand, parts, 7, on_done);
+}
+
+static struct queue_request *settle(struct queue *queue, const struct queue_job *job,
+                                    const char *base, queue_done_fn *fn, void *data)
+{
+    struct errand *errand = errand_new(queue, sizeof *errand, data);
+
+    errand->fn.done = fn;
+    if (base != NULL)
+        send_settlement(errand, job, base);
+    else
+        send_removal(errand, job);
     return errand_handle(errand);
 }
 

@@ -10,10 +10,12 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
+#include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <xxhash.h>
 
 #include "base/buf.h"
@@ -155,18 +157,28 @@ static int check_syntax(const char *conninfo, char *error, size_t error_size)
     return 0;
 }
 
-int destination_resolve(TALLOC_CTX *ctx, const char *conninfo, const char *machine,
-                        struct destination *found, char *error, size_t error_size)
+/* A connection that knows all but how to be made. */
+static PGconn *resolve(const char *conninfo, bool *resolved)
 {
     /* with a password none is looked for in a file, which libpq might complain of */
     static const char *const keywords[] = {"dbname", "password", "sslmode", NULL};
     const char *const values[] = {conninfo, "-", NO_SSLMODE, NULL};
+    PGconn *conn = mem_check(PQconnectStartParams(keywords, values, 1));
+
+    *resolved = strstr(PQerrorMessage(conn), NO_SSLMODE) != NULL;
+    return conn;
+}
+
+int destination_resolve(TALLOC_CTX *ctx, const char *conninfo, const char *machine,
+                        struct destination *found, char *error, size_t error_size)
+{
+    bool resolved;
     int result = -1;
 
     if (check_syntax(conninfo, error, error_size) == -1)
         return -1;
-    PGconn *conn = mem_check(PQconnectStartParams(keywords, values, 1));
-    if (strstr(PQerrorMessage(conn), NO_SSLMODE) != NULL) {
+    PGconn *conn = resolve(conninfo, &resolved);
+    if (resolved) {
         take_found(ctx, conn, machine, found);
         result = 0;
     } else {
@@ -174,6 +186,61 @@ int destination_resolve(TALLOC_CTX *ctx, const char *conninfo, const char *machi
     }
     PQfinish(conn);
     return result;
+}
+
+/* As many addresses as hosts, as many ports or one: libpq has accepted them. */
+static size_t take_hosts(TALLOC_CTX *ctx, const PQconninfoOption *options,
+                         const struct destination_host **found)
+{
+    const char *names = value_of(options, "host"), *addresses = value_of(options, "hostaddr");
+    const char *ports = value_of(options, "port");
+    size_t count = count_pieces(addresses[0] != '\0' ? addresses : names);
+    bool one_port = count_pieces(ports) == 1;
+    struct destination_host *hosts =
+        mem_check(talloc_zero_array(ctx, struct destination_host, (unsigned)count));
+
+    for (size_t i = 0; i < count; i++) {
+        const char *again = ports;
+        hosts[i].name = next_piece(hosts, &names);
+        hosts[i].address = next_piece(hosts, &addresses);
+        hosts[i].port = next_piece(hosts, one_port ? &again : &ports);
+    }
+    *found = hosts;
+    return count;
+}
+
+size_t destination_hosts(TALLOC_CTX *ctx, const char *conninfo,
+                         const struct destination_host **hosts)
+{
+    bool resolved;
+    PGconn *conn = resolve(conninfo, &resolved);
+    size_t count = 0;
+
+    if (resolved) {
+        PQconninfoOption *options = mem_check(PQconninfo(conn));
+        count = take_hosts(ctx, options, hosts);
+        PQconninfoFree(options);
+    }
+    PQfinish(conn);
+    return count;
+}
+
+/* An address, also one of IPv6 with a scope; with this flag the resolver asks nobody. */
+static bool is_numeric(const char *host)
+{
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+
+    if (getaddrinfo(host, NULL, &hints, &found) != 0)
+        return false;
+    freeaddrinfo(found);
+    return true;
+}
+
+bool destination_is_by_name(const struct destination_host *host)
+{
+    return host->address[0] == '\0' && host->name[0] != '\0' && !is_socket(host->name) &&
+           !is_numeric(host->name);
 }
 
 bool destination_names_user(const char *conninfo)

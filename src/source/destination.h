@@ -31,6 +31,21 @@ int destination_resolve(TALLOC_CTX *ctx, const char *conninfo, const char *machi
                         struct destination *found, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
+/* One of the hosts that libpq would try, in its order; "": nothing is given. */
+struct destination_host {
+    const char *name;    /* or a socket's directory, or an address */
+    const char *address; /* its hostaddr */
+    const char *port;
+};
+
+/* Likewise resolved. How many, at least 1, and *hosts, a child of `ctx`; 0: libpq refuses
+   `conninfo`. */
+size_t destination_hosts(TALLOC_CTX *ctx, const char *conninfo,
+                         const struct destination_host **hosts);
+
+/* Whether a connection to it begins with looking a name up. Looks nothing up. */
+bool destination_is_by_name(const struct destination_host *host);
+
 /* What `conninfo` itself has of that which chooses a database, as it is written: another password
    or time limit gives the same. Resolves nothing. A child of `ctx`. */
 char *destination_as_written(TALLOC_CTX *ctx, const char *conninfo);

@@ -30,15 +30,30 @@ enum place_verdict {
     PLACE_RIGHT,   /* the database that this configuration means */
     PLACE_WRONG,   /* another: the session is closed, and no answer comes from it */
     PLACE_UNKNOWN, /* this cannot be told at the moment: likewise */
+    PLACE_ASKED,   /* it will be told */
+};
+
+/* What is to be told, and not yet; the judge's own. */
+struct place_question;
+
+/* Who is to be told. `told` is called with another verdict than PLACE_ASKED, exactly once unless
+   the question is withdrawn, and never from within judge(). */
+struct place_asker {
+    void (*told)(void *session, enum place_verdict verdict, uint64_t generation);
+    void *session;
 };
 
 /* Who decides whether a session may be used. */
 struct postgres_judge {
     /* Called when a session has connected, and whenever a query's transaction says something else
        than the one before: through a pooler, or when a path leads to other schemas. With
-       PLACE_RIGHT, *generation is what the keys of answers from such a session carry. */
+       PLACE_RIGHT, *generation is what the keys of answers from such a session carry. With
+       PLACE_ASKED, *question is good until `told` is called, within a few seconds. */
     enum place_verdict (*judge)(void *data, const struct postgres_place *place,
+                                const struct place_asker *asker, struct place_question **question,
                                 uint64_t *generation);
+    /* `told` will not be called. */
+    void (*withdraw)(struct place_question *question);
     void *data;
 };
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "source/cancel.h"
+#include "source/hosts.h"
 #include "source/packet.h"
 #include "source/rows.h"
 #include "source/session_step.h"
@@ -37,6 +38,8 @@ enum {
        notices; which it does within a second, and a bit. */
     CANCEL_MS = 1000,
     NOTICE_MS = 1500,
+    /* The judge has a limit of its own, and this is beyond it. */
+    JUDGE_MS = 10 * 1000,
     /* A connection that was idle for longer is tried first, for this long at the most. */
     TRY_AFTER_MS = 1000,
     TRY_MS = 500,
@@ -58,8 +61,9 @@ struct step_state {
 
 struct session {
     struct session_options options;
-    PGconn *conn;
+    PGconn *conn; /* NULL: not yet, or it has been cut */
     enum session_step step;
+    struct hosts_look_up *look_up; /* STEP_RESOLVE */
     struct step_state now;
     bool worked; /* it has connected and is set up */
     bool pooled; /* as in struct session_facts */
@@ -69,6 +73,8 @@ struct session {
     char *place[PLACE_COLUMNS]; /* as the server said last */
     char *first_backend;        /* of the first transaction */
     uint64_t generation;
+    struct place_question *question; /* NULL: none, or a verdict has been given */
+    enum session_step unjudged;      /* STEP_REJUDGE: as in struct session_facts */
     uint32_t nonce;
     unsigned *prepared;  /* by statement index: the plan that has a name here, 0: none */
     unsigned *named;     /* likewise: the plan of which a name may be there, 0: none */
@@ -199,11 +205,19 @@ static void log_connection(struct session *session)
     talloc_free(error);
 }
 
+static void withdraw_question(struct session *session)
+{
+    if (session->question != NULL)
+        session->options.judge.withdraw(session->question);
+    session->question = NULL;
+}
+
 /* The one end of a connection that has failed. */
 static void lose_as(struct session *session, enum session_end how)
 {
     struct query *query = session->query;
 
+    withdraw_question(session);
     session->query = NULL;
     session->step = STEP_CLOSED;
     session->options.events->closed(session->options.pool, session, query, how);
@@ -494,10 +508,31 @@ static void take_description(struct session *session, const PGresult *res)
         statement_use_plan(query->statement, query->plan);
 }
 
-/* Whether the answers of this server may be used. */
-static bool is_right_place(struct session *session)
+static void step_done(struct session *session);
+static void go_on(struct session *session, enum session_event event);
+
+/* Whoever waits for it goes on. Results that are still to come find it when they have. */
+static void take_judgement(void *data, enum place_verdict verdict, uint64_t generation)
+{
+    struct session *session = data;
+
+    session->question = NULL;
+    session->now.refused = verdict != PLACE_RIGHT;
+    if (verdict == PLACE_RIGHT)
+        session->generation = generation;
+    if (session->step == STEP_JUDGE) {
+        set_deadline(session, session->options.settings->connect_timeout_ms);
+        go_on(session, session->now.refused ? EVENT_FAILED : EVENT_DONE);
+    } else if (session->step == STEP_REJUDGE) {
+        go_on(session, EVENT_DONE);
+    }
+}
+
+/* Whether the answers of this server may be used. What is not known at once is told later. */
+static void ask_judge(struct session *session)
 {
     const struct postgres_judge *judge = &session->options.judge;
+    const struct place_asker asker = {.told = take_judgement, .session = session};
     const struct postgres_place place = {
         .system_identifier = session->place[PLACE_SYSTEM],
         .database_oid = session->place[PLACE_DATABASE],
@@ -506,8 +541,13 @@ static bool is_right_place(struct session *session)
         .recurring = session->pooled,
     };
 
-    return judge->judge == NULL ||
-           judge->judge(judge->data, &place, &session->generation) == PLACE_RIGHT;
+    session->now.refused = false;
+    if (judge->judge == NULL)
+        return;
+    withdraw_question(session);
+    enum place_verdict verdict =
+        judge->judge(judge->data, &place, &asker, &session->question, &session->generation);
+    session->now.refused = verdict == PLACE_WRONG || verdict == PLACE_UNKNOWN;
 }
 
 static void note_place(struct session *session, const PGresult *res)
@@ -549,7 +589,7 @@ static void compare_place(struct session *session, const PGresult *res)
     {
         session->now.terminated = true;
     } else if (changed) {
-        session->now.refused = !is_right_place(session);
+        ask_judge(session);
     }
 }
 
@@ -719,6 +759,9 @@ static void send_step(struct session *session)
     const struct packet_limits limits = limits_of(session);
 
     switch (session->step) {
+    case STEP_RESOLVE:
+    case STEP_CONNECT:
+        break;
     case STEP_PLACE:
         packet_place(packet, session->conn, session->options.settings);
         break;
@@ -746,8 +789,9 @@ static void send_step(struct session *session)
     case STEP_TIDY:
         packet_tidy(packet, session->conn, session->pooled);
         break;
-    case STEP_CONNECT:
+    case STEP_JUDGE:
     case STEP_IDLE:
+    case STEP_REJUDGE:
     case STEP_CANCEL:
     case STEP_CUT:
     case STEP_CLOSED:
@@ -792,7 +836,15 @@ static struct session_facts facts_of(const struct session *session)
         .is_untidy = PQtransactionStatus(session->conn) == PQTRANS_INERROR && !session->spent,
         .is_outdated = session->outdated,
         .is_held = left_ms(session->hold_until_us) > 0,
+        .unjudged = session->unjudged,
     };
+}
+
+/* Where nobody waits for the verdict any more, nobody knows what the session is good for. */
+static void end_question(struct session *session)
+{
+    session->spent = session->spent || session->question != NULL;
+    withdraw_question(session);
 }
 
 /* Hands the result on; the session is idle, and may be given the next query, before the pool hears
@@ -805,6 +857,7 @@ static void end_query(struct session *session)
     struct rows *rows = session->rows != NULL ? talloc_steal(NULL, session->rows) : NULL;
 
     stop_deadline(session);
+    end_question(session);
     result.generation = session->generation;
     log_if_slow(session, query, &result);
     session->query = NULL;
@@ -886,8 +939,11 @@ static void give_query_up(struct session *session)
 {
     struct query *query = session->query;
 
-    if (session->result.outcome == QUERY_DONE)
-        session->result.outcome = QUERY_TIMED_OUT;
+    /* nothing is answered from a place that has not been judged */
+    if (session->result.outcome == QUERY_DONE || session->question != NULL)
+        session->result =
+            (struct query_result){.outcome = QUERY_TIMED_OUT, .sent_us = session->result.sent_us};
+    end_question(session);
     session->hung = is_server_hung(session);
     session->spent = session->spent || session->hung || session->step == STEP_PREPARE;
     set_hold(session);
@@ -923,8 +979,6 @@ static void cut(struct session *session)
     set_deadline(session, left_ms(session->hold_until_us));
 }
 
-static void go_on(struct session *session, enum session_event event);
-
 /* Where connections are few some sessions are refused and others not, for as long as it lasts. */
 static void end_outage(struct session *session)
 {
@@ -949,12 +1003,43 @@ static void begin_work(struct session *session)
     go_on(session, EVENT_DONE);
 }
 
+static void start_judging(struct session *session)
+{
+    session->step = STEP_JUDGE;
+    session->now = (struct step_state){.part = 0};
+    ask_judge(session);
+    if (session->question == NULL)
+        go_on(session, session->now.refused ? EVENT_FAILED : EVENT_DONE);
+    else
+        set_deadline(session, JUDGE_MS);
+}
+
+/* All of the step's results are there. */
+static void await_judgement(struct session *session)
+{
+    session->unjudged = session->step;
+    session->step = STEP_REJUDGE;
+    set_deadline(session, JUDGE_MS);
+}
+
+/* The query's time goes on. */
+static void end_wait(struct session *session, enum session_step to)
+{
+    session->step = to;
+    set_deadline(session, session->query->request.limit_ms + SERVER_FIRST_MS);
+    step_done(session);
+}
+
 /* The one place where a step follows another. */
 static void go_on(struct session *session, enum session_event event)
 {
     const struct session_facts facts = facts_of(session);
     enum session_step to = session_next_step(session->step, event, &facts);
 
+    if (session->step == STEP_REJUDGE && event == EVENT_DONE) {
+        end_wait(session, to);
+        return;
+    }
     switch (to) {
     case STEP_CLOSED:
         if (session->query != NULL && session->outdated)
@@ -968,6 +1053,12 @@ static void go_on(struct session *session, enum session_event event)
             settle(session);
         else
             end_query(session);
+        break;
+    case STEP_JUDGE:
+        start_judging(session);
+        break;
+    case STEP_REJUDGE:
+        await_judgement(session);
         break;
     case STEP_CANCEL:
         give_query_up(session);
@@ -994,8 +1085,7 @@ static enum session_event end_of_setup(struct session *session)
         log_recovery();
         return EVENT_FAILED;
     }
-    session->now.refused = session->step == STEP_IDENTIFY && !is_right_place(session);
-    return session->now.refused ? EVENT_FAILED : EVENT_DONE;
+    return EVENT_DONE;
 }
 
 static void note_success(struct session *session)
@@ -1057,7 +1147,10 @@ static void step_done(struct session *session)
 {
     if (session->step == STEP_TRY)
         start_query(session);
-    go_on(session, session->step < STEP_IDLE ? end_of_setup(session) : end_of_query_step(session));
+    if (session->step < STEP_IDLE)
+        go_on(session, end_of_setup(session));
+    else
+        go_on(session, session->question != NULL ? EVENT_UNJUDGED : end_of_query_step(session));
 }
 
 static void poll_connect(struct session *session)
@@ -1126,9 +1219,15 @@ static void refuse_rows(struct session *session)
         session->cancel = cancel_start(session->conn);
 }
 
+static bool awaits_results(const struct session *session)
+{
+    return session->step != STEP_JUDGE && session->step != STEP_IDLE &&
+           session->step != STEP_REJUDGE;
+}
+
 static void take_results(struct session *session)
 {
-    while (session->step != STEP_IDLE && !PQisBusy(session->conn) && take_next(session)) {
+    while (awaits_results(session) && !PQisBusy(session->conn) && take_next(session)) {
         if (session->now.unexpected) {
             give_up(session);
             return;
@@ -1187,7 +1286,7 @@ static bool is_our_delay(struct session *session)
 
 static void fail_to_connect(struct session *session)
 {
-    if (PQstatus(session->conn) == CONNECTION_BAD)
+    if (session->step != STEP_RESOLVE && PQstatus(session->conn) == CONNECTION_BAD)
         log_connection(session);
     else
         log_outage(session, "no answer in time");
@@ -1232,6 +1331,7 @@ static int session_destroy(struct session *session)
 {
     ev_io_stop(session->options.loop, &session->io);
     ev_timer_stop(session->options.loop, &session->deadline);
+    withdraw_question(session);
     if (session->cancel != NULL)
         cancel_end(session->cancel);
     PQfinish(session->conn);
@@ -1248,13 +1348,56 @@ static void set_lifetime(struct session *session)
             clock_monotonic_us() + lifetime_ms * (900 + (int64_t)(session->nonce % 101));
 }
 
+/* `hosts` NULL: libpq finds them without looking anything up. */
+static void start_connecting(struct session *session, const struct hosts *hosts)
+{
+    const struct postgres_settings *settings = session->options.settings;
+    const char *const keywords[] = {"dbname",
+                                    "password",
+                                    "fallback_application_name",
+                                    "client_encoding",
+                                    hosts != NULL ? "host" : NULL,
+                                    "hostaddr",
+                                    "port",
+                                    NULL};
+    const char *const values[] = {settings->conninfo,
+                                  settings->password,
+                                  "leeway",
+                                  "UTF8",
+                                  hosts != NULL ? hosts->names : NULL,
+                                  hosts != NULL ? hosts->addresses : NULL,
+                                  hosts != NULL ? hosts->ports : NULL,
+                                  NULL};
+
+    session->conn = mem_check(PQconnectStartParams(keywords, values, 1));
+    PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
+    PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE); /* for verdict_take_refusal() */
+    /* a connection that failed at once is noticed by the first poll, from the loop */
+    if (PQsocket(session->conn) != -1)
+        watch(session, EV_WRITE);
+    else
+        set_deadline(session, 0);
+}
+
+static void on_hosts(void *data, const struct hosts *hosts, const char *problem)
+{
+    struct session *session = data;
+
+    session->look_up = NULL;
+    if (hosts == NULL) {
+        log_outage(session, problem);
+        go_on(session, EVENT_FAILED);
+        return;
+    }
+    const struct session_facts facts = facts_of(session);
+    session->step = session_next_step(session->step, EVENT_DONE, &facts);
+    start_connecting(session, hosts);
+}
+
 struct session *session_new(TALLOC_CTX *ctx, const struct session_options *options)
 {
-    static const char *const keywords[] = {"dbname", "password", "fallback_application_name",
-                                           "client_encoding", NULL};
-    const char *const values[] = {options->settings->conninfo, options->settings->password,
-                                  "leeway", "UTF8", NULL};
     struct session *session = mem_check(talloc_zero(ctx, struct session));
+    int64_t timeout_ms = options->settings->connect_timeout_ms;
 
     session->options = *options;
     if (getrandom(&session->nonce, sizeof session->nonce, GRND_NONBLOCK) == -1)
@@ -1265,16 +1408,15 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
     ev_init(&session->io, on_io);
     ev_init(&session->deadline, on_deadline);
     session->io.data = session->deadline.data = session;
-    session->conn = mem_check(PQconnectStartParams(keywords, values, 1));
     talloc_set_destructor(session, session_destroy);
-    PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
-    PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE); /* for verdict_take_refusal() */
-    set_deadline(session, options->settings->connect_timeout_ms);
-    /* a connection that failed at once is noticed by the first poll, from the loop */
-    if (PQsocket(session->conn) != -1)
-        watch(session, EV_WRITE);
-    else
-        set_deadline(session, 0);
+    set_deadline(session, timeout_ms);
+    session->step = STEP_RESOLVE;
+    session->look_up = hosts_look_up(session, options->loop, options->settings->conninfo,
+                                     timeout_ms, on_hosts, session);
+    if (session->look_up == NULL) {
+        session->step = STEP_CONNECT;
+        start_connecting(session, NULL);
+    }
     return session;
 }
 

@@ -11,7 +11,7 @@ const char *session_step_name(enum session_step step)
         [STEP_PIN] = "pin",           [STEP_IDLE] = "idle",       [STEP_TRY] = "try",
         [STEP_DESCRIBE] = "describe", [STEP_PREPARE] = "prepare", [STEP_EXECUTE] = "execute",
         [STEP_TIDY] = "tidy",         [STEP_CANCEL] = "cancel",   [STEP_CUT] = "cut",
-        [STEP_CLOSED] = "closed",
+        [STEP_CLOSED] = "closed",     [STEP_JUDGE] = "judge",     [STEP_REJUDGE] = "rejudge",
     };
 
     return names[step];
@@ -32,11 +32,15 @@ static enum session_step step_of_query(const struct session_facts *facts)
 static enum session_step step_after_done(enum session_step step, const struct session_facts *facts)
 {
     switch (step) {
+    case STEP_RESOLVE:
+        return STEP_CONNECT;
     case STEP_CONNECT:
         return STEP_PLACE;
     case STEP_PLACE:
         return STEP_IDENTIFY;
     case STEP_IDENTIFY:
+        return STEP_JUDGE;
+    case STEP_JUDGE:
         return facts->pooled ? STEP_IDLE : STEP_PIN;
     case STEP_PIN:
         return STEP_IDLE;
@@ -49,6 +53,8 @@ static enum session_step step_after_done(enum session_step step, const struct se
     case STEP_EXECUTE:
     case STEP_CANCEL:
         return STEP_IDLE;
+    case STEP_REJUDGE:
+        return facts->unjudged;
     case STEP_TIDY:
         return facts->is_outdated ? STEP_DESCRIBE : STEP_IDLE;
     case STEP_CUT: /* there is nothing left that could do it */
@@ -74,7 +80,7 @@ static enum session_step step_after_late(enum session_step step, const struct se
 
 static bool has_query_begun(enum session_step step)
 {
-    return step > STEP_TRY && step < STEP_CANCEL;
+    return step > STEP_TRY && step < STEP_CANCEL && step != STEP_REJUDGE;
 }
 
 enum session_step session_next_step(enum session_step step, enum session_event event,
@@ -84,6 +90,8 @@ enum session_step session_next_step(enum session_step step, enum session_event e
         return STEP_CLOSED;
     if (event == EVENT_LATE)
         return step_after_late(step, facts);
+    if (event == EVENT_UNJUDGED)
+        return step == STEP_DESCRIBE || step == STEP_EXECUTE ? STEP_REJUDGE : STEP_CLOSED;
     if ((step == STEP_DESCRIBE || step == STEP_EXECUTE || step == STEP_CANCEL) && facts->is_untidy)
         return STEP_TIDY;
     switch (event) {
@@ -93,6 +101,7 @@ enum session_step session_next_step(enum session_step step, enum session_event e
         return has_query_begun(step) && step != STEP_TIDY ? STEP_IDLE : STEP_CLOSED;
     case EVENT_OUTDATED:
         return has_query_begun(step) ? STEP_DESCRIBE : STEP_CLOSED;
+    case EVENT_UNJUDGED:
     case EVENT_LATE:
     case EVENT_LOST:
         break;

@@ -584,6 +584,9 @@ static const struct flight_case runs_on_cases[] = {
 };
 
 static const struct flight_case gone_cases[] = {
+    {"the leader leaves, and who comes in its place is no leader",
+     "join:A take leave:A join:B timeout B=504~ failed=1 end waiting=0 flights=none asked=0 "
+     "watches=0"},
     {"the client leaves while the lease is asked for",
      "join:A leave:A asked=0 lease=free waiting=0 flights=none asked=0 watches=0"},
     {"and it was won meanwhile",
@@ -614,6 +617,10 @@ static const struct flight_case gone_cases[] = {
 };
 
 static const struct flight_case deadline_cases[] = {
+    {"handed on to a flight that waits already, it gives up first",
+     "join:A take send join:B purge pass:610 renew hold pass:1390 join:C take C=waits pass:1990 "
+     "hold pass:20 take pass:1990 hold pass:20 take done measure B=waits waiting=2 pass:1990 hold "
+     "pass:20 take pass:1990 hold pass:20 B=504~ C=waits timeouts=1 waiting=1"},
     {"the longest wait is 10 s",
      "hold join:A take pass:1990 hold pass:20 take pass:1990 hold pass:20 take pass:1990 hold "
      "pass:20 take pass:1990 hold pass:20 take pass:1900 A=waits pass:80 A=504~ timeouts=1 "
@@ -843,16 +850,191 @@ static void test_full(void **state)
     run_all(full_cases, COUNT_OF(full_cases), 0, "max_waiting = 2\n");
 }
 
+/* ---- All of it at random, from seeds that are always the same */
+
+enum { WALKS = 400, STEPS = 70, ROUNDS = 200 };
+
+struct walk {
+    struct scene *scene;
+    uint32_t seed, random;
+    int64_t arrived[READERS]; /* what was to be read when each came */
+    int64_t others_row;       /* what another process has read under its lease */
+    int64_t others_us;
+};
+
+static unsigned dice(struct walk *walk, unsigned sides)
+{
+    walk->random = walk->random * 1664525 + 1013904223;
+    return (walk->random >> 10) % sides;
+}
+
+/* An answer of before a purge that was over when its reader came would be wrong. */
+static void judge_answers(struct walk *walk)
+{
+    for (size_t i = 0; i < READERS; i++) {
+        struct reader *reader = walk->scene->readers[i];
+        if (reader == NULL || reader->request != NULL)
+            continue;
+        const char *row = strchr(reader->answer, ':');
+        check(reader->answers <= 1, "seed %u: reader %zu: answered twice", walk->seed, i);
+        check(row == NULL || atol(row + 1) >= walk->arrived[i],
+              "seed %u: reader %zu: %s from before", walk->seed, i, reader->answer);
+        talloc_free(reader);
+        walk->scene->readers[i] = NULL;
+    }
+}
+
+static void another_takes_or_stores(struct walk *walk)
+{
+    struct scene *scene = walk->scene;
+    const char *held = fake_cache_lease(scene->cache, BASE);
+    char body[24];
+
+    if (held == NULL) {
+        change_world(scene, "hold");
+        walk->others_row = scene->worker->row;
+        walk->others_us = fake_cache_now_us(scene->cache);
+        return;
+    }
+    if (held[0] != 'f')
+        return;
+    snprintf(body, sizeof body, "%lld", (long long)walk->others_row);
+    if (dice(walk, 3) > 0)
+        fake_cache_put(scene->cache, BASE, walk->others_us, 200, body);
+    change_world(scene, dice(walk, 4) > 0 ? "free" : "mark:503");
+}
+
+static void answer_something(struct walk *walk, bool well)
+{
+    static const enum fake_way ways[] = {FAKE_DONE, FAKE_DONE, FAKE_DONE,    FAKE_DONE,
+                                         FAKE_DONE, FAKE_AWAY, FAKE_REFUSED, FAKE_UNCERTAIN};
+    struct fake_cache *cache = walk->scene->cache;
+
+    if (fake_cache_next(cache) == FAKE_NOTHING)
+        return;
+    if (!well && dice(walk, 4) == 0)
+        fake_cache_do(cache, fake_cache_next(cache));
+    else
+        fake_cache_answer_next(cache, well ? FAKE_DONE : ways[dice(walk, COUNT_OF(ways))]);
+}
+
+static void end_some_query(struct walk *walk, bool well)
+{
+    static const enum query_outcome outcomes[] = {QUERY_DONE,    QUERY_DONE, QUERY_DONE,
+                                                  QUERY_NO_SLOT, QUERY_AWAY, QUERY_TIMED_OUT};
+    struct fake_query *query = fake_worker_query(walk->scene->worker);
+
+    if (query == NULL)
+        return;
+    if (!well && dice(walk, 8) == 0)
+        give_up_query(walk->scene, query);
+    else if (!well && dice(walk, 2) == 0)
+        fake_worker_send(walk->scene->worker, query);
+    else
+        fake_worker_end(walk->scene->worker, query,
+                        well ? QUERY_DONE : outcomes[dice(walk, COUNT_OF(outcomes))]);
+}
+
+static void come_or_go(struct walk *walk, unsigned i)
+{
+    struct scene *scene = walk->scene;
+
+    if (scene->readers[i] == NULL) {
+        walk->arrived[i] = scene->worker->row;
+        join(scene, (char)('A' + i));
+    } else if (dice(walk, 4) == 0) {
+        leave(scene, (char)('A' + i));
+    }
+}
+
+static void step_at_random(struct walk *walk)
+{
+    struct scene *scene = walk->scene;
+
+    switch (dice(walk, 16)) {
+    case 0:
+        change_world(scene, "purge");
+        break;
+    case 1:
+    case 2:
+        another_takes_or_stores(walk);
+        break;
+    case 3:
+        fake_cache_tell(scene->cache, BASE, dice(walk, 4) > 0 ? CACHE_LOOK_NOW : CACHE_NOT_TOLD);
+        break;
+    case 4:
+        fake_time_pass(dice(walk, 8) == 0 ? 4000000 : 1000 * dice(walk, 700));
+        break;
+    case 5:
+        scene->worker->verified = dice(walk, 4) > 0;
+        break;
+    case 6:
+    case 7:
+        end_some_query(walk, false);
+        break;
+    case 8:
+        fake_worker_settle(scene->worker);
+        break;
+    case 9:
+    case 10:
+    case 11:
+        come_or_go(walk, dice(walk, READERS));
+        break;
+    default:
+        fake_time_pass(100);
+        answer_something(walk, false);
+    }
+    fake_time_run(scene->worker->loop);
+    judge_answers(walk);
+}
+
+/* Whatever has been, everybody is answered in the end, and nothing is left. */
+static void come_to_an_end(struct walk *walk)
+{
+    struct scene *scene = walk->scene;
+
+    scene->worker->verified = true;
+    for (int i = 0; i < ROUNDS; i++) {
+        answer_something(walk, true);
+        end_some_query(walk, true);
+        fake_worker_settle(scene->worker);
+        fake_time_pass(100000);
+        fake_time_run(scene->worker->loop);
+        judge_answers(walk);
+    }
+    const char *held = fake_cache_lease(scene->cache, BASE);
+    check(flights_waiting(scene->flights) == 0, "seed %u: somebody waits", walk->seed);
+    check(talloc_total_blocks(scene->flights) == 1, "seed %u: a flight is left", walk->seed);
+    check(fake_cache_under_way(scene->cache) == 0, "seed %u: something is asked", walk->seed);
+    check(fake_cache_watches(scene->cache, BASE) == 0, "seed %u: a watch is left", walk->seed);
+    check(held == NULL || held[0] == '!', "seed %u: %s is held", walk->seed, held);
+}
+
+static void test_at_random(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 1; seed <= WALKS; seed++) {
+        struct walk walk = {.scene = scene_new("at random", seed % 2, ""),
+                            .seed = seed,
+                            .random = seed * 2654435761U};
+        for (int i = 0; i < STEPS; i++)
+            step_at_random(&walk);
+        come_to_an_end(&walk);
+        talloc_free(walk.scene->worker);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_miss),    cmocka_unit_test(test_lease),
-        cmocka_unit_test(test_away),    cmocka_unit_test(test_store),
-        cmocka_unit_test(test_failure), cmocka_unit_test(test_runs_on),
-        cmocka_unit_test(test_gone),    cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_stop),    cmocka_unit_test(test_error),
-        cmocka_unit_test(test_alone),   cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_large),   cmocka_unit_test(test_full),
+        cmocka_unit_test(test_miss),      cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_away),      cmocka_unit_test(test_store),
+        cmocka_unit_test(test_failure),   cmocka_unit_test(test_runs_on),
+        cmocka_unit_test(test_gone),      cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_stop),      cmocka_unit_test(test_error),
+        cmocka_unit_test(test_alone),     cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_at_random), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

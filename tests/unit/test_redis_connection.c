@@ -367,7 +367,9 @@ static void check_stuck(struct fixture *f, bool trickles)
     WAIT_FOR(f, script_count(f->script, "A") == 1);
     if (trickles)
         script_say(f->script, "A", "$100000000\r\n", 12);
+    int64_t limit_us = clock_monotonic_us() + (int64_t)LONGEST_S * 1000000;
     while (strchr(f->changes, 'D') == NULL) {
+        assert_true(clock_monotonic_us() < limit_us);
         if (trickles)
             script_say(f->script, "A", "x", 1);
         WAIT_FOR(f, ev_run(f->loop, EVRUN_ONCE) >= 0);

@@ -218,6 +218,8 @@ static void test_refusals(void **state)
         const char *name;
     } cases[] = {
         {"NOPERM User a has no permissions to run the 'get' command", REDIS_NO_RIGHT, "no-right"},
+        {"ERR The user executing the script can't run this command or subcommand", REDIS_NO_RIGHT,
+         "no-right"},
         {"NOAUTH Authentication required.", REDIS_NO_LOGIN, "no-login"},
         {"WRONGPASS invalid username-password pair", REDIS_NO_LOGIN, "no-login"},
         {"READONLY You can't write against a read only replica.", REDIS_READ_ONLY, "read-only"},

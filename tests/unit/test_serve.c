@@ -50,6 +50,7 @@ static void answer_offer(size_t i, enum queue_offer result)
     check(i < n_offers && !offers[i].over, "offer %zu is not under way", i);
     offers[i].over = true;
     offers[i].fn(offers[i].data, result);
+    check(!offers[i].cancelled, "offer %zu was cancelled after its answer", i);
 }
 
 struct gauges_request {

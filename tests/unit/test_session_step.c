@@ -16,7 +16,9 @@ static const struct session_facts nothing,
     pooled_plan = {.pooled = true, .has_query = true, .has_plan = true},
     untried = {.has_query = true, .has_plan = true, .is_prepared = true, .is_untried = true},
     untried_idle = {.is_untried = true}, given_up_untidy = {.is_untidy = true},
-    held = {.is_held = true};
+    held = {.is_held = true},
+    unjudged = {.has_query = true, .has_plan = true, .unjudged = STEP_EXECUTE},
+    undescribed = {.pooled = true, .has_query = true, .unjudged = STEP_DESCRIBE};
 
 static void test_steps(void **state)
 {
@@ -27,13 +29,24 @@ static void test_steps(void **state)
         enum session_step to;
     } cases[] = {
         /* setting up, with or without a query that waits for it */
+        {STEP_RESOLVE, EVENT_DONE, &nothing, STEP_CONNECT},
+        {STEP_RESOLVE, EVENT_DONE, &query, STEP_CONNECT},
+        {STEP_RESOLVE, EVENT_FAILED, &query, STEP_CLOSED},
+        {STEP_RESOLVE, EVENT_LATE, &nothing, STEP_CLOSED},
         {STEP_CONNECT, EVENT_DONE, &nothing, STEP_PLACE},
         {STEP_CONNECT, EVENT_DONE, &query, STEP_PLACE},
         {STEP_PLACE, EVENT_DONE, &query, STEP_IDENTIFY},
-        {STEP_IDENTIFY, EVENT_DONE, &query, STEP_PIN},
-        {STEP_IDENTIFY, EVENT_DONE, &nothing, STEP_PIN},
-        {STEP_IDENTIFY, EVENT_DONE, &pooled_query, STEP_IDLE},
-        {STEP_IDENTIFY, EVENT_DONE, &pooled, STEP_IDLE},
+        {STEP_IDENTIFY, EVENT_DONE, &query, STEP_JUDGE},
+        {STEP_IDENTIFY, EVENT_DONE, &nothing, STEP_JUDGE},
+        {STEP_IDENTIFY, EVENT_DONE, &pooled, STEP_JUDGE},
+        {STEP_JUDGE, EVENT_DONE, &query, STEP_PIN},
+        {STEP_JUDGE, EVENT_DONE, &nothing, STEP_PIN},
+        {STEP_JUDGE, EVENT_DONE, &pooled_query, STEP_IDLE},
+        {STEP_JUDGE, EVENT_DONE, &pooled, STEP_IDLE},
+        {STEP_JUDGE, EVENT_FAILED, &query, STEP_CLOSED},
+        {STEP_JUDGE, EVENT_FAILED, &pooled, STEP_CLOSED},
+        {STEP_JUDGE, EVENT_LATE, &query, STEP_CLOSED},
+        {STEP_JUDGE, EVENT_UNJUDGED, &query, STEP_CLOSED},
         {STEP_PIN, EVENT_DONE, &query, STEP_IDLE},
         {STEP_CONNECT, EVENT_FAILED, &query, STEP_CLOSED},
         {STEP_PLACE, EVENT_FAILED, &query, STEP_CLOSED},
@@ -61,6 +74,20 @@ static void test_steps(void **state)
         {STEP_TRY, EVENT_FAILED, &prepared, STEP_CLOSED},
         {STEP_TRY, EVENT_OUTDATED, &prepared, STEP_CLOSED},
         {STEP_TRY, EVENT_LATE, &prepared, STEP_CLOSED},
+        /* its place is other than before, and nobody has said yet whether it is right */
+        {STEP_DESCRIBE, EVENT_UNJUDGED, &query, STEP_REJUDGE},
+        {STEP_EXECUTE, EVENT_UNJUDGED, &prepared, STEP_REJUDGE},
+        {STEP_EXECUTE, EVENT_UNJUDGED, &untidy, STEP_REJUDGE},
+        {STEP_EXECUTE, EVENT_UNJUDGED, &pooled_plan, STEP_REJUDGE},
+        {STEP_PREPARE, EVENT_UNJUDGED, &planned, STEP_CLOSED},
+        {STEP_TIDY, EVENT_UNJUDGED, &planned, STEP_CLOSED},
+        {STEP_CANCEL, EVENT_UNJUDGED, &nothing, STEP_CLOSED},
+        {STEP_REJUDGE, EVENT_DONE, &unjudged, STEP_EXECUTE},
+        {STEP_REJUDGE, EVENT_DONE, &undescribed, STEP_DESCRIBE},
+        {STEP_REJUDGE, EVENT_FAILED, &unjudged, STEP_CLOSED},
+        {STEP_REJUDGE, EVENT_OUTDATED, &unjudged, STEP_CLOSED},
+        {STEP_REJUDGE, EVENT_LATE, &unjudged, STEP_CLOSED},
+        {STEP_REJUDGE, EVENT_UNJUDGED, &unjudged, STEP_CLOSED},
         /* given up */
         {STEP_DESCRIBE, EVENT_LATE, &query, STEP_CANCEL},
         {STEP_PREPARE, EVENT_LATE, &planned, STEP_CANCEL},
@@ -109,7 +136,7 @@ static void test_steps(void **state)
 static void test_a_lost_connection_is_closed_and_stays_so(void **state)
 {
     (void)state;
-    for (int step = STEP_CONNECT; step <= STEP_CLOSED; step++)
+    for (int step = STEP_RESOLVE; step <= STEP_CLOSED; step++)
         assert_int_equal(session_next_step((enum session_step)step, EVENT_LOST, &prepared),
                          STEP_CLOSED);
     for (int event = EVENT_DONE; event <= EVENT_LOST; event++)
