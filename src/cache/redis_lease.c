@@ -97,7 +97,7 @@ static void say_unheard(struct redis_cache *cache)
     if (cache->unheard_logged_us != 0 && now_us - cache->unheard_logged_us < UNHEARD_LOG_US)
         return;
     cache->unheard_logged_us = now_us;
-    log_event(LOG_LEVEL_WARN, "redis refuses PUBLISH: who waits for a query is not woken",
+    log_event(LOG_LEVEL_WARN, "redis refuses PUBLISH (NOPERM): who waits for a query is not woken",
               log_text("channels", "PREFIX:*"));
 }
 

@@ -19,6 +19,7 @@ struct redis_primary {
     const char *address;
     struct redis_connection_options connecting; /* of the connections for less than everything */
     struct redis_connection *commands;
+    const char *writing_name;          /* for CLIENT LIST */
     struct redis_connection *writing;  /* NULL: not needed yet */
     struct redis_connection *blocking; /* likewise */
     struct redis_subscriber *subscriber;
@@ -139,6 +140,8 @@ static struct redis_connection *further(struct redis_primary *primary,
     struct redis_connection_options options = primary->connecting;
 
     options.wanted = true;
+    if (connection == &primary->writing)
+        options.greeting.client_name = primary->writing_name;
     if (*connection == NULL)
         *connection = redis_connection_new(primary, primary->loop, &options);
     return *connection;
@@ -191,6 +194,7 @@ struct redis_primary *redis_primary_new(TALLOC_CTX *ctx, struct ev_loop *loop, c
     primary->loop = loop;
     primary->options = *options;
     primary->address = mem_check(talloc_strdup(primary, address));
+    primary->writing_name = mem_check(talloc_asprintf(primary, "%s-writes", options->client_name));
     primary->keeper = redis_clock_keeper_new(primary, loop, &keeping);
     primary->connecting = (struct redis_connection_options){
         .greeting = {.settings = options->settings, .client_name = options->client_name},

@@ -21,8 +21,6 @@ HIT = "leeway; hit; ttl=59"
 STORED = "leeway; fwd=uri-miss; fwd-status=200; stored"
 BYPASS = "leeway; fwd=bypass; detail=redis-unavailable"
 
-awaits = pytest.mark.xfail(strict=True, reason="workers await Redis in place as yet")
-
 
 def prepare(stack, **settings):
     """Where the entry and the lease of PATH are; neither is there."""
@@ -44,7 +42,6 @@ LEFT_BEHIND = {
 }
 
 
-@awaits
 @pytest.mark.parametrize("leave", LEFT_BEHIND.values(), ids=LEFT_BEHIND)
 def test_a_lease_that_was_left_behind_is_taken_over(stack, leave):
     _, lease = prepare(stack)
@@ -55,7 +52,6 @@ def test_a_lease_that_was_left_behind_is_taken_over(stack, leave):
     assert stack.get(PATH).cache.startswith("leeway; hit")
 
 
-@awaits
 def test_an_entry_of_another_type_is_replaced(stack):
     entry, _ = prepare(stack)
     stack.redis.client().rpush(entry, "x")
@@ -64,7 +60,6 @@ def test_an_entry_of_another_type_is_replaced(stack):
     assert stack.get(PATH).cache.startswith("leeway; hit")
 
 
-@awaits
 def test_a_store_that_may_wake_nobody_is_a_store(stack):
     client = stack.redis.client()
     client.execute_command("ACL", "SETUSER", "leeway", "on", ">word", "~*", "resetchannels",
@@ -86,7 +81,6 @@ def test_hits_go_on_while_writes_are_held(stack):
     wait_until(lambda: stack.get("/items/200").cache in (STORED, HIT), "leases are taken again")
 
 
-@awaits
 def test_refused_writes_are_not_tried_by_every_miss(stack):
     prepare(stack)
     stack.get(PATH)
