@@ -132,7 +132,8 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
 
     /* the detour that POSIX asks for: an object's pointer is no function's */
     *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
-    if (!is_slow(node))
+    /* what is asked for as a number is looked up nowhere */
+    if (!is_slow(node) || (hints != NULL && (hints->ai_flags & AI_NUMERICHOST) != 0))
         return real(node, service, hints, found);
     while (orders()->names_held != 0)
         usleep(1000);

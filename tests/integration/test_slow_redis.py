@@ -66,7 +66,6 @@ def has_come(connection):
     return bool(select.select([connection.socket], [], [], 0)[0])
 
 
-@pytest.mark.xfail(strict=True, reason="a lease is awaited in place")
 def test_hits_beside_misses_whose_leases_are_held_back(stack, paused):
     start(stack)
     stack.ask("/n/1")
@@ -84,7 +83,6 @@ def test_hits_beside_misses_whose_leases_are_held_back(stack, paused):
             assert headers["cache-status"].endswith("stored")
 
 
-@pytest.mark.xfail(strict=True, reason="a store is awaited in place")
 def test_hits_beside_a_store_that_is_held_back(stack, paused):
     start(stack)
     stack.ask("/n/1")
@@ -102,7 +100,6 @@ def test_hits_beside_a_store_that_is_held_back(stack, paused):
         assert status == 200 and headers["cache-status"].endswith("stored")
 
 
-@pytest.mark.xfail(strict=True, reason="Redis is taken for away")
 def test_a_redis_that_takes_no_writes_costs_misses_their_lease(stack, paused):
     """Not for each of them anew: that would be command_timeout for every miss."""
     start(stack, redis="command_timeout = 100ms")
@@ -116,7 +113,6 @@ def test_a_redis_that_takes_no_writes_costs_misses_their_lease(stack, paused):
     wait_until(lambda: is_hit(stack.ask("/n/3")), "what misses is stored again")
 
 
-@pytest.mark.xfail(strict=True, reason="every command is awaited in place")
 def test_a_redis_that_answers_nothing_holds_up_what_asks_it_alone(stack):
     with Proxy(stack.path("proxy.sock"), stack.redis.socket) as proxy:
         stack.reach_redis_by(proxy.path)
@@ -132,7 +128,6 @@ def test_a_redis_that_answers_nothing_holds_up_what_asks_it_alone(stack):
             assert is_hit(hit.read_answer())
 
 
-@pytest.mark.xfail(strict=True, reason="names are looked up in place")
 def test_a_name_that_is_looked_up_slowly(stack, names):
     """Before the first connection, and when it has to be made anew."""
     stack.redis_address, stack.redis_settings = f"tcp:redis.slow.test:{stack.redis.listen()}", ""
@@ -150,7 +145,6 @@ def test_a_name_that_is_looked_up_slowly(stack, names):
     wait_until(lambda: is_hit(stack.ask("/n/1")), "Redis is there again")
 
 
-@pytest.mark.xfail(strict=True, reason="libpq looks names up in place")
 def test_a_postgres_name_that_is_looked_up_slowly(stack, names):
     port = free_port()
     stack.postgres_conninfo = \
