@@ -132,7 +132,6 @@ def test_a_redis_that_answers_nothing_holds_up_what_asks_it_alone(stack):
             assert is_hit(hit.read_answer())
 
 
-@pytest.mark.xfail(strict=True, reason="names are looked up in place")
 def test_a_name_that_is_looked_up_slowly(stack, names):
     """Before the first connection, and when it has to be made anew."""
     stack.redis_address, stack.redis_settings = f"tcp:redis.slow.test:{stack.redis.listen()}", ""
@@ -150,7 +149,6 @@ def test_a_name_that_is_looked_up_slowly(stack, names):
     wait_until(lambda: is_hit(stack.ask("/n/1")), "Redis is there again")
 
 
-@pytest.mark.xfail(strict=True, reason="libpq looks names up in place")
 def test_a_postgres_name_that_is_looked_up_slowly(stack, names):
     port = free_port()
     stack.postgres_conninfo = \
