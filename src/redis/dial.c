@@ -181,10 +181,11 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 
 static void take_path(struct redis_dial *dial)
 {
+    const char *host = dial->options.address->host;
     struct sockaddr_un path = {.sun_family = AF_UNIX};
 
     /* its length was checked with the address */
-    strncpy(path.sun_path, dial->options.address->host, sizeof path.sun_path - 1);
+    memcpy(path.sun_path, host, strnlen(host, sizeof path.sun_path - 1));
     memcpy(&dial->addresses[0].address, &path, sizeof path);
     dial->addresses[0].len = sizeof path;
     dial->count = 1;

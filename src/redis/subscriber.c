@@ -87,36 +87,42 @@ static void tell(struct redis_subscription *subscription, enum told due)
     subscription->fn(subscription->data, news[due], (struct redis_part){NULL, 0});
 }
 
-static void begin_walk(struct walk *walk, struct redis_subscriber *subscriber)
+/* For step() until that returns NULL. */
+static struct walk *begin_walk(struct redis_subscriber *subscriber)
 {
+    struct walk *walk = mem_check(talloc(NULL, struct walk));
+
     *walk = (struct walk){
         .subscriber = subscriber,
         .outer = subscriber->walk,
         .next = TAILQ_FIRST(&subscriber->subscriptions),
     };
     subscriber->walk = walk;
+    return walk;
 }
 
-/* NULL: they are through, or the subscriber has gone. */
+/* NULL: they are through, or the subscriber has gone; the walk is no more. */
 static struct redis_subscription *step(struct walk *walk)
 {
     struct redis_subscription *subscription = walk->next;
 
-    if (subscription != NULL)
+    if (subscription != NULL) {
         walk->next = TAILQ_NEXT(subscription, entry);
-    else if (walk->subscriber != NULL)
+        return subscription;
+    }
+    if (walk->subscriber != NULL)
         walk->subscriber->walk = walk->outer;
-    return subscription;
+    talloc_free(walk);
+    return NULL;
 }
 
 /* Tells each what it has not been told of its channel. */
 static void tell_all(struct redis_subscriber *subscriber)
 {
     struct redis_subscription *subscription;
-    struct walk walk;
+    struct walk *walk = begin_walk(subscriber);
 
-    begin_walk(&walk, subscriber);
-    while ((subscription = step(&walk)) != NULL) {
+    while ((subscription = step(walk)) != NULL) {
         enum told due = due_of(subscription);
         if (due != subscription->told)
             tell(subscription, due);
@@ -128,10 +134,9 @@ static void on_push(void *data, const struct redis_reply *reply)
     const struct redis_reply *name = reply->elements[1], *text = reply->elements[2];
     const struct redis_part message = {text->text, text->len};
     struct redis_subscription *subscription;
-    struct walk walk;
+    struct walk *walk = begin_walk(data);
 
-    begin_walk(&walk, data);
-    while ((subscription = step(&walk)) != NULL) {
+    while ((subscription = step(walk)) != NULL) {
         const struct channel *channel = subscription->channel;
         if (subscription->told == TOLD_SUBSCRIBED && channel->len == name->len &&
             memcmp(channel->name, name->text, name->len) == 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a test does to a running process, by LD_PRELOAD: clocks that show something else, a
-   delay before each response is written, and names that are looked up slowly. The file that SHIM_FILE names holds all that, as 64-bit
-   numbers, and may be changed while the process runs. What SHIM_MACHINE_ID names is opened for
-   /etc/machine-id. System calls are made directly, so that nothing has to be looked up while a
-   sanitizer starts. */
+   delay before each response is written, and names that are looked up slowly. The file that
+   SHIM_FILE names holds all that, as 64-bit numbers, and may be changed while the process runs.
+   What SHIM_MACHINE_ID names is opened for /etc/machine-id. System calls are made directly, so that
+   nothing has to be looked up while a sanitizer starts. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
