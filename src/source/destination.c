@@ -7,15 +7,14 @@
 
 #include "source/destination.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
-#include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <xxhash.h>
 
 #include "base/buf.h"
@@ -225,16 +224,17 @@ size_t destination_hosts(TALLOC_CTX *ctx, const char *conninfo,
     return count;
 }
 
-/* An address, also one of IPv6 with a scope; with this flag the resolver asks nobody. */
+/* An address, also one of IPv6 with a scope. */
 static bool is_numeric(const char *host)
 {
-    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr binary;
+    size_t len = strcspn(host, "%");
 
-    if (getaddrinfo(host, NULL, &hints, &found) != 0)
+    if (len >= sizeof address)
         return false;
-    freeaddrinfo(found);
-    return true;
+    snprintf(address, sizeof address, "%.*s", (int)len, host);
+    return inet_pton(AF_INET6, address, &binary) == 1 || inet_pton(AF_INET, host, &binary) == 1;
 }
 
 bool destination_is_by_name(const struct destination_host *host)

@@ -176,6 +176,8 @@ static void test_what_is_looked_up(void **state)
         {"host=@abstract user=u", NULL, NULL, ""},
         {"host=10.0.0.1 user=u", NULL, NULL, ""},
         {"host=::1 user=u", NULL, NULL, ""},
+        {"host=fe80::1%eth0 user=u", NULL, NULL, ""},
+        {"host=10.0.0.1%eth0 user=u", NULL, NULL, "10.0.0.1%eth0"},
         {"postgresql://u@[2001:db8::1]/d", NULL, NULL, ""},
         {"hostaddr=10.0.0.1 user=u", NULL, NULL, ""},
         {"host=db hostaddr=10.0.0.1 user=u", NULL, NULL, ""},
