@@ -184,7 +184,7 @@ def test_a_password_file_that_everybody_can_read_is_warned_of(guarded):
 
 def test_a_command_that_redis_does_not_know_is_not_quoted(stack, redis_with):
     """Redis quotes the arguments of such commands, the password of AUTH included."""
-    redis_with("--rename-command", "AUTH", "")
+    redis_with("--rename-command", "HELLO", "", "--rename-command", "AUTH", "")
     stack.configure(ROUTES, redis=f'password = "{SECRET}"', workers=1)
     stack.start_worker()
     wait_until(lambda: "redis is away" in stack.logs(), "the failure is logged")
@@ -253,11 +253,11 @@ route "/{value}" { context = "c" param "value" { type = text } sql = "select run
     assert written + suppressed == requests
 
 
-def test_lines_that_clients_cause_are_limited_and_counted(stack):
+def test_lines_that_clients_cause_are_limited_and_counted(stack, redis_with):
     requests = 200
+    redis_with("--rename-command", "GET", "")
     stack.configure(ROUTES, workers=1)
     worker = stack.start_worker()
-    stack.redis.client().config_set("maxmemory", "1")
     for i in range(requests):
         stack.ask(f"/items/{i}")
     assert worker.stop() == 0
