@@ -546,8 +546,9 @@ static void write_out(struct redis_connection *connection)
             ev_io_start(connection->loop, &connection->writable);
         else if (result == SOCKET_WANTS_READ)
             connection->wrote_wants_read = true;
-        else
+        else if (connection->state != CONNECTION_GREETING)
             fail_socket(connection, result);
+        /* else what the server has said before it closed is read first */
         return;
     }
     buf_release(out, OUT_KEEPS_BYTES);
