@@ -617,6 +617,8 @@ static void take_reply(struct redis_connection *connection, struct redis_reply *
         return;
     }
     connection->has_answered = true;
+    if (reply->kind == REDIS_ERROR && connection->options.on_refused != NULL)
+        connection->options.on_refused(connection->options.data, redis_refusal_of(reply));
     tell(connection, request, reply->kind == REDIS_ERROR ? REDIS_REFUSED : REDIS_REPLIED, reply);
 }
 
