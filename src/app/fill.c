@@ -247,9 +247,9 @@ static void store_under_lease(struct fill *fill)
     const struct freshness_policy *policy =
         &application_rules(backend->app, fill->request.route)->policy;
     int64_t expiry_ms = freshness_expiry_ms(policy, entry->status, entry->snapshot_us);
+    int64_t now_us = redis_clock_latest(cache_clock(backend->cache), clock_monotonic_us());
 
-    if (!fill->fits || !identity_is_verified(backend->identity) ||
-        expiry_ms <= entry->snapshot_us / 1000) {
+    if (!fill->fits || !identity_is_verified(backend->identity) || expiry_ms <= now_us / 1000) {
         fill->result.storing = FILL_NOT_STORED;
         end_without_store(fill, &no_mark);
     } else if (entry->body_len > (size_t)backend->app->config->settings.max_object_bytes) {
@@ -288,12 +288,13 @@ static void settle(struct fill *fill)
 }
 
 /* Waiters are told of a failure, but not of one that is this process's own: one of them may have
-   a slot, or reach the right database, where we do not. */
+   a slot or a connection, or reach the right database, where we do not. */
 static bool is_own_failure(const struct fill *fill)
 {
-    enum query_outcome outcome = fill->result.outcome;
+    const struct fill_result *result = &fill->result;
 
-    return outcome == QUERY_NO_SLOT || outcome == QUERY_FULL ||
+    return result->outcome == QUERY_NO_SLOT || result->outcome == QUERY_FULL ||
+           (result->outcome == QUERY_AWAY && result->sent_us == 0) ||
            !identity_is_verified(fill->backend->identity);
 }
 

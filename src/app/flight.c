@@ -387,9 +387,14 @@ static struct freshness_verdict judge_result(const struct flight *flight,
     return freshness_judge(&flight->rules->policy, status, snapshot_us, now_us);
 }
 
-/* false: it has to be looked for again. */
-static bool answer_visit(struct flight *flight, struct visit *visit,
-                         const struct fill_result *result)
+enum visit_end {
+    VISIT_ANSWERED,
+    VISIT_COMES_LATER, /* it has to be looked for again */
+    VISIT_TIMED_OUT,   /* what the query took is more than the budget */
+};
+
+static enum visit_end answer_visit(struct flight *flight, struct visit *visit,
+                                   const struct fill_result *result)
 {
     bool has_budget = flight->rules->policy.budget_us > 0;
     struct answer answer = {
@@ -401,21 +406,32 @@ static bool answer_visit(struct flight *flight, struct visit *visit,
     };
 
     if (visit->request->received_us > result->for_before_us)
-        return false;
-    if (has_budget && judge_by_own_clock(flight, result, 200).ttl_us <= 0) {
-        respond_failure(visit, 504, NULL, false);
-        return true;
-    }
-    if (has_budget && judge_result(flight, result, 200).ttl_us <= 0) {
-        if (++visit->too_old < MAX_TOO_OLD)
-            return false;
-        respond_failure(visit, 504, NULL, false);
-        return true;
-    }
+        return VISIT_COMES_LATER;
+    if (has_budget && judge_by_own_clock(flight, result, 200).ttl_us <= 0)
+        return VISIT_TIMED_OUT;
+    if (has_budget && judge_result(flight, result, 200).ttl_us <= 0)
+        return ++visit->too_old < MAX_TOO_OLD ? VISIT_COMES_LATER : VISIT_TIMED_OUT;
     answer.verdict = judge_result(flight, result, result->status);
     respond_entry(visit, &result->entry, &answer, result->bytes);
-    return true;
+    return VISIT_ANSWERED;
 }
+
+static struct flight *new_flight(struct flights *flights, const struct visit *visit);
+
+/* Moves a visit into a flight of those that fail apart from the others, which is made for the first
+   of them. */
+static struct flight *set_apart(struct flight *failing, struct flight *flight, struct visit *visit)
+{
+    if (failing == NULL)
+        failing = new_flight(flight->flights, visit);
+    failing->bypass = flight->bypass;
+    if (flight->leader == visit)
+        failing->leader = visit;
+    park(failing, visit);
+    return failing;
+}
+
+static const struct flight_failure timed_out = {504, NULL, COLLAPSE_TIMEOUT};
 
 /* Those for whom it is too old go on together, in the next flight: there is still one query at a
    time. */
@@ -423,12 +439,19 @@ static void end_with_result(struct flight *flight, const struct fill_result *res
 {
     struct flights *flights = flight->flights;
     struct visit_list later = TAILQ_HEAD_INITIALIZER(later);
+    struct flight *failing = NULL;
     struct visit *visit;
 
-    while ((visit = next_visit(flight)) != NULL)
-        if (!answer_visit(flight, visit, result))
+    while ((visit = next_visit(flight)) != NULL) {
+        enum visit_end how = answer_visit(flight, visit, result);
+        if (how == VISIT_TIMED_OUT)
+            failing = set_apart(failing, flight, visit);
+        else if (how == VISIT_COMES_LATER)
             TAILQ_INSERT_TAIL(&later, visit, link);
+    }
     end(flight);
+    if (failing != NULL)
+        fail(failing, &timed_out, true);
     while ((visit = TAILQ_FIRST(&later)) != NULL) {
         TAILQ_REMOVE(&later, visit, link);
         flights_join(flights, visit, true);
@@ -638,7 +661,6 @@ static struct flight *new_flight(struct flights *flights, const struct visit *vi
    wait on. */
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
-    static const struct flight_failure late = {504, NULL, COLLAPSE_TIMEOUT};
     struct flight *flight = timer->data;
     struct flight *failing = NULL;
     struct visit *visit, *next_in_line;
@@ -653,17 +675,15 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
             next_us = at_us < next_us ? at_us : next_us;
             continue;
         }
-        if (failing == NULL)
-            failing = new_flight(flight->flights, visit);
         take_out(flight, visit);
-        park(failing, visit);
+        failing = set_apart(failing, flight, visit);
     }
     if (TAILQ_EMPTY(&flight->visits))
         end(flight);
     else
         set_deadline(flight, next_us);
     if (failing != NULL)
-        fail(failing, &late, true);
+        fail(failing, &timed_out, true);
 }
 
 /* As a mark in the cache would have it: the query is not begun again while the server may run it. */

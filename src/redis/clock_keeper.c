@@ -12,7 +12,7 @@
 #include "base/num.h"
 
 enum {
-    STEP_ASK_S = 10,
+    STEP_ASK_US = 2 * 1000 * 1000,
     STEP_LEAST_US = 5000,
     LEADS = 8,
     /* A lead that differs by less is the same. */
@@ -21,9 +21,27 @@ enum {
     LEAD_LATE_US = 1000,
 };
 
-/* No entry lives for longer. */
-static const int64_t STEP_KEPT_MS = (int64_t)90 * 24 * 3600 * 1000;
 #define STEP_LAST_BYTE "47"
+
+/* No entry lives for longer. */
+static const int64_t STEP_MATTERS_US = (int64_t)90 * 24 * 3600 * 1000000;
+
+/* KEYS: the step. ARGV: until and ahead as they are believed to be there, 0 for nothing; what is to
+   be there, or "" for nothing. Answers with what is there then: if somebody else has told something
+   meanwhile it stays, for he may know more. Without an expiry, so that no policy of eviction but
+   those for all keys takes it away. */
+static const char tell_script[] =
+    "local held = redis.pcall('GETRANGE', KEYS[1], 0, " STEP_LAST_BYTE ") "
+    "if type(held) ~= 'string' then held = '' end "
+    "local till, ahead = string.match(held, '^(%d+) (%d+)$') "
+    "if not till or #till > 18 or #ahead > 18 or tonumber(till) == 0 or tonumber(ahead) == 0 then "
+    "  till, ahead = 0, 0 "
+    "end "
+    "if tonumber(till) ~= tonumber(ARGV[1]) or tonumber(ahead) ~= tonumber(ARGV[2]) then "
+    "  return held "
+    "end "
+    "if ARGV[3] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[3]) end "
+    "return ARGV[3]";
 
 /* The end of the year 9999, which a snapshot's 16 digits hold. */
 static const int64_t MAX_SECONDS = 253402300799;
@@ -44,11 +62,16 @@ struct redis_clock_keeper {
         int64_t lead_us;
     } leads[LEADS];
     size_t n_leads;
-    int64_t step_asked_us;              /* when others' steps were last asked for */
-    struct redis_clock_step heard;      /* from others */
-    struct redis_clock_step known_step; /* learnt from others, or told by us */
-    struct redis_clock_step told;       /* that is being told */
-    bool step_untold;
+    int64_t step_asked_us;         /* when others' steps were last asked for */
+    int64_t step_told_us;          /* when one was last told, or an attempt at it made */
+    struct redis_clock_step there; /* in the key, as far as we know; all 0: nothing */
+    struct redis_clock_step known; /* learnt from others, or told by us; all 0: none */
+    struct redis_clock_step told;  /* that is being told */
+    struct {
+        int64_t until_us;
+        int64_t high_us;
+    } lived;         /* the steps that we have seen ourselves, as in struct redis_clock; 0: none */
+    bool is_righted; /* the clock was set forward after a step: what is there may say too much */
     bool is_telling;
 };
 
@@ -96,62 +119,124 @@ static void send_parts(struct redis_clock_keeper *keeper, const struct redis_par
     keeper->options.send(keeper->options.data, &command, fn, keeper);
 }
 
-/* What somebody else has told, once. */
-static void learn_step(struct redis_clock_keeper *keeper)
+static bool is_same_step(const struct redis_clock_step *a, const struct redis_clock_step *b)
 {
-    const struct redis_clock_step heard = keeper->heard;
+    return a->until_us == b->until_us && a->ahead_us == b->ahead_us;
+}
 
-    if (heard.until_us == 0 || (heard.until_us == keeper->known_step.until_us &&
-                                heard.ahead_us == keeper->known_step.ahead_us))
+/* What the key says is taken in once. */
+static void hear_step(struct redis_clock_keeper *keeper, struct redis_clock_step there)
+{
+    keeper->there = there;
+    if (there.until_us == 0 || is_same_step(&there, &keeper->known) || !keeper->clock.known)
         return;
-    keeper->known_step = heard;
-    redis_clock_learn(&keeper->clock, &heard);
+    keeper->known = there;
+    redis_clock_learn(&keeper->clock, &there);
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What the key ought to say: what it says and what we have seen ourselves, and, should it be lost,
+   what we know of it. What was learnt is told on as it was, for each time it is taken for a little
+   more than it was. */
+static struct redis_clock_step due_step(const struct redis_clock_keeper *keeper, int64_t now_us)
+{
+    static const struct redis_clock_step none;
+    const struct redis_clock_step all = redis_clock_tell(&keeper->clock);
+    struct redis_clock_step due = keeper->there;
+
+    if (all.until_us == 0 || all.until_us + STEP_MATTERS_US < keeper->clock.last.low_us + now_us)
+        return due;
+    if (keeper->is_righted)
+        return all.ahead_us > STEP_LEAST_US ? all : none;
+    if (all.ahead_us <= STEP_LEAST_US)
+        return due;
+    if (due.until_us == 0)
+        due = keeper->known;
+    if (keeper->lived.until_us == 0)
+        return due;
+    due.until_us = larger(due.until_us, keeper->lived.until_us);
+    due.ahead_us = larger(due.ahead_us, keeper->lived.high_us - keeper->clock.last.low_us);
+    return due;
+}
+
+/* The clocks of two who have seen the same step are not the same to the microsecond. */
+static bool is_worth_telling(const struct redis_clock_keeper *keeper,
+                             const struct redis_clock_step *due)
+{
+    const struct redis_clock_step *there = &keeper->there;
+
+    if (keeper->is_righted)
+        return !is_same_step(due, there);
+    return due->until_us > there->until_us || due->ahead_us > there->ahead_us + STEP_LEAST_US;
 }
 
 static void on_told(void *data, enum redis_outcome outcome, struct redis_reply *reply)
 {
     struct redis_clock_keeper *keeper = data;
 
-    (void)reply;
     keeper->is_telling = false;
-    if (outcome != REDIS_REPLIED) {
-        keeper->step_untold = true;
+    if (outcome != REDIS_REPLIED)
         return;
+    struct redis_clock_step there = redis_clock_keeper_answer(reply);
+    if (is_same_step(&there, &keeper->told)) {
+        keeper->there = keeper->known = there;
+        keeper->is_righted = false;
+    } else {
+        hear_step(keeper, there);
     }
-    keeper->known_step = keeper->told;
 }
 
 static void tell_step(struct redis_clock_keeper *keeper)
 {
-    char text[REDIS_CLOCK_STEP_BYTES];
-    struct redis_digits ms;
+    int64_t now_us = clock_monotonic_us();
+    struct redis_clock_step due = due_step(keeper, now_us);
+    char text[REDIS_CLOCK_STEP_BYTES] = "";
+    struct redis_digits until, ahead;
 
-    if (!keeper->step_untold || keeper->is_telling)
+    if (keeper->is_telling)
         return;
-    keeper->told = redis_clock_tell(&keeper->clock);
-    redis_clock_step_format(&keeper->told, text);
-    const struct redis_part set[] = {redis_text("SET"), redis_text(keeper->step_key),
-                                     redis_text(text), redis_text("PX"),
-                                     redis_number(&ms, STEP_KEPT_MS)};
-    const struct redis_part del[] = {redis_text("DEL"), redis_text(keeper->step_key)};
-    bool is_ahead = keeper->told.ahead_us > STEP_LEAST_US; /* else it has been put right */
-    keeper->step_untold = false;
+    if (!is_worth_telling(keeper, &due)) {
+        keeper->is_righted = false;
+        return;
+    }
+    if (keeper->step_told_us != 0 && now_us - keeper->step_told_us < STEP_ASK_US)
+        return;
+    if (due.until_us != 0)
+        redis_clock_step_format(&due, text);
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        {tell_script, sizeof tell_script - 1},
+        redis_text("1"),
+        redis_text(keeper->step_key),
+        redis_number(&until, keeper->there.until_us),
+        redis_number(&ahead, keeper->there.ahead_us),
+        redis_text(text),
+    };
+    keeper->told = due;
+    keeper->step_told_us = now_us;
     keeper->is_telling = true;
-    send_parts(keeper, is_ahead ? set : del, is_ahead ? 5 : 2, true, on_told);
+    send_parts(keeper, parts, sizeof parts / sizeof parts[0], true, on_told);
 }
 
 static void measure(struct redis_clock_keeper *keeper, int64_t sent_us, int64_t received_us,
                     int64_t redis_us, int64_t lead_us)
 {
+    int64_t before_us = keeper->clock.last.high_us;
     int64_t set_us = redis_clock_measure(&keeper->clock, sent_us, received_us, redis_us, lead_us);
 
     keeper->used = false;
-    learn_step(keeper);
-    if (set_us == 0)
+    if (set_us > 0)
+        keeper->is_righted = keeper->clock.step_until_us != 0;
+    if (set_us >= 0)
         return;
-    /* put right, what was told of a step before is wrong */
-    keeper->step_untold = set_us < 0 || keeper->clock.step_until_us != 0;
-    if (set_us < 0 && keeper->options.speaks)
+    keeper->lived.until_us =
+        larger(keeper->lived.until_us, received_us + before_us + REDIS_CLOCK_UNNOTICED_US);
+    keeper->lived.high_us = larger(keeper->lived.high_us, before_us);
+    if (keeper->options.speaks)
         log_event(LOG_LEVEL_WARN, "redis's clock was set back",
                   log_text("connection", keeper->options.client_name),
                   log_number("ms", -set_us / 1000));
@@ -210,17 +295,18 @@ static void on_step(void *data, enum redis_outcome outcome, struct redis_reply *
 {
     struct redis_clock_keeper *keeper = data;
 
-    if (outcome == REDIS_REPLIED)
-        keeper->heard = redis_clock_keeper_answer(reply);
+    if (outcome == REDIS_REPLIED && !keeper->is_telling)
+        hear_step(keeper, redis_clock_keeper_answer(reply));
 }
 
-/* Rarely: those who live see a step themselves. */
+/* Those who live see a step themselves; but one who knows more may have told more, and what was
+   told may be lost. */
 static void ask_for_step(struct redis_clock_keeper *keeper)
 {
     struct redis_part parts[4];
     int64_t now_us = clock_monotonic_us();
 
-    if (now_us - keeper->step_asked_us < (int64_t)STEP_ASK_S * 1000000)
+    if (now_us - keeper->step_asked_us < STEP_ASK_US)
         return;
     keeper->step_asked_us = now_us;
     send_parts(keeper, parts, redis_clock_keeper_question(keeper->step_key, parts), false, on_step);
@@ -280,10 +366,10 @@ void redis_clock_keeper_start(struct redis_clock_keeper *keeper,
                               const struct redis_greeting_result *greeting)
 {
     note_lead(keeper);
-    keeper->heard = greeting->step;
     keeper->step_asked_us = greeting->sent_us;
     measure(keeper, greeting->sent_us, greeting->received_us, greeting->redis_us,
             greeting->lead_us);
+    hear_step(keeper, greeting->step);
     ev_timer_again(keeper->loop, &keeper->measure);
     tell_step(keeper);
 }

@@ -143,7 +143,6 @@ def test_nothing_is_served_past_its_budget(stack, name):
         world.ask("hit", kind)
     if not fault.before:
         fault.act(world.host_clock, world.redis_clock)
-        world.await_measurements(2)
     slow = world.ask_slow(2.2 * BUDGET_S)
     world.ask_for(2.2 * BUDGET_S)
     for later in slow:

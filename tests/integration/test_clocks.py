@@ -2,11 +2,13 @@
 """The only clock that says how old a response is is Redis's: the hosts' may show what they like.
 And a response that does come too late is counted, whatever let it through."""
 import re
+import signal
 import subprocess
 import time
 
 import pytest
 from harness.postgres import GATE
+from harness.process import signal_each, tree
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.transport
@@ -153,6 +155,56 @@ def test_who_comes_after_a_step_back_is_told_of_it(stack):
     stack.kill_child(worker)
     stack.expect_deaths = True
     assert ask(stack)[1] == b"1"
+
+
+def test_word_of_a_step_back_that_is_lost(stack):
+    """By hand, by eviction, or with a server that comes back with older data."""
+    prepare(stack)
+    clock, _ = redis_with_a_clock(stack)
+    client = stack.redis.client()
+    ask(stack)
+    stack.entries.age(25)
+    clock.move_time_of_day(-30)
+    wait_until(lambda: client.get("leeway:clock"), "it is told")
+    assert client.ttl("leeway:clock") == -1, "what has an expiry may be evicted"
+    client.delete("leeway:clock")
+    wait_until(lambda: client.get("leeway:clock"), "it is told again")
+    later = stack.beside("later")
+    later.configure(ROUTES, workers=1)
+    later.start_worker()
+    assert 20 < ttl(later) < 36
+    stack.entries.age(36)
+    assert ask(later)[0].endswith("; stored")
+
+
+@pytest.mark.parametrize("last", [0, 1], ids=["who knows more", "who knows less"])
+def test_two_steps_of_which_one_host_has_seen_both(stack, last):
+    """Whoever tells last, the word covers both."""
+    prepare(stack)
+    clock, worker = redis_with_a_clock(stack)
+    ask(stack)
+    stack.entries.age(35)
+    signal_each(tree(worker.pid), signal.SIGSTOP)
+    clock.move_time_of_day(-30)
+    host = stack.beside("less")
+    host.configure(ROUTES, workers=1)
+    workers = [worker, host.start_worker()]
+    signal_each(tree(workers[1].pid), signal.SIGSTOP)
+    clock.move_time_of_day(-33)
+    for one in (workers[1 - last], workers[last]):
+        signal_each(tree(one.pid), signal.SIGCONT)
+        wait_until(lambda one=one: "clock was set back" in one.log_text(), "it is noticed")
+    client = stack.redis.client()
+
+    def ahead():
+        return int((client.get("leeway:clock") or "0 0").split()[1])
+    wait_until(lambda: ahead() > 32e6, "the word is of both steps")
+    later = stack.beside("later")
+    later.configure(ROUTES, workers=1)
+    later.start_worker()
+    assert ttl(later) < 26
+    stack.entries.age(26)
+    assert ask(later)[0].endswith("; stored")
 
 
 def test_redis_s_clock_set_forward_makes_things_older_at_most(stack):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harness import fastcgi
+from harness.address import Address
 from harness.pgbouncer import start_pgbouncer
 from harness.postgres import GATE
 from harness.postgres_proxy import PostgresProxy
@@ -298,3 +299,21 @@ def test_who_waits_for_a_connection_in_vain_gets_503_in_time(stack):
         assert "detail=stale-if-error" in stack.get("/gated/3").cache
         assert postgres_up(stack) == {"1"}
     assert [request.result().status for request in held] == [200] * 3
+
+
+def test_a_host_that_cannot_connect_leaves_others_alone(stack):
+    """Its failure is no word of the database's about the query, and marks no key."""
+    address = Address(stack.path("postgres"))
+    address.point(stack.postgres)
+    hosts = {}
+    for name, folder in ("able", stack.postgres.folder), ("unable", address.folder):
+        host = hosts[name] = stack.beside(name)
+        host.postgres_conninfo = f"host={folder} user=leeway dbname={stack.database}"
+        host.configure(ROUTES, workers=1, redis='namespace = "fleet"')
+        host.start_worker()
+    address.clear()
+    stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
+              " where datname = current_database() and pid <> pg_backend_pid()")
+    for i in range(20):
+        assert hosts["unable"].ask(f"/gated/{i}")[0] == 503
+        assert hosts["able"].ask(f"/gated/{i}")[0] == 200

@@ -380,8 +380,8 @@ static const struct flight_case miss_cases[] = {
      "join:A take+ purge join:B take queries=1 done A=waits store A=miss:2 B=waits entry=none take "
      "done store B=miss*:2 queries=2 waiting=0 flights=none asked=0 watches=0"},
     {"a query that took longer than the budget",
-     "join:A take send pass:61000 done renews=1 store A=504 queries=1 waiting=0 flights=none "
-     "asked=0 watches=0"},
+     "join:A take send pass:61000 done renews=1 A=waits end lease=free A=504 queries=1 waiting=0 "
+     "flights=none asked=0 watches=0"},
 };
 
 static const struct flight_case lease_cases[] = {
@@ -533,7 +533,10 @@ static const struct flight_case failure_cases[] = {
      "waiting=0 flights=none asked=0 watches=0"},
     {"no slot is ours alone", "join:A join:B take slot A=503 B=503~ end lease=free waiting=0 "
                               "flights=none asked=0 watches=0"},
-    {"away", "join:A take away A=503 end lease=!503 waiting=0 flights=none asked=0 watches=0"},
+    {"away: others may have a connection",
+     "join:A take away A=503 end lease=free waiting=0 flights=none asked=0 watches=0"},
+    {"away while it ran",
+     "join:A take send away A=503 end lease=!503 waiting=0 flights=none asked=0 watches=0"},
     {"a wrong value",
      "join:A take bad A=400 end lease=!400 waiting=0 flights=none asked=0 watches=0"},
     {"the leader has left: all others share it",
@@ -605,7 +608,7 @@ static const struct flight_case gone_cases[] = {
     {"a query runs on for nobody", "join:A take send leave:A done store entry=1 lease=free "
                                    "waiting=0 flights=none asked=0 watches=0"},
     {"it fails for nobody",
-     "join:A take leave:A away end lease=!503 waiting=0 flights=none asked=0 watches=0"},
+     "join:A take send leave:A away end lease=!503 waiting=0 flights=none asked=0 watches=0"},
     {"leaves while it is stored",
      "join:A take send done leave:A store entry=1 waiting=0 flights=none asked=0 watches=0"},
     {"leaves when it was lost",
@@ -708,8 +711,14 @@ static const struct flight_case error_cases[] = {
      "put:20 join:A pass:5000 join:B pass:5100 looks=1 take B=waits queries=1 look A=on-error:9 "
      "done store B=miss*:1 waiting=0 flights=none asked=0 watches=0"},
     {"who comes while it is looked up begins anew",
-     "put:20 join:A take away end look+ join:B takes=2 look A=on-error:9 B=waits take look "
+     "put:20 join:A take send away end look+ join:B takes=2 look A=on-error:9 B=waits take look "
      "B=on-error:9 waiting=0 flights=none asked=0 watches=0"},
+    {"a query that took longer than the budget",
+     "put:20 join:A take send pass:61000 done renews=1 store A=waits look A=on-error:9 waiting=0 "
+     "flights=none asked=0 watches=0"},
+    {"a query that took longer than the budget, and there is nothing",
+     "join:A take send pass:61000 done renews=1 store look A=504 waiting=0 flights=none asked=0 "
+     "watches=0"},
     {"purged before it is looked up",
      "put:20 join:A take away end purge look A=503 waiting=0 flights=none asked=0 watches=0"},
     {"of another generation by then",
