@@ -139,8 +139,10 @@ static void make_entry(struct fill *fill, const struct query_result *query)
         body = query->json->data;
         body_len = query->json->len;
     }
+    /* known only since: what it says of the time before is nothing */
+    bool known = clock->known && fill->clock.received_us != 0;
     int64_t snapshot_us =
-        clock->known ? redis_clock_earliest_after(clock, &fill->clock, query->sent_us) : 0;
+        known ? redis_clock_earliest_after(clock, &fill->clock, query->sent_us) : 0;
     buf_init(&bytes, fill, body_len + 512);
     entry_encode(&bytes, snapshot_us, result->status, body, body_len);
     /* just encoded: it cannot fail to decode */

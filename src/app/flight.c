@@ -686,6 +686,16 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         fail(failing, &timed_out, true);
 }
 
+/* As a mark in the cache would have it: the query is not begun again while the server may run it. */
+static void fail_with(struct flights *flights, struct visit *visit, int status)
+{
+    const struct flight_failure failed = {status, NULL, COLLAPSE_FAILED};
+    struct flight *flight = new_flight(flights, visit);
+
+    park(flight, visit);
+    fail(flight, &failed, true);
+}
+
 void flights_join(struct flights *flights, struct visit *visit, bool shared)
 {
     const struct settings *settings = &flights->backend->app->config->settings;
@@ -698,8 +708,7 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
     }
     found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
     if (found != NULL && (*found)->held) {
-        metrics_collapsed(flights->backend->metrics, visit->route, COLLAPSE_FAILED);
-        respond_failure(visit, (*found)->failure.status, NULL, true);
+        fail_with(flights, visit, (*found)->failure.status);
         return;
     }
     if (found != NULL) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* getaddrinfo() in a thread that outlives, if need be, whoever asked. */
+/* getaddrinfo() in a thread that outlives, if need be, whoever asked. Who asks for a name that is
+   being looked up waits for that look-up, unless it has taken long. */
 #include "config.h"
 
 #include "base/resolver.h"
@@ -17,19 +18,23 @@
 #include <talloc.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum {
     MAX_THREADS = 16, /* of a process, those included that hang */
+    MAX_OF_NAME = 4,  /* of them for one name, lest one that hangs keeps others from being found */
+    SHARED_US = 1000 * 1000, /* a look-up that has taken longer may hang, and a new one not */
     STACK_BYTES = 512 * 1024,
     HOST_BYTES = 256,
 };
 
-/* Of the thread and of the one who asked; whoever lets go last frees it. In the C library's memory,
+/* Of the thread and of those who asked; whoever lets go last frees it. In the C library's memory,
    for talloc is not to be used by several threads. */
 struct job {
     atomic_int holders;
-    int done; /* eventfd, or -1 */
+    int done; /* eventfd, or -1; never read, so that it tells all */
+    int64_t begun_us;
     int error;
     char host[HOST_BYTES];
     char service[8];
@@ -48,7 +53,8 @@ struct resolver {
     ev_timer timeout;
 };
 
-static atomic_int n_threads;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct job *running[MAX_THREADS]; /* by the threads that there are; NULL: none */
 
 static void let_go(struct job *job)
 {
@@ -82,13 +88,63 @@ static void look_up(struct job *job, int flags)
     freeaddrinfo(found);
 }
 
+static void leave_thread(const struct job *job)
+{
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < MAX_THREADS; i++)
+        if (running[i] == job)
+            running[i] = NULL;
+    pthread_mutex_unlock(&mutex);
+}
+
+/* false: there are too many. */
+static bool enter_thread(struct job *job)
+{
+    bool entered = false;
+
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < MAX_THREADS && !entered; i++) {
+        entered = running[i] == NULL;
+        if (entered)
+            running[i] = job;
+    }
+    pthread_mutex_unlock(&mutex);
+    return entered;
+}
+
+/* One of the same that has only begun, or of which there are enough; held. NULL: there is none. */
+static struct job *find_running(const struct job *wanted)
+{
+    struct job *youngest = NULL;
+    size_t of_name = 0, all = 0;
+
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < MAX_THREADS; i++) {
+        struct job *job = running[i];
+        all += job != NULL;
+        if (job == NULL || strcmp(job->host, wanted->host) != 0 ||
+            strcmp(job->service, wanted->service) != 0)
+            continue;
+        of_name++;
+        if (youngest == NULL || job->begun_us > youngest->begun_us)
+            youngest = job;
+    }
+    if (youngest != NULL && of_name < MAX_OF_NAME && all < MAX_THREADS &&
+        wanted->begun_us - youngest->begun_us >= SHARED_US)
+        youngest = NULL;
+    if (youngest != NULL)
+        atomic_fetch_add(&youngest->holders, 1);
+    pthread_mutex_unlock(&mutex);
+    return youngest;
+}
+
 static void *run(void *data)
 {
     struct job *job = data;
     const uint64_t one = 1;
 
     look_up(job, AI_ADDRCONFIG);
-    atomic_fetch_sub(&n_threads, 1);
+    leave_thread(job);
     /* an eventfd takes this at any time */
     while (write(job->done, &one, sizeof one) == -1 && errno == EINTR)
         ;
@@ -103,15 +159,11 @@ static const char *start_thread(struct job *job)
     pthread_attr_t attributes;
     sigset_t all, before;
 
-    if (atomic_fetch_add(&n_threads, 1) >= MAX_THREADS) {
-        atomic_fetch_sub(&n_threads, 1);
-        return "too many look-ups hang";
-    }
     job->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (job->done == -1) {
-        atomic_fetch_sub(&n_threads, 1);
+    if (job->done == -1)
         return strerror(errno);
-    }
+    if (!enter_thread(job))
+        return "too many look-ups hang";
     atomic_fetch_add(&job->holders, 1);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -124,9 +176,22 @@ static const char *start_thread(struct job *job)
     pthread_attr_destroy(&attributes);
     if (error == 0)
         return NULL;
-    atomic_fetch_sub(&n_threads, 1);
+    leave_thread(job);
     atomic_fetch_sub(&job->holders, 1);
     return strerror(error);
+}
+
+/* Takes the job's place if there is one that will do. NULL, or why nothing is looked up. */
+static const char *share_or_start(struct job **job)
+{
+    (*job)->begun_us = clock_monotonic_us();
+    struct job *shared = find_running(*job);
+
+    if (shared == NULL)
+        return start_thread(*job);
+    let_go(*job);
+    *job = shared;
+    return NULL;
 }
 
 /* The one end. Leaves the job to the caller. */
@@ -189,20 +254,24 @@ struct resolver *resolver_start(struct ev_loop *loop, const char *host, uint16_t
 {
     struct resolver *resolver = mem_check(talloc_zero(NULL, struct resolver));
     struct job *job = mem_check(calloc(1, sizeof *job));
+    const char *problem = NULL;
+    bool is_number = false;
 
     job->holders = 1;
     job->done = -1;
     snprintf(job->service, sizeof job->service, "%u", (unsigned)port);
-    *resolver = (struct resolver){.loop = loop, .fn = fn, .data = data, .job = job};
     if (strlen(host) >= sizeof job->host) {
-        resolver->problem = "the name is too long";
+        problem = "the name is too long";
     } else {
         strcpy(job->host, host);
         look_up(job, AI_NUMERICHOST);
-        if (job->count == 0)
-            resolver->problem = start_thread(job);
+        is_number = job->count > 0;
+        if (!is_number)
+            problem = share_or_start(&job);
     }
-    resolver->has_thread = job->count == 0 && resolver->problem == NULL;
+    *resolver = (struct resolver){.loop = loop, .fn = fn, .data = data, .job = job};
+    resolver->problem = problem;
+    resolver->has_thread = !is_number && problem == NULL;
     ev_now_update(loop);
     ev_io_init(&resolver->answered, on_answered, job->done, EV_READ);
     ev_timer_init(&resolver->timeout, on_timeout,

@@ -10,8 +10,10 @@
 #include <openssl/x509v3.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -110,28 +112,96 @@ static int no_passphrase(char *room, int size, int writing, void *data)
     return -1;
 }
 
+/* NULL: `problem` says why. */
+static SSL_CTX *load(const struct tls_files *files, char *problem, size_t size)
+{
+    SSL_CTX *ssl = mem_check(SSL_CTX_new(TLS_client_method()));
+
+    SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+    /* what is written again after it had to wait may have moved; and less memory while idle */
+    SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
+    ERR_clear_error();
+    if (load_ca(ssl, files->ca, problem, size) == 0 &&
+        load_identity(ssl, files, problem, size) == 0)
+        return ssl;
+    ERR_clear_error();
+    SSL_CTX_free(ssl);
+    return NULL;
+}
+
+/* --- what was loaded last, for it takes a tenth of a second with all of a system's certificates */
+
+static struct {
+    SSL_CTX *ssl; /* NULL: nothing */
+    char *stamp;
+} kept;
+
+static const char *or_environment(const char *name, const char *path)
+{
+    const char *set = getenv(name);
+
+    return set != NULL ? set : path;
+}
+
+/* Another text once one of the files is another. */
+static char *stamp_of(TALLOC_CTX *ctx, const struct tls_files *files)
+{
+    bool by_system = files->ca[0] == '\0';
+    const char *const paths[] = {
+        by_system ? or_environment(X509_get_default_cert_file_env(), X509_get_default_cert_file())
+                  : files->ca,
+        by_system ? or_environment(X509_get_default_cert_dir_env(), X509_get_default_cert_dir())
+                  : "",
+        files->cert,
+        files->key,
+    };
+    char *stamp = mem_check(talloc_strdup(ctx, by_system ? "system" : "own"));
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct stat file = {0};
+        if (paths[i][0] != '\0' && stat(paths[i], &file) == -1)
+            file.st_size = -1;
+        stamp = mem_check(talloc_asprintf_append(
+            stamp, "\n%s %ju %ju %jd %jd.%09ld", paths[i], (uintmax_t)file.st_dev,
+            (uintmax_t)file.st_ino, (intmax_t)file.st_size, (intmax_t)file.st_ctim.tv_sec,
+            file.st_ctim.tv_nsec));
+    }
+    return stamp;
+}
+
+static void keep(SSL_CTX *ssl, char *stamp)
+{
+    SSL_CTX_free(kept.ssl);
+    talloc_free(kept.stamp);
+    SSL_CTX_up_ref(ssl);
+    kept.ssl = ssl;
+    kept.stamp = talloc_steal(NULL, stamp);
+}
+
 struct tls_context *tls_context_new(TALLOC_CTX *ctx, const struct tls_files *files, char *problem,
                                     size_t size)
 {
     struct tls_context *context = mem_check(talloc_zero(ctx, struct tls_context));
+    char *stamp = stamp_of(context, files); /* from before: what changes meanwhile is seen next */
 
-    context->ssl = mem_check(SSL_CTX_new(TLS_client_method()));
+    if (kept.ssl != NULL && strcmp(stamp, kept.stamp) == 0) {
+        SSL_CTX_up_ref(kept.ssl);
+        context->ssl = kept.ssl;
+        talloc_free(stamp);
+    } else {
+        context->ssl = load(files, problem, size);
+        if (context->ssl == NULL) {
+            talloc_free(context);
+            return NULL;
+        }
+        keep(context->ssl, stamp);
+    }
     talloc_set_destructor(context, destroy_context);
-    SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION);
-    /* what is written again after it had to wait may have moved; and less memory while idle */
-    SSL_CTX_set_mode(context->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                       SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_session_cache_mode(context->ssl, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_default_passwd_cb(context->ssl, no_passphrase);
-    ERR_clear_error();
-    if (load_ca(context->ssl, files->ca, problem, size) == 0 &&
-        load_identity(context->ssl, files, problem, size) == 0)
-        return context;
-    ERR_clear_error();
-    talloc_free(context);
-    return NULL;
+    return context;
 }
 
 /* --- a socket as OpenSSL's own, but that a peer that has gone is an error and not a signal */

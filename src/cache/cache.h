@@ -121,7 +121,8 @@ struct cache_watch;
 
 enum cache_news {
     CACHE_LOOK_NOW, /* the lease has ended; or what happened until now was not told */
-    CACHE_NOT_TOLD, /* nothing will be told, as without the right to be: look now and then */
+    CACHE_NOT_TOLD, /* nothing will be told, as without the right or a connection to be, until the
+                       next CACHE_LOOK_NOW: look now and then */
 };
 
 /* It may end the watch. */

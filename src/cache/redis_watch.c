@@ -9,6 +9,7 @@
 #include "cache/keys.h"
 
 struct cache_watch {
+    const struct cache *cache;
     cache_watch_fn *fn;
     void *data;
 };
@@ -27,6 +28,9 @@ static void on_news(void *data, enum redis_news news, struct redis_part message)
         watch->fn(watch->data, CACHE_NOT_TOLD);
         break;
     case REDIS_SUBSCRIPTION_LOST:
+        /* as where Redis has no room for a further connection */
+        if (cache_is_up(watch->cache))
+            watch->fn(watch->data, CACHE_NOT_TOLD);
         break;
     }
 }
@@ -37,7 +41,7 @@ struct cache_watch *redis_cache_watch(TALLOC_CTX *ctx, struct cache *cache, cons
 {
     struct cache_watch *watch = mem_check(talloc(ctx, struct cache_watch));
 
-    *watch = (struct cache_watch){.fn = fn, .data = data};
+    *watch = (struct cache_watch){.cache = cache, .fn = fn, .data = data};
     char *channel = key_channel(watch, base);
     redis_subscribe(watch, cache_redis(cache), channel, on_news, watch);
     talloc_free(channel);

@@ -546,8 +546,9 @@ static void write_out(struct redis_connection *connection)
             ev_io_start(connection->loop, &connection->writable);
         else if (result == SOCKET_WANTS_READ)
             connection->wrote_wants_read = true;
-        else
+        else if (connection->state != CONNECTION_GREETING)
             fail_socket(connection, result);
+        /* else what the server has said before it closed is read first */
         return;
     }
     buf_release(out, OUT_KEEPS_BYTES);
@@ -616,6 +617,8 @@ static void take_reply(struct redis_connection *connection, struct redis_reply *
         return;
     }
     connection->has_answered = true;
+    if (reply->kind == REDIS_ERROR && connection->options.on_refused != NULL)
+        connection->options.on_refused(connection->options.data, redis_refusal_of(reply));
     tell(connection, request, reply->kind == REDIS_ERROR ? REDIS_REFUSED : REDIS_REPLIED, reply);
 }
 

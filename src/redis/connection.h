@@ -26,6 +26,8 @@ struct redis_connection_options {
        closes a connection on which nothing was under way and a new one comes up at once: that is
        only told by on_up. */
     void (*on_down)(void *data, const char *problem);
+    /* A command was refused; called before its owner is told. */
+    void (*on_refused)(void *data, enum redis_refusal refusal);
     /* NULL, or of a connection with subscriptions: takes messages (borrowed). */
     void (*on_push)(void *data, const struct redis_reply *message);
     void *data;

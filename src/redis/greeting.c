@@ -202,7 +202,7 @@ static const struct {
 void redis_greeting_begin(struct redis_greeting *greeting,
                           const struct redis_greeting_options *options)
 {
-    bool hello_unknown = greeting->hello_unknown;
+    bool hello_unknown = greeting->hello_unknown && greeting->is_done;
 
     *greeting = (struct redis_greeting){.options = *options, .hello_unknown = hello_unknown};
 }
@@ -232,7 +232,8 @@ enum redis_greeting_verdict redis_greeting_write(struct redis_greeting *greeting
     greeting->is_last = true;
     for (enum redis_greeting_step step = GREETING_AUTH; step < GREETING_STEPS; step++)
         write_step(greeting, out, step);
-    return greeting->n_owed > 0 ? GREETING_WAITS : GREETING_DONE;
+    greeting->is_done = greeting->n_owed == 0;
+    return greeting->is_done ? GREETING_DONE : GREETING_WAITS;
 }
 
 enum redis_greeting_verdict redis_greeting_take(struct redis_greeting *greeting,
@@ -245,5 +246,6 @@ enum redis_greeting_verdict redis_greeting_take(struct redis_greeting *greeting,
     }
     if (++greeting->n_taken < greeting->n_owed)
         return GREETING_WAITS;
-    return greeting->is_last ? GREETING_DONE : GREETING_SPEAKS;
+    greeting->is_done = greeting->is_last;
+    return greeting->is_done ? GREETING_DONE : GREETING_SPEAKS;
 }

@@ -59,6 +59,7 @@ enum redis_greeting_verdict {
 struct redis_greeting {
     struct redis_greeting_options options;
     bool hello_unknown; /* to the server when it was asked last */
+    bool is_done;       /* all of it: a server that has no room for us refuses HELLO, and closes */
     bool introduced;    /* by HELLO */
     enum redis_greeting_step owed[GREETING_STEPS];
     size_t n_owed;

@@ -7,11 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "redis/connection.h"
 
-enum { PROBLEM_BYTES = 256 };
+enum {
+    PROBLEM_BYTES = 256,
+    /* How often to see whether the address leads elsewhere while the server only reads. */
+    SEEK_US = 1000 * 1000,
+};
 
 struct redis_primary {
     struct ev_loop *loop;
@@ -22,6 +27,8 @@ struct redis_primary {
     const char *writing_name;          /* for CLIENT LIST */
     struct redis_connection *writing;  /* NULL: not needed yet */
     struct redis_connection *blocking; /* likewise */
+    struct redis_connection *seeking;  /* NULL: none is under way */
+    int64_t sought_us;                 /* when one was begun last; 0: never */
     struct redis_subscriber *subscriber;
     struct redis_clock_keeper *keeper;
     struct redis_greeting_result server; /* as it said last */
@@ -131,6 +138,50 @@ static void on_other_down(void *data, const char *problem)
                           log_text("address", primary->address), log_text("error", problem));
 }
 
+/* --- a server that has become a replica */
+
+static void end_seeking(struct redis_primary *primary)
+{
+    redis_connection_close(primary->seeking);
+    primary->seeking = NULL;
+}
+
+/* What only reads there would be read here for as long as the connection lasts. */
+static void on_found(void *data, const struct redis_greeting_result *greeting)
+{
+    struct redis_primary *primary = data;
+    bool is_replica = strcmp(greeting->role, "replica") == 0;
+    bool is_another = !is_replica && !is_same(&primary->server, greeting);
+
+    end_seeking(primary);
+    if (is_another)
+        redis_connection_restart(primary->commands, "another server is there");
+}
+
+static void on_not_found(void *data, const char *problem)
+{
+    (void)problem;
+    end_seeking(data);
+}
+
+/* A primary that was replaced may go on as a replica without closing its connections, while its
+   address leads to another: a new connection tells. */
+static void on_refused(void *data, enum redis_refusal refusal)
+{
+    struct redis_primary *primary = data;
+    struct redis_connection_options options = primary->connecting;
+    int64_t now_us = clock_monotonic_us();
+
+    if (refusal != REDIS_READ_ONLY || primary->seeking != NULL ||
+        (primary->sought_us != 0 && now_us - primary->sought_us < SEEK_US))
+        return;
+    primary->sought_us = now_us;
+    options.greeting.step_key = redis_clock_keeper_step_key(primary->keeper);
+    options.on_up = on_found;
+    options.on_down = on_not_found;
+    primary->seeking = redis_connection_new(primary, primary->loop, &options);
+}
+
 /* --- commands */
 
 /* One that is opened now if it was not needed before. */
@@ -140,6 +191,7 @@ static struct redis_connection *further(struct redis_primary *primary,
     struct redis_connection_options options = primary->connecting;
 
     options.wanted = true;
+    options.on_refused = on_refused;
     if (connection == &primary->writing)
         options.greeting.client_name = primary->writing_name;
     if (*connection == NULL)

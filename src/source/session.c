@@ -225,11 +225,13 @@ static void lose_as(struct session *session, enum session_end how)
 
 static void end_query(struct session *session);
 
-/* Of what is wrong with the query itself, before it closed the connection. */
+/* Of what is wrong with the query itself, before it closed the connection. Of a place that is not
+   the one that is meant, or of which that is not known yet, nothing is answered. */
 static bool has_server_told(const struct session *session)
 {
     return session->query != NULL && session->step > STEP_TRY && session->now.sqlstate[0] != '\0' &&
-           session->result.outcome != QUERY_DONE && session->result.outcome != QUERY_AWAY;
+           session->result.outcome != QUERY_DONE && session->result.outcome != QUERY_AWAY &&
+           session->question == NULL && !session->now.refused;
 }
 
 static void lose(struct session *session)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Without Redis everything is answered from Postgres, and nothing is remembered."""
+import contextlib
+import os
 import signal
 
 import pytest
 from harness import fastcgi
 from harness.postgres import GATE
+from harness.proxy import Proxy
+from harness.redis_server import Redis
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.transport
@@ -212,6 +216,27 @@ def test_a_redis_that_becomes_read_only(stack):
     assert bypassed.cache == "leeway; fwd=bypass; detail=redis-unavailable"
     stack.redis.client().replicaof("no", "one")
     wait_until(lambda: stack.get("/items/8").cache.startswith("leeway; hit"), "a hit")
+
+
+def test_a_replaced_redis_that_lives_on_as_a_replica(stack):
+    """Its address leads to another, and no connection was closed."""
+    prepare(stack)
+    os.mkdir(stack.path("other"))
+    other = Redis(stack.path("other"), "unix")
+    path = stack.path("proxy.sock")
+    with contextlib.ExitStack() as ends:
+        ends.callback(other.stop)
+        proxy = ends.enter_context(Proxy(path, stack.redis.socket))
+        stack.reach_redis_by(path)
+        stack.start(ROUTES)
+        await_hit(stack)
+        ends.callback(setattr, proxy, "target", stack.redis.socket)
+        proxy.target = other.socket
+        ends.callback(stack.redis.client().replicaof, "no", "one")
+        stack.redis.client().replicaof("127.0.0.1", "1")
+        stack.sql("insert into items values (8, 'eight')")
+        wait_until(lambda: stack.get("/items/8").cache.startswith("leeway; hit"), "a hit")
+        assert other.client().keys("leeway:{items*}:entry")
 
 
 def test_a_redis_that_was_restarted_empty_is_filled_by_one_query(stack):

@@ -145,6 +145,23 @@ def test_a_name_that_is_looked_up_slowly(stack, names):
     wait_until(lambda: is_hit(stack.ask("/n/1")), "Redis is there again")
 
 
+def test_many_sessions_at_once_of_a_name_that_is_looked_up_slowly(stack, names):
+    port = free_port()
+    stack.postgres_conninfo = \
+        f"host=postgres.slow.test port={port} user=leeway dbname={stack.database}"
+    Proxy(("127.0.0.1", port), os.path.join(stack.postgres.folder, ".s.PGSQL.5432"))
+    stack.configure(ROUTES, workers=1, postgres="slots = 32  connect_timeout = 15s")
+    stack.start_worker()
+    names.hold_names(True)
+    with contextlib.ExitStack() as clients:
+        misses = [clients.enter_context(fastcgi.Connection(stack.socket)) for _ in range(28)]
+        for number, miss in enumerate(misses):
+            miss.send(fastcgi.request(f"/n/{number}"))
+        assert stack.ask("/health")[0] == 200
+        names.hold_names(False)
+        assert [miss.read_answer()[0] for miss in misses] == [200] * 28
+
+
 def test_a_postgres_name_that_is_looked_up_slowly(stack, names):
     port = free_port()
     stack.postgres_conninfo = \

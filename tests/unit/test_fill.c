@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "app/fill.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "fake_worker.h"
 
@@ -637,6 +638,24 @@ static void test_a_clock_that_is_not_told(void **state)
 
 /* ---- The process stops: tear_down() frees all that is under way */
 
+/* As where the cache is there for the first time while the query runs. */
+static void test_a_clock_known_too_late(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct redis_clock *known = cache_clock(fixture->worker->backend->cache);
+    struct redis_clock *clock = (struct redis_clock *)(uintptr_t)known;
+    int64_t now_us;
+
+    *clock = (struct redis_clock){.known = false};
+    start(fixture, LONG, false);
+    now_us = clock_monotonic_us();
+    redis_clock_measure(clock, now_us, now_us, fake_cache_now_us(fixture->cache), 0);
+    end_query(fixture, QUERY_DONE);
+    fake_cache_answer_all(fixture->cache);
+    assert_int_equal(fixture->done, 1);
+    assert_int_equal(fixture->result.entry.snapshot_us, 0);
+}
+
 static void test_freed_while_it_queries(void **state)
 {
     struct fixture *fixture = *state;
@@ -692,6 +711,7 @@ int main(void)
         fill_test(test_a_store_that_is_answered_late),
         fill_test(test_a_mark_that_is_not_answered),
         fill_test(test_a_clock_that_is_not_told),
+        fill_test(test_a_clock_known_too_late),
         fill_test(test_freed_while_it_queries),
         fill_test(test_freed_while_it_stores),
         fill_test(test_freed_after_it_was_told),

@@ -662,14 +662,21 @@ static const struct flight_case error_cases[] = {
     {"no more connections", "put:20 join:A take full A=waits end lease=free look A=on-error:9 "
                             "waiting=0 flights=none asked=0 watches=0"},
     {"a query that runs on",
-     "put:20 join:A take! send giveup looks=1 join:B B=504~ look A=on-error:9 flights=some join:C "
-     "C=504~ settle waiting=0 flights=none asked=0 watches=0"},
+     "put:20 join:A take! send giveup looks=1 join:B looks=2 look A=on-error:9 look B=on-error:9 "
+     "flights=some join:C look C=on-error:9 takes=1 queries=1 settle waiting=0 flights=none asked=0 "
+     "watches=0"},
+    {"a query that runs on, and there is no entry",
+     "join:A take! send giveup look A=504 join:B B=waits look! B=504~ failed=1 takes=1 settle "
+     "waiting=0 flights=none asked=0 watches=0"},
+    {"a query that runs on, and who comes then leaves",
+     "put:20 join:A take! send giveup look A=on-error:9 join:B leave:B asked=0 flights=some settle "
+     "waiting=0 flights=none asked=0 watches=0"},
     {"it has ended before the entry is looked up",
      "put:20 join:A take! send giveup looks=1 settle join:B takes=2 look A=on-error:9 leave:B "
      "waiting=0 flights=none asked=0 watches=0"},
     {"it runs on, and its client leaves while it is looked up",
-     "put:20 join:A take! send giveup leave:A flights=some asked=0 join:B B=504~ settle waiting=0 "
-     "flights=none asked=0 watches=0"},
+     "put:20 join:A take! send giveup leave:A flights=some asked=0 join:B look B=on-error:9 settle "
+     "waiting=0 flights=none asked=0 watches=0"},
     {"an entry past its budget while Postgres is away",
      "put:20 join:A join:B take away A=waits B=waits looks=1 end look A=on-error:9 B=on-error:9 "
      "failed=0 waiting=0 flights=none asked=0 watches=0"},

@@ -266,6 +266,19 @@ static void test_greeting_errors(void **state)
     }
 }
 
+/* It is asked again: to take the next command's refusal for an answer would be to come up. */
+static void test_no_room_is_not_an_unknown_hello(void **state)
+{
+    struct fixture *f = *state;
+
+    script_answer(f->script, "HELLO", "-ERR max number of clients reached\r\n" SCRIPT_CLOSES);
+    open_redis(f);
+    WAIT_FOR(f, redis_problem(f->redis) != NULL);
+    script_answer(f->script, "HELLO", NULL);
+    WAIT_FOR(f, redis_is_up(f->redis));
+    assert_null(strstr(script_heard(f->script), "[CLIENT SETNAME"));
+}
+
 static void test_mute_greeting(void **state)
 {
     struct fixture *f = *state;
@@ -951,6 +964,7 @@ int main(void)
         CASE(test_greeting),
         CASE(test_without_hello),
         CASE(test_greeting_errors),
+        CASE(test_no_room_is_not_an_unknown_hello),
         CASE(test_mute_greeting),
         CASE(test_pipeline),
         CASE(test_large_reply),

@@ -560,6 +560,36 @@ static void test_files(void **state)
     }
 }
 
+static bool can_be_used(const struct tls_files *files)
+{
+    char problem[320];
+    struct tls_context *context = tls_context_new(NULL, files, problem, sizeof problem);
+    bool usable = context != NULL;
+
+    talloc_free(context);
+    return usable;
+}
+
+/* What is loaded is kept until one of them is another. */
+static void test_files_that_change(void **state)
+{
+    const struct tls_files files = {path_of("kept.pem"), "", ""}, system_s = {"", "", ""};
+
+    (void)state;
+    assert_int_equal(symlink("ca.pem", files.ca), 0);
+    assert_true(can_be_used(&files));
+    assert_true(can_be_used(&files));
+    assert_true(can_be_used(&system_s));
+    assert_int_equal(unlink(files.ca), 0);
+    assert_false(can_be_used(&files));
+    assert_int_equal(symlink("junk.pem", files.ca), 0);
+    assert_false(can_be_used(&files));
+    assert_true(can_be_used(&system_s));
+    assert_int_equal(unlink(files.ca), 0);
+    assert_int_equal(symlink("ca.pem", files.ca), 0);
+    assert_true(can_be_used(&files));
+}
+
 /* Whoever has not asked for SIGPIPE to be ignored does not end by it. */
 static void test_no_signal(void **state)
 {
@@ -601,6 +631,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trust),     cmocka_unit_test(test_large),
         cmocka_unit_test(test_replaced),  cmocka_unit_test(test_files),
+        cmocka_unit_test(test_files_that_change),
         cmocka_unit_test(test_no_signal),
     };
 
