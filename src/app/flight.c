@@ -407,8 +407,8 @@ static enum visit_end answer_visit(struct flight *flight, struct visit *visit,
 
     if (visit->request->received_us > result->for_before_us)
         return VISIT_COMES_LATER;
-    if (has_budget && judge_by_own_clock(flight, result, 200).ttl_us <= 0)
-        return VISIT_TIMED_OUT;
+    /* a query is ended when its budget is over, so it is this process or Redis's that stood still
+     */
     if (has_budget && judge_result(flight, result, 200).ttl_us <= 0)
         return ++visit->too_old < MAX_TOO_OLD ? VISIT_COMES_LATER : VISIT_TIMED_OUT;
     answer.verdict = judge_result(flight, result, result->status);
@@ -686,7 +686,8 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         fail(failing, &timed_out, true);
 }
 
-/* As a mark in the cache would have it: the query is not begun again while the server may run it. */
+/* As a mark in the cache would have it: the query is not begun again while the server may run it.
+ */
 static void fail_with(struct flights *flights, struct visit *visit, int status)
 {
     const struct flight_failure failed = {status, NULL, COLLAPSE_FAILED};

@@ -3,6 +3,7 @@
 that nobody can refuse, gets an answer of a query that is sent later."""
 import signal
 import threading
+import time
 
 import pytest
 
@@ -206,3 +207,20 @@ def test_a_leader_whose_lease_was_taken_over_looks_again(stack):
         signal_each(tree(worker.pid), signal.SIGCONT)
     status, _, body = slept.result()
     assert (status, body) == (200, b"2")
+
+
+def test_a_worker_that_stood_still_for_a_budget_queries_once_more(stack):
+    """Its own clock says that the answer it finds is too old; the query was quick."""
+    stack.sql("create table item as select 1 as n")
+    stack.configure(ROUTES.replace("budget = 60s", "budget = 1s"), workers=1)
+    worker = stack.start_worker()
+    with stack.gate() as gate:
+        later = asked(stack, "/gated", 1)
+        signal_each(tree(worker.pid), signal.SIGSTOP)
+        gate.open()
+        stopped = time.monotonic()
+        wait_until(lambda: time.monotonic() > stopped + 1.2, "the budget is over")
+        signal_each(tree(worker.pid), signal.SIGCONT)
+    status, _, body = later.result()
+    assert (status, body) == (200, b"1")
+    assert stack.executions("marker:gated") == 2

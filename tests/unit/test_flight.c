@@ -379,9 +379,12 @@ static const struct flight_case miss_cases[] = {
     {"the lease is won before who comes then: the query is for both",
      "join:A take+ purge join:B take queries=1 done A=waits store A=miss:2 B=waits entry=none take "
      "done store B=miss*:2 queries=2 waiting=0 flights=none asked=0 watches=0"},
-    {"a query that took longer than the budget",
-     "join:A take send pass:61000 done renews=1 A=waits end lease=free A=504 queries=1 waiting=0 "
-     "flights=none asked=0 watches=0"},
+    {"an answer that is past the budget when it comes: once more",
+     "join:A take send pass:61000 done renews=1 end A=waits take lease=ours queries=2 send done "
+     "store A=miss*:1 waiting=0 flights=none asked=0 watches=0"},
+    {"and twice",
+     "join:A take send pass:61000 done renews=1 end take send pass:61000 done renews=2 "
+     "end A=504 queries=2 waiting=0 flights=none asked=0 watches=0"},
 };
 
 static const struct flight_case lease_cases[] = {
@@ -663,7 +666,8 @@ static const struct flight_case error_cases[] = {
                             "waiting=0 flights=none asked=0 watches=0"},
     {"a query that runs on",
      "put:20 join:A take! send giveup looks=1 join:B looks=2 look A=on-error:9 look B=on-error:9 "
-     "flights=some join:C look C=on-error:9 takes=1 queries=1 settle waiting=0 flights=none asked=0 "
+     "flights=some join:C look C=on-error:9 takes=1 queries=1 settle waiting=0 flights=none "
+     "asked=0 "
      "watches=0"},
     {"a query that runs on, and there is no entry",
      "join:A take! send giveup look A=504 join:B B=waits look! B=504~ failed=1 takes=1 settle "
@@ -713,12 +717,12 @@ static const struct flight_case error_cases[] = {
     {"who comes while it is looked up begins anew",
      "put:20 join:A take send away end look+ join:B takes=2 look A=on-error:9 B=waits take look "
      "B=on-error:9 waiting=0 flights=none asked=0 watches=0"},
-    {"a query that took longer than the budget",
-     "put:20 join:A take send pass:61000 done renews=1 store A=waits look A=on-error:9 waiting=0 "
-     "flights=none asked=0 watches=0"},
-    {"a query that took longer than the budget, and there is nothing",
-     "join:A take send pass:61000 done renews=1 store look A=504 waiting=0 flights=none asked=0 "
-     "watches=0"},
+    {"twice past the budget when it comes",
+     "put:20 join:A take send pass:61000 done renews=1 store A=waits take send pass:61000 done "
+     "store A=waits look A=on-error:9 waiting=0 flights=none asked=0 watches=0"},
+    {"twice past the budget when it comes, and there is nothing",
+     "join:A take send pass:61000 done renews=1 store A=waits take send pass:61000 done store look "
+     "A=504 waiting=0 flights=none asked=0 watches=0"},
     {"purged before it is looked up",
      "put:20 join:A take away end purge look A=503 waiting=0 flights=none asked=0 watches=0"},
     {"of another generation by then",
