@@ -25,7 +25,7 @@ enum {
     STUCK_TIMES = 4,
     STUCK_LEAST_MS = 1000,
     RETRY_LEAST_MS = 50,
-    RETRY_DOUBLES = 4, /* to 800 ms */
+    RETRY_DOUBLES = 3, /* to 400 ms */
     /* A connection that ends before and has answered nothing has not worked. */
     WORKED_US = 1000 * 1000,
     MAX_REQUESTS = 65536,
