@@ -629,8 +629,10 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trust),     cmocka_unit_test(test_large),
-        cmocka_unit_test(test_replaced),  cmocka_unit_test(test_files),
+        cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_files),
         cmocka_unit_test(test_files_that_change),
         cmocka_unit_test(test_no_signal),
     };
