@@ -32,7 +32,8 @@ static const int64_t STEP_MATTERS_US = (int64_t)90 * 24 * 3600 * 1000000;
    those for all keys takes it away. */
 static const char tell_script[] =
     "local held = redis.pcall('GETRANGE', KEYS[1], 0, " STEP_LAST_BYTE ") "
-    "if type(held) ~= 'string' then held = '' end "
+    "if type(held) == 'table' and string.sub(held.err, 1, 9) ~= 'WRONGTYPE' then return held end "
+    "if type(held) == 'table' then held = '' end "
     "local till, ahead = string.match(held, '^(%d+) (%d+)$') "
     "if not till or #till > 18 or #ahead > 18 or tonumber(till) == 0 or tonumber(ahead) == 0 then "
     "  till, ahead = 0, 0 "
