@@ -182,6 +182,22 @@ static void on_refused(void *data, enum redis_refusal refusal)
     primary->seeking = redis_connection_new(primary, primary->loop, &options);
 }
 
+/* Redis closes idle connections one by one: the one for writes may come to another server while
+   the rest stay, and then nothing that is stored would be found. */
+static void on_writing_up(void *data, const struct redis_greeting_result *greeting)
+{
+    struct redis_primary *primary = data;
+    int64_t now_us = clock_monotonic_us();
+
+    if (greeting->run_id[0] == '\0' || primary->server.run_id[0] == '\0' ||
+        strcmp(greeting->run_id, primary->server.run_id) == 0)
+        return;
+    if (primary->sought_us != 0 && now_us - primary->sought_us < SEEK_US)
+        return;
+    primary->sought_us = now_us;
+    redis_connection_restart(primary->commands, "another server is there");
+}
+
 /* --- commands */
 
 /* One that is opened now if it was not needed before. */
@@ -192,8 +208,11 @@ static struct redis_connection *further(struct redis_primary *primary,
 
     options.wanted = true;
     options.on_refused = on_refused;
-    if (connection == &primary->writing)
+    if (connection == &primary->writing) {
         options.greeting.client_name = primary->writing_name;
+        options.greeting.step_key = redis_clock_keeper_step_key(primary->keeper);
+        options.on_up = on_writing_up;
+    }
     if (*connection == NULL)
         *connection = redis_connection_new(primary, primary->loop, &options);
     return *connection;

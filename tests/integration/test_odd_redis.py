@@ -4,6 +4,8 @@ import os
 import signal
 
 import pytest
+from harness.proxy import Proxy
+from harness.redis_server import Redis
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.transport
@@ -98,3 +100,22 @@ def test_a_stopped_redis_is_noticed_and_found_again(stack):
     assert status == 200 and "redis-unavailable" in headers["cache-status"]
     os.kill(stack.redis.process.pid, signal.SIGCONT)
     wait_until(lambda: stack.ask("/n")[1]["cache-status"].startswith("leeway; hit"), "a hit")
+
+
+def test_a_connection_that_comes_to_another_server(stack, folder, request):
+    """Only the one for writes was closed, and its address leads elsewhere by now: all go there."""
+    os.mkdir(os.path.join(folder, "other"))
+    other = Redis(os.path.join(folder, "other"), "unix")
+    request.addfinalizer(other.stop)
+    with Proxy(stack.path("proxy.sock"), stack.redis.socket) as proxy:
+        stack.reach_redis_by(proxy.path)
+        start(stack)
+        stack.ask("/n")
+        proxy.target = other.socket
+        client = stack.redis.client()
+        client.delete(*stack.entries.keys())
+        for connection in client.client_list():
+            if connection["name"] == "leeway-worker-writes":
+                client.client_kill_filter(_id=connection["id"])
+        wait_until(lambda: stack.ask("/n")[1]["cache-status"].startswith("leeway; hit"), "a hit")
+        assert other.client().keys("*:entry") and not client.keys("*:entry")

@@ -53,7 +53,11 @@ class Proxy:
             except OSError:
                 return
             server = socket.socket(socket.AF_UNIX)
-            server.connect(self.target)
+            try:
+                server.connect(self.target)
+            except OSError:  # the test is over, or the server is not there
+                client.close()
+                continue
             for pump in (self.ask, self.reply):
                 threading.Thread(target=pump, args=(client, server), daemon=True).start()
 
