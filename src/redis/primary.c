@@ -36,6 +36,7 @@ struct redis_primary {
     double used_at;                      /* the loop's turn in which it was used last */
     char problem[PROBLEM_BYTES];         /* "": none */
     char logged[PROBLEM_BYTES];          /* of this outage; "": nothing */
+    char other_logged[PROBLEM_BYTES];    /* of a further connection, since the first one came up */
 };
 
 /* --- outages */
@@ -102,7 +103,7 @@ static void on_up(void *data, const struct redis_greeting_result *greeting)
 
     primary->server = *greeting;
     primary->is_up = true;
-    primary->problem[0] = '\0';
+    primary->problem[0] = primary->other_logged[0] = '\0';
     log_back(primary);
     redis_clock_keeper_start(primary->keeper, greeting);
     if (!same && !is_first)
@@ -127,15 +128,18 @@ static void on_down(void *data, const char *problem)
     tell_change(primary, REDIS_WENT_DOWN);
 }
 
-/* One of the others is down: worth a word only while the server can be reached. */
+/* One of the others is down: worth a word only while the server can be reached, and only once for
+   each reason. */
 static void on_other_down(void *data, const char *problem)
 {
     struct redis_primary *primary = data;
 
-    if (primary->is_up && primary->options.speaks)
-        log_event_limited(LOG_LEVEL_WARN, "a further connection to redis is down",
-                          log_text("connection", primary->options.client_name),
-                          log_text("address", primary->address), log_text("error", problem));
+    if (!primary->is_up || !primary->options.speaks || strcmp(primary->other_logged, problem) == 0)
+        return;
+    snprintf(primary->other_logged, sizeof primary->other_logged, "%s", problem);
+    log_event_limited(LOG_LEVEL_WARN, "a further connection to redis is down",
+                      log_text("connection", primary->options.client_name),
+                      log_text("address", primary->address), log_text("error", problem));
 }
 
 /* --- a server that has become a replica */
