@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/tls.h"
@@ -40,6 +41,29 @@ static int check_keys(const struct config_build *build, const struct config_bloc
     return 0;
 }
 
+/* Of the key that a problem of tls_context_new() begins with. */
+static struct config_place place_of(const struct config_block *redis, const char *problem)
+{
+    static const char *const names[] = {"tls_ca", "tls_cert", "tls_key"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct config_entry *entry = config_block_find(redis, names[i]);
+        if (entry != NULL && strncmp(problem, names[i], strlen(names[i])) == 0)
+            return entry->place;
+    }
+    return config_block_find(redis, "address")->place;
+}
+
+/* The path is good: the key has just been read. */
+static void warn_of_open_key(const struct config_build *build, const struct config_entry *entry,
+                             const char *path)
+{
+    struct stat about;
+
+    if (is_given(entry) && stat(path, &about) == 0 && (about.st_mode & S_IROTH) != 0)
+        config_build_warn(build, entry->place, "tls_key: %s can be read by everybody", path);
+}
+
 int config_build_tls(const struct config_build *build, const struct config_block *redis)
 {
     struct redis_settings *settings = &build->config->settings.redis;
@@ -55,7 +79,8 @@ int config_build_tls(const struct config_build *build, const struct config_block
     const struct tls_files files = {settings->tls_ca, settings->tls_cert, settings->tls_key};
     struct tls_context *context = tls_context_new(NULL, &files, problem, sizeof problem);
     if (context == NULL)
-        return config_build_fail(build, config_block_find(redis, "address")->place, "%s", problem);
+        return config_build_fail(build, place_of(redis, problem), "%s", problem);
     talloc_free(context);
+    warn_of_open_key(build, config_block_find(redis, "tls_key"), settings->tls_key);
     return 0;
 }

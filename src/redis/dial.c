@@ -174,9 +174,10 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
     if (dial->state == DIAL_RESOLVING)
         try_next(dial);
     else
-        give_up_address(dial, dial->state == DIAL_CONNECTING
-                                  ? "no answer in time"
-                                  : "TLS: no answer in time: the server may not speak TLS here");
+        give_up_address(
+            dial, dial->state == DIAL_CONNECTING
+                      ? "no answer in time"
+                      : "TLS: no answer in time: the server hangs, or does not speak TLS here");
 }
 
 static void take_path(struct redis_dial *dial)

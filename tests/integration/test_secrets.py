@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from harness.certificates import Certificates
 from harness.wait import wait_until
 
 SECRET = "s3cret-horse"
@@ -266,3 +267,17 @@ def test_lines_that_clients_cause_are_limited_and_counted(stack, redis_with):
     suppressed = sum(int(count) for line in lines for count in COUNT.findall(line))
     assert 10 <= written < requests / 2, worker.log_text()
     assert written + suppressed >= requests, worker.log_text()
+
+
+def test_a_tls_key_that_everybody_can_read_is_warned_of(stack):
+    made = Certificates(stack.path("tls"))
+    certificate, key = made.make("client")
+    stack.redis_address = "tls:localhost:6379"
+    stack.redis_settings = \
+        f'tls_ca = "{made.ca}"  tls_cert = "{certificate}"\n  tls_key = "{key}"'
+    stack.configure(ROUTES)
+    for mode, lines in (0o600, []), (0o644, [f"tls_key: {key} can be read by everybody"]):
+        os.chmod(key, mode)
+        test = stack.run("leeway-worker", "-t", "-c", stack.config)
+        assert test.returncode == 0
+        assert [line.partition(": warning: ")[2] for line in test.stderr.splitlines()] == lines

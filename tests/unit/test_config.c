@@ -249,9 +249,9 @@ static void test_broken_settings(void **state)
         {"redis {\n address = \"tcp:a:1\"\n tls_name = \"a\" }\n", 3, "tls_name needs"},
         {"redis {\n address = \"tls:a:1\"\n tls_cert = \"/a\" }\n", 3, "needs a tls_key"},
         {"redis {\n address = \"tls:a:1\"\n tls_key = \"/a\" }\n", 3, "needs a tls_cert"},
-        {"redis {\n address = \"tls:a:1\"\n tls_ca = \"/nowhere\" }\n", 2,
+        {"redis {\n address = \"tls:a:1\"\n tls_ca = \"/nowhere\" }\n", 3,
          "tls_ca \"/nowhere\": No such file"},
-        {"redis {\n address = \"tls:a:1\"\n tls_ca = \"broken.conf\" }\n", 2,
+        {"redis {\n address = \"tls:a:1\"\n tls_ca = \"broken.conf\" }\n", 3,
          "no certificate in PEM form"},
         {"redis { address = \"unix:/"
          "1234567890123456789012345678901234567890123456789012345678901234567890"
