@@ -238,9 +238,11 @@ static const struct cache_driver redis_cache_driver = {
 struct cache *cache_open(TALLOC_CTX *ctx, struct ev_loop *loop, const struct cache_options *options)
 {
     struct redis_cache *cache = mem_check(talloc_zero(ctx, struct redis_cache));
+    char *clock_key = key_clock(cache, options->settings->prefix);
     const struct redis_options redis_options = {
         .settings = options->settings,
         .client_name = options->client_name,
+        .clock_key = clock_key,
         .speaks = options->speaks,
         .on_change = on_change,
         .data = cache,
@@ -252,5 +254,6 @@ struct cache *cache_open(TALLOC_CTX *ctx, struct ev_loop *loop, const struct cac
     cache->on_change = options->on_change;
     cache->data = options->data;
     cache->redis = redis_new(cache, loop, &redis_options);
+    talloc_free(clock_key);
     return &cache->cache;
 }

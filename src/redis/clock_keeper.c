@@ -346,7 +346,7 @@ struct redis_clock_keeper *redis_clock_keeper_new(TALLOC_CTX *ctx, struct ev_loo
 
     keeper->loop = loop;
     keeper->options = *options;
-    keeper->step_key = mem_check(talloc_asprintf(keeper, "%s:clock", options->prefix));
+    keeper->step_key = mem_check(talloc_strdup(keeper, options->step_key));
     ev_timer_init(&keeper->measure, on_measure, 0.0, REDIS_CLOCK_MEASURE_MS / 1000.0);
     keeper->measure.data = keeper;
     talloc_set_destructor(keeper, destroy);

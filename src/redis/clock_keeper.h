@@ -23,7 +23,7 @@ struct redis_clock_keeper;
 
 struct redis_clock_keeper_options {
     const char *client_name; /* borrowed */
-    const char *prefix;      /* of keys; borrowed */
+    const char *step_key;    /* copied */
     bool speaks;             /* it logs steps */
     /* Sends a command over the server's connection. */
     void (*send)(void *data, const struct redis_command *command, redis_fn *fn, void *fn_data);

@@ -260,7 +260,7 @@ struct redis_primary *redis_primary_new(TALLOC_CTX *ctx, struct ev_loop *loop, c
     struct redis_primary *primary = mem_check(talloc_zero(ctx, struct redis_primary));
     const struct redis_clock_keeper_options keeping = {
         .client_name = options->client_name,
-        .prefix = options->settings->prefix,
+        .step_key = options->clock_key,
         .speaks = options->speaks,
         .send = send_for_keeper,
         .data = primary,

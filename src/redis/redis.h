@@ -31,6 +31,7 @@ enum redis_change {
 struct redis_options {
     const struct redis_settings *settings; /* borrowed */
     const char *client_name;               /* for CLIENT LIST; no spaces */
+    const char *clock_key; /* where processes tell each other of steps of the clock; copied */
     bool speaks; /* it logs what all processes of its kind see: outages, steps of the clock */
     /* NULL, or called when a primary has come up or gone down; never from redis_new. */
     void (*on_change)(void *data, enum redis_change change);

@@ -87,7 +87,12 @@ static int tear_down(void **state)
 static void open_redis(struct fixture *f)
 {
     const struct redis_options options = {
-        .settings = &f->settings, .client_name = "tester", .on_change = on_change, .data = f};
+        .settings = &f->settings,
+        .client_name = "tester",
+        .clock_key = "p:clock",
+        .on_change = on_change,
+        .data = f,
+    };
 
     f->redis = redis_new(NULL, f->loop, &options);
     assert_false(redis_is_up(f->redis));

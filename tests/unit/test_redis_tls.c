@@ -270,7 +270,8 @@ struct client {
 static void open_client(struct client *client, const struct server *server, const char *host,
                         const char *ca, const char *identity, const char *name)
 {
-    const struct redis_options options = {.settings = &client->settings, .client_name = "tester"};
+    const struct redis_options options = {
+        .settings = &client->settings, .client_name = "tester", .clock_key = "p:clock"};
     TALLOC_CTX *ctx = talloc_new(NULL);
     const char *cert = identity != NULL ? talloc_asprintf(ctx, "%s.pem", identity) : NULL;
     const char *key = identity != NULL ? talloc_asprintf(ctx, "%s.key", identity) : NULL;
