@@ -14,7 +14,7 @@
 
 enum {
     PROBLEM_BYTES = 256,
-    /* How often to see whether the address leads elsewhere while the server only reads. */
+    /* How often to follow the address to another server, or to see whether there is one. */
     SEEK_US = 1000 * 1000,
 };
 
@@ -28,7 +28,7 @@ struct redis_primary {
     struct redis_connection *writing;  /* NULL: not needed yet */
     struct redis_connection *blocking; /* likewise */
     struct redis_connection *seeking;  /* NULL: none is under way */
-    int64_t sought_us;                 /* when one was begun last; 0: never */
+    int64_t sought_us;                 /* when another server was last looked for; 0: never */
     struct redis_subscriber *subscriber;
     struct redis_clock_keeper *keeper;
     struct redis_greeting_result server; /* as it said last */
@@ -42,13 +42,13 @@ struct redis_primary {
 /* --- outages */
 
 /* Once, and again when the reason is another one. */
-static void log_away(struct redis_primary *primary, const char *problem)
+static void log_news(struct redis_primary *primary, char logged[PROBLEM_BYTES], const char *message,
+                     const char *problem)
 {
-    if (!primary->options.speaks || strcmp(primary->logged, problem) == 0)
+    if (!primary->options.speaks || strcmp(logged, problem) == 0)
         return;
-    snprintf(primary->logged, sizeof primary->logged, "%s", problem);
-    log_event_limited(LOG_LEVEL_WARN, "redis is away",
-                      log_text("connection", primary->options.client_name),
+    snprintf(logged, PROBLEM_BYTES, "%s", problem);
+    log_event_limited(LOG_LEVEL_WARN, message, log_text("connection", primary->options.client_name),
                       log_text("address", primary->address), log_text("error", problem));
 }
 
@@ -120,7 +120,7 @@ static void on_down(void *data, const char *problem)
 
     primary->is_up = false;
     snprintf(primary->problem, sizeof primary->problem, "%s", problem);
-    log_away(primary, primary->problem);
+    log_news(primary, primary->logged, "redis is away", primary->problem);
     redis_clock_keeper_stop(primary->keeper);
     if (!was_up)
         return;
@@ -128,21 +128,27 @@ static void on_down(void *data, const char *problem)
     tell_change(primary, REDIS_WENT_DOWN);
 }
 
-/* One of the others is down: worth a word only while the server can be reached, and only once for
-   each reason. */
+/* One of the others is down: worth a word only while the server can be reached. */
 static void on_other_down(void *data, const char *problem)
 {
     struct redis_primary *primary = data;
 
-    if (!primary->is_up || !primary->options.speaks || strcmp(primary->other_logged, problem) == 0)
-        return;
-    snprintf(primary->other_logged, sizeof primary->other_logged, "%s", problem);
-    log_event_limited(LOG_LEVEL_WARN, "a further connection to redis is down",
-                      log_text("connection", primary->options.client_name),
-                      log_text("address", primary->address), log_text("error", problem));
+    if (primary->is_up)
+        log_news(primary, primary->other_logged, "a further connection to redis is down", problem);
 }
 
-/* --- a server that has become a replica */
+/* --- another server behind the address */
+
+/* Now and then: where a name leads to several servers there is no end to it. */
+static bool may_seek(struct redis_primary *primary)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (primary->sought_us != 0 && now_us - primary->sought_us < SEEK_US)
+        return false;
+    primary->sought_us = now_us;
+    return true;
+}
 
 static void end_seeking(struct redis_primary *primary)
 {
@@ -174,12 +180,9 @@ static void on_refused(void *data, enum redis_refusal refusal)
 {
     struct redis_primary *primary = data;
     struct redis_connection_options options = primary->connecting;
-    int64_t now_us = clock_monotonic_us();
 
-    if (refusal != REDIS_READ_ONLY || primary->seeking != NULL ||
-        (primary->sought_us != 0 && now_us - primary->sought_us < SEEK_US))
+    if (refusal != REDIS_READ_ONLY || primary->seeking != NULL || !may_seek(primary))
         return;
-    primary->sought_us = now_us;
     options.greeting.step_key = redis_clock_keeper_step_key(primary->keeper);
     options.on_up = on_found;
     options.on_down = on_not_found;
@@ -191,15 +194,10 @@ static void on_refused(void *data, enum redis_refusal refusal)
 static void on_writing_up(void *data, const struct redis_greeting_result *greeting)
 {
     struct redis_primary *primary = data;
-    int64_t now_us = clock_monotonic_us();
+    bool is_known = greeting->run_id[0] != '\0' && primary->server.run_id[0] != '\0';
 
-    if (greeting->run_id[0] == '\0' || primary->server.run_id[0] == '\0' ||
-        strcmp(greeting->run_id, primary->server.run_id) == 0)
-        return;
-    if (primary->sought_us != 0 && now_us - primary->sought_us < SEEK_US)
-        return;
-    primary->sought_us = now_us;
-    redis_connection_restart(primary->commands, "another server is there");
+    if (is_known && strcmp(greeting->run_id, primary->server.run_id) != 0 && may_seek(primary))
+        redis_connection_restart(primary->commands, "another server is there");
 }
 
 /* --- commands */
@@ -208,8 +206,11 @@ static void on_writing_up(void *data, const struct redis_greeting_result *greeti
 static struct redis_connection *further(struct redis_primary *primary,
                                         struct redis_connection **connection)
 {
-    struct redis_connection_options options = primary->connecting;
+    struct redis_connection_options options;
 
+    if (*connection != NULL)
+        return *connection;
+    options = primary->connecting;
     options.wanted = true;
     options.on_refused = on_refused;
     if (connection == &primary->writing) {
@@ -217,8 +218,7 @@ static struct redis_connection *further(struct redis_primary *primary,
         options.greeting.step_key = redis_clock_keeper_step_key(primary->keeper);
         options.on_up = on_writing_up;
     }
-    if (*connection == NULL)
-        *connection = redis_connection_new(primary, primary->loop, &options);
+    *connection = redis_connection_new(primary, primary->loop, &options);
     return *connection;
 }
 
