@@ -390,7 +390,7 @@ static struct freshness_verdict judge_result(const struct flight *flight,
 enum visit_end {
     VISIT_ANSWERED,
     VISIT_COMES_LATER, /* it has to be looked for again */
-    VISIT_TIMED_OUT,   /* what the query took is more than the budget */
+    VISIT_TIMED_OUT,   /* it has been too old too often */
 };
 
 static enum visit_end answer_visit(struct flight *flight, struct visit *visit,
@@ -728,11 +728,10 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
 }
 
 /* A query that runs is not given up with the last who waited for it. */
-void flights_leave(struct flights *flights, struct visit *visit)
+void flights_leave(struct visit *visit)
 {
     struct flight *flight = visit->flight;
 
-    (void)flights;
     take_out(flight, visit);
     if (flight->leader == visit)
         flight->leader = NULL;

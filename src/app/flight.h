@@ -16,7 +16,7 @@ struct flights *flights_new(TALLOC_CTX *ctx, struct backend *backend);
 void flights_join(struct flights *flights, struct visit *visit, bool shared);
 
 /* The client has left: the visit is forgotten, the flight goes on. */
-void flights_leave(struct flights *flights, struct visit *visit);
+void flights_leave(struct visit *visit);
 
 /* Answers all that still wait with 503. */
 void flights_abandon(struct flights *flights);

@@ -122,11 +122,6 @@ static void drop(struct refresh *refresh)
     settle(refresh);
 }
 
-static void on_backed_off(void *data, bool done)
-{
-    on_settled(data, done);
-}
-
 static void on_counted(void *data, int64_t failures)
 {
     struct refresh *refresh = data;
@@ -140,9 +135,9 @@ static void on_counted(void *data, int64_t failures)
         return;
     }
     enter(refresh, REFRESH_BACKING_OFF, NO_LIMIT);
-    refresh->asked = queue_back_off(refresh->backend->queue, task->base,
-                                    backoff_ms(failures, task->route->context->budget_ms),
-                                    on_backed_off, refresh);
+    refresh->asked =
+        queue_back_off(refresh->backend->queue, task->base,
+                       backoff_ms(failures, task->route->context->budget_ms), on_settled, refresh);
 }
 
 /* The entry was not touched; the key is left alone for longer after each failure. */

@@ -314,7 +314,7 @@ void serve_request(struct server *server, struct request *request)
     look_up(server, visit);
 }
 
-void serve_gone(struct server *server, struct request *request)
+void serve_gone(struct request *request)
 {
     struct visit *visit = request->owner;
 
@@ -324,7 +324,7 @@ void serve_gone(struct server *server, struct request *request)
         cache_cancel(visit->look_up);
         end_look_up(visit);
     } else if (visit->state == VISIT_WAITING) {
-        flights_leave(server->flights, visit);
+        flights_leave(visit);
     }
 }
 

@@ -14,7 +14,7 @@ struct server *server_new(TALLOC_CTX *ctx, struct backend *backend);
 void serve_request(struct server *server, struct request *request);
 
 /* The client of a parked request has left. */
-void serve_gone(struct server *server, struct request *request);
+void serve_gone(struct request *request);
 
 /* The process stops: ready_path says so from now on. */
 void server_drain(struct server *server);

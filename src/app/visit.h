@@ -31,7 +31,7 @@ struct visit {
     const char *base;              /* of the key */
     uint64_t generation;           /* of the key */
     bool expired;                  /* an entry past its budget was found */
-    unsigned too_old;              /* answers that the cache's clock did not allow */
+    unsigned too_old;              /* answers that were past the budget when they came */
     struct cache_request *look_up; /* LOOKING_UP */
     struct flight *flight;         /* WAITING */
 };

@@ -50,9 +50,8 @@ static void on_request(void *data, struct request *request)
 
 static void on_gone(void *data, struct request *request)
 {
-    const struct worker *worker = data;
-
-    serve_gone(worker->server, request);
+    (void)data;
+    serve_gone(request);
 }
 
 static void on_drain_check(struct ev_loop *loop, ev_timer *timer, int events)

@@ -95,7 +95,7 @@ static void leave(struct scene *scene, char name)
     }
     struct visit *visit = reader->request->owner;
     if (visit->state == VISIT_WAITING)
-        flights_leave(scene->flights, visit);
+        flights_leave(visit);
     talloc_free(reader->request);
     reader->request = NULL;
 }

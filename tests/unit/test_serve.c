@@ -136,9 +136,9 @@ static struct reader *ask(struct fixture *fixture, const char *target)
     return ask_as(fixture, "GET", target);
 }
 
-static void leave(struct fixture *fixture, struct reader *reader)
+static void leave(struct reader *reader)
 {
-    serve_gone(fixture->server, reader->request);
+    serve_gone(reader->request);
     talloc_free(reader->request);
     reader->request = NULL;
 }
@@ -252,7 +252,7 @@ static void test_leaves_while_it_is_looked_up(void **state)
 
     put(fixture, LONG_7, 10, "\"a\"");
     struct reader *first = ask(fixture, "/long/7"), *second = ask(fixture, "/long/7");
-    leave(fixture, first);
+    leave(first);
     assert_true(fake_cache_record(fixture->cache, FAKE_LOOK_UP, 0)->cancelled);
     answer_look_up(fixture, FAKE_DONE);
     check_answer(second, "fresh:\"a\"");
@@ -265,7 +265,7 @@ static void test_leaves_while_it_is_filled(void **state)
     struct reader *reader = ask(fixture, "/long/7");
 
     answer_look_up(fixture, FAKE_DONE);
-    leave(fixture, reader);
+    leave(reader);
     assert_true(fake_cache_record(fixture->cache, FAKE_TAKE, 0)->cancelled);
     assert_int_equal(fake_cache_under_way(fixture->cache), 0);
 }
@@ -396,7 +396,7 @@ static void test_metrics_of_a_client_that_leaves(void **state)
     struct reader *reader = ask(fixture, "/metrics");
 
     assert_non_null(asked_gauges);
-    leave(fixture, reader);
+    leave(reader);
     assert_null(asked_gauges);
 }
 
