@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "redis/info.h"
 
@@ -40,33 +41,11 @@ static void on_change(void *data, enum cache_change change)
 
     if (change == CACHE_DOWN)
         return;
+    backend->cache_came_up = true;
     if (change == CACHE_UP_NEW && backend->speaks)
         cache_ask_info(backend->cache, on_info, backend);
     if (backend->identity != NULL)
         identity_tick(backend->identity);
-}
-
-static void on_waited(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    (void)loop;
-    (void)events;
-    *(bool *)timer->data = true;
-}
-
-/* Nothing else is to be done before it is there, or known to be away. */
-static void await_cache(struct backend *backend)
-{
-    const struct redis_settings *settings = &backend->app->config->settings.redis;
-    bool over = false;
-    ev_timer timer;
-
-    ev_now_update(backend->loop);
-    ev_timer_init(&timer, on_waited, (double)settings->connect_timeout_ms / 1000.0, 0.0);
-    timer.data = &over;
-    ev_timer_start(backend->loop, &timer);
-    while (!over && !cache_is_up(backend->cache))
-        ev_run(backend->loop, EVRUN_ONCE);
-    ev_timer_stop(backend->loop, &timer);
 }
 
 /* A large response is there up to three times while it is read and taken apart. */
@@ -102,7 +81,8 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     };
     backend->cache = cache_open(backend, loop, &options);
     backend->queue = queue_open(backend, backend->cache, &settings->redis);
-    await_cache(backend);
+    /* nothing else is to be done before it is there, or known to be away */
+    loop_run_for(loop, settings->redis.connect_timeout_ms, &backend->cache_came_up, NULL);
     backend->identity = identity_new(backend, loop, app, backend->cache, speaks);
     backend->postgres =
         postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));

@@ -16,6 +16,7 @@ struct backend {
     struct ev_loop *loop;
     const struct application *app;
     struct cache *cache;
+    bool cache_came_up; /* once, at least */
     struct queue *queue;
     struct identity *identity;
     struct postgres *postgres;

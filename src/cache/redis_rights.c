@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/loop.h"
 #include "base/mem.h"
 #include "cache/redis_cache.h"
 #include "redis/await.h"
@@ -150,31 +151,14 @@ static void on_news(void *data, enum redis_news news, struct redis_part message)
         hearing->verdict = RIGHTS_MISSING;
 }
 
-static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    struct hearing *hearing = timer->data;
-
-    (void)loop;
-    (void)events;
-    hearing->is_over = true;
-}
-
 static enum rights_verdict subscribe(struct redis_rights *rights, const char *channel)
 {
-    struct ev_loop *loop = rights->cache->loop;
     struct hearing hearing = {.verdict = RIGHTS_UNKNOWN};
     int64_t ms = rights->settings->connect_timeout_ms + rights->settings->command_timeout_ms;
-    ev_timer deadline;
-
     struct redis_subscription *subscription =
         redis_subscribe(rights, rights->cache->redis, channel, on_news, &hearing);
-    ev_timer_init(&deadline, on_deadline, (double)ms / 1000., 0.);
-    deadline.data = &hearing;
-    ev_now_update(loop);
-    ev_timer_start(loop, &deadline);
-    while (!hearing.is_over)
-        ev_run(loop, EVRUN_ONCE);
-    ev_timer_stop(loop, &deadline);
+
+    loop_run_for(rights->cache->loop, ms, &hearing.is_over, NULL);
     talloc_free(subscription);
     return hearing.verdict == RIGHTS_UNKNOWN ? unknown(rights, "no reply") : hearing.verdict;
 }

@@ -12,29 +12,6 @@ void ctl_await(struct ctl *ctl, const bool *came)
         ev_run(ctl_loop(ctl), EVRUN_ONCE);
 }
 
-static void on_over(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    (void)loop;
-    (void)events;
-    *(bool *)timer->data = true;
-}
-
-void ctl_run_for(struct ctl *ctl, int64_t ms, const bool *sooner,
-                 const volatile sig_atomic_t *interrupted)
-{
-    struct ev_loop *loop = ctl_loop(ctl);
-    bool over = false;
-    ev_timer timer;
-
-    ev_now_update(loop);
-    ev_timer_init(&timer, on_over, (double)ms / 1e3, 0.);
-    timer.data = &over;
-    ev_timer_start(loop, &timer);
-    while (!over && (sooner == NULL || !*sooner) && (interrupted == NULL || !*interrupted))
-        ev_run(loop, EVRUN_ONCE);
-    ev_timer_stop(loop, &timer);
-}
-
 struct note_answer {
     bool came;
     int found;

@@ -4,18 +4,11 @@
 #ifndef LEEWAY_CTL_AWAIT_H
 #define LEEWAY_CTL_AWAIT_H
 
-#include <signal.h>
-
 #include "ctl/ctl.h"
 #include "metrics/metrics.h"
 
 /* Until *came is set by a callback. Every question of cache and queue is answered in its time. */
 void ctl_await(struct ctl *ctl, const bool *came);
-
-/* Until `ms` have passed, or until *sooner is set: by a callback, or by the handler of a signal.
-   Either may be NULL. */
-void ctl_run_for(struct ctl *ctl, int64_t ms, const bool *sooner,
-                 const volatile sig_atomic_t *interrupted);
 
 /* What is noted of `identity`: 1 and *noted, 0: nothing, -1: Redis cannot say. */
 int ctl_read_note(struct ctl *ctl, const char *identity, struct identity_note *noted);

@@ -8,8 +8,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/loop.h"
 #include "base/mem.h"
-#include "ctl/await.h"
 
 struct ev_loop *ctl_loop(struct ctl *ctl)
 {
@@ -37,8 +37,8 @@ struct cache *ctl_cache(struct ctl *ctl)
 
     if (ctl->cache == NULL) {
         ctl->cache = cache_open(NULL, ctl_loop(ctl), &options);
-        ctl_run_for(ctl, settings->connect_timeout_ms + settings->command_timeout_ms,
-                    &ctl->cache_came_up, NULL);
+        loop_run_for(ctl_loop(ctl), settings->connect_timeout_ms + settings->command_timeout_ms,
+                     &ctl->cache_came_up, NULL);
     }
     return cache_is_up(ctl->cache) ? ctl->cache : NULL;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "ctl/await.h"
@@ -252,7 +253,7 @@ static struct totals *next_totals(struct ctl *ctl, const struct options *options
     const struct settings *settings = &ctl->app->config->settings;
     struct view view;
 
-    ctl_run_for(ctl, options->interval_ms, NULL, &interrupted);
+    loop_run_for(ctl_loop(ctl), options->interval_ms, NULL, &interrupted);
     if (interrupted)
         return NULL;
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Runs the loop until something has happened. */
+/* Runs the loop until the answer has come. */
 #include "config.h"
 
 #include "redis/await.h"
-
-#include <assert.h>
-
-#include "base/clock.h"
 
 struct waiting {
     bool is_over;
@@ -14,29 +10,6 @@ struct waiting {
     TALLOC_CTX *ctx;
     struct redis_reply *reply;
 };
-
-/* Only ends the loop's wait. */
-static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    (void)loop;
-    (void)timer;
-    (void)events;
-}
-
-bool redis_await_up(struct redis *redis, int64_t ms)
-{
-    struct ev_loop *loop = redis_loop(redis);
-    int64_t until_us = clock_monotonic_us() + ms * 1000;
-    ev_timer end;
-
-    ev_now_update(loop);
-    ev_timer_init(&end, on_tick, (double)ms / 1000.0, 0.01);
-    ev_timer_start(loop, &end);
-    while (!redis_is_up(redis) && clock_monotonic_us() < until_us)
-        ev_run(loop, EVRUN_ONCE);
-    ev_timer_stop(loop, &end);
-    return redis_is_up(redis);
-}
 
 static void on_reply(void *data, enum redis_outcome outcome, struct redis_reply *reply)
 {

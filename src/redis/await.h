@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Waiting for Redis in place, by running the loop: for start-up and for leewayctl, which have
-   nothing else to do. */
+/* Waiting for Redis in place, by running the loop: for leewayctl, which has nothing else to do. Not
+   to be called by what the loop calls. */
 #ifndef LEEWAY_REDIS_AWAIT_H
 #define LEEWAY_REDIS_AWAIT_H
 
 #include "redis/redis.h"
-
-/* Until it is up or `ms` have passed. */
-bool redis_await_up(struct redis *redis, int64_t ms);
 
 /* Sends a command and runs the loop until it is answered. The reply is a child of `ctx`; NULL
    unless it was REDIS_REPLIED or REDIS_REFUSED. */

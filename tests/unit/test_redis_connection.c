@@ -932,7 +932,7 @@ static void test_await(void **state)
     struct redis_reply *reply;
 
     open_redis(f);
-    assert_true(redis_await_up(f->redis, 10000));
+    WAIT_FOR(f, redis_is_up(f->redis));
     script_answer(f->script, "GET", "$1\r\nv\r\n");
     assert_int_equal(redis_await(f, f->redis, &command, &reply), REDIS_REPLIED);
     assert_string_equal(reply->text, "v");
@@ -943,7 +943,7 @@ static void test_await(void **state)
     script_close_all(f->script);
     assert_int_equal(redis_await(f, f->redis, &command, &reply), REDIS_NOT_SENT);
     assert_null(reply);
-    assert_false(redis_await_up(f->redis, 1));
+    assert_false(redis_is_up(f->redis));
 }
 
 static void test_clock(void **state)

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/loop.h"
 #include "base/tls.h"
 #include "redis/await.h"
 
@@ -265,13 +266,24 @@ struct client {
     char address[64];
     struct redis_settings settings;
     struct redis *redis;
+    bool is_up;
 };
+
+static void on_change(void *data, enum redis_change change)
+{
+    struct client *client = data;
+
+    client->is_up = change != REDIS_WENT_DOWN;
+}
 
 static void open_client(struct client *client, const struct server *server, const char *host,
                         const char *ca, const char *identity, const char *name)
 {
-    const struct redis_options options = {
-        .settings = &client->settings, .client_name = "tester", .clock_key = "p:clock"};
+    const struct redis_options options = {.settings = &client->settings,
+                                          .client_name = "tester",
+                                          .clock_key = "p:clock",
+                                          .on_change = on_change,
+                                          .data = client};
     TALLOC_CTX *ctx = talloc_new(NULL);
     const char *cert = identity != NULL ? talloc_asprintf(ctx, "%s.pem", identity) : NULL;
     const char *key = identity != NULL ? talloc_asprintf(ctx, "%s.key", identity) : NULL;
@@ -290,6 +302,7 @@ static void open_client(struct client *client, const struct server *server, cons
         .command_timeout_ms = 10000,
     };
     talloc_free(ctx);
+    client->is_up = false;
     client->loop = ev_loop_new(EVFLAG_AUTO);
     client->redis = redis_new(NULL, client->loop, &options);
 }
@@ -298,6 +311,12 @@ static void close_client(struct client *client)
 {
     talloc_free(client->redis);
     ev_loop_destroy(client->loop);
+}
+
+static bool await_up(struct client *client)
+{
+    loop_run_for(client->loop, WAIT_MS, &client->is_up, NULL);
+    return client->is_up;
 }
 
 /* NULL: it is up. */
@@ -492,7 +511,7 @@ static void test_large(void **state)
     (void)state;
     start_server(&server);
     open_client(&client, &server, "127.0.0.1", "ca.pem", NULL, "");
-    assert_true(redis_await_up(client.redis, WAIT_MS));
+    assert_true(await_up(&client));
     for (int i = 0; i < 3; i++) {
         struct redis_reply *reply;
         assert_int_equal(redis_await(NULL, client.redis, &command, &reply), REDIS_REPLIED);
@@ -516,7 +535,7 @@ static void test_replaced(void **state)
     assert_non_null(outcome(&client));
     assert_int_equal(rename(path_of("changing.pem"), path_of("gone.pem")), 0);
     assert_int_equal(symlink("ca.pem", path_of("changing.pem")), 0);
-    assert_true(redis_await_up(client.redis, WAIT_MS));
+    assert_true(await_up(&client));
     close_client(&client);
     stop_server(&server);
 }
