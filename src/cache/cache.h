@@ -145,7 +145,8 @@ typedef void cache_purged_fn(void *data, int deleted);
 struct cache_request *cache_purge(struct cache *cache, const char *base, cache_purged_fn *fn,
                                   void *data);
 
-/* 1 and *noted, 0: there is none, -1: away, refused or not understood. */
+/* 1 and *noted, 0: there is none, -1: away, refused or not understood; then *noted says nothing,
+   but is there. */
 typedef void cache_note_fn(void *data, int found, const struct identity_note *noted);
 struct cache_request *cache_read_note(struct cache *cache, const char *identity, cache_note_fn *fn,
                                       void *data);

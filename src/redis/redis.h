@@ -3,8 +3,9 @@
    blocks: connecting, looking up names, TLS and every command run on the event loop.
 
    A primary's connections make themselves anew, with back-off, for as long as this object lives.
-   While one is down its commands are answered at once with REDIS_NOT_SENT: the connection is its
-   own circuit breaker. A command that is refused says nothing about that. */
+   While the first of them, that for what only reads, is down, all commands are answered at once
+   with REDIS_NOT_SENT: it is a circuit breaker. A command that is refused says nothing about that.
+ */
 #ifndef LEEWAY_REDIS_REDIS_H
 #define LEEWAY_REDIS_REDIS_H
 
@@ -89,10 +90,10 @@ struct redis_command {
 
 enum redis_outcome {
     REDIS_REPLIED,
-    REDIS_REFUSED,   /* by an error reply; logged, at most one a second for a command and reason */
+    REDIS_REFUSED,   /* by an error reply; logged, within limits (base/log_limit.h) */
     REDIS_NOT_SENT,  /* it has not been done, and will not be */
     REDIS_UNCERTAIN, /* sent, but no reply has come within command_timeout, or the connection broke:
-                        it may have been done, or may be done yet */
+                        it may have been done, or may be done yet; the former is logged, too */
 };
 
 /* `reply` only with REDIS_REPLIED and REDIS_REFUSED; it belongs to the caller, who frees it after
@@ -108,8 +109,8 @@ struct redis_request *redis_send(struct redis *redis, const struct redis_command
 /* `fn` will not be called. The command may be done all the same. NULL is allowed. */
 void redis_cancel(struct redis_request *request);
 
-/* The clock by which snapshots are made: that of the server that has `key`'s primary role; of the
-   only one in a single topology. It is measured in the greeting, every half second while something
+/* The clock by which snapshots are made: that of the first primary, which is the only one of a
+   single topology. It is measured in the greeting, every half second while something
    is asked, and else every two (redis/clock.h). */
 const struct redis_clock *redis_get_clock(const struct redis *redis);
 
