@@ -31,6 +31,7 @@ struct redis_rights {
     const struct redis_settings *settings;
     char of[32]; /* what is tried is called so */
     bool does_not_tell;
+    bool is_mute; /* no further trial would be answered, either */
     char said[SAID_BYTES];
 };
 
@@ -108,8 +109,10 @@ static enum rights_verdict judge(struct redis_rights *rights, enum redis_outcome
 {
     if (outcome == REDIS_REPLIED)
         return by_script ? judge_script(rights, reply) : RIGHTS_GRANTED;
-    if (outcome != REDIS_REFUSED)
+    if (outcome != REDIS_REFUSED) {
+        rights->is_mute = true;
         return unknown(rights, "no reply");
+    }
     if (by_script)
         return unknown(rights, reply->text);
     return redis_refusal_of(reply) == REDIS_NO_RIGHT ? RIGHTS_MISSING : RIGHTS_GRANTED;
@@ -120,8 +123,9 @@ static enum rights_verdict do_it(struct redis_rights *rights, const char *const 
 {
     struct redis_part parts[MAX_PARTS] = {redis_text("EVAL"), redis_text(script), redis_text("0")};
     size_t first = by_script ? 3 : 0;
+    /* nothing is written, but where writes are held back a script is, too */
     const struct redis_command command = {
-        .parts = parts, .count = first + count, .is_a_trial = true};
+        .parts = parts, .count = first + count, .writes = true, .is_a_trial = true};
     struct redis_reply *reply = NULL;
 
     for (size_t i = 0; i < count; i++)
@@ -172,7 +176,7 @@ enum rights_verdict redis_rights_try(struct redis_rights *rights, const struct r
 
     if (!rights->does_not_tell)
         verdict = ask(rights, words, count);
-    if (verdict == RIGHTS_UNKNOWN) {
+    if (verdict == RIGHTS_UNKNOWN && !rights->is_mute) {
         rights->does_not_tell = true;
         verdict = right->trial == RIGHTS_BY_SUBSCRIBING
                       ? subscribe(rights, words[1])

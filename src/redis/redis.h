@@ -85,7 +85,7 @@ struct redis_command {
     /* 0, or for so long Redis itself may hold it back (BLMOVE): it goes over a connection of its
        own, which is opened on first need, so that nothing waits behind it. */
     int64_t block_ms;
-    bool is_a_trial; /* that it is refused is nothing to log */
+    bool is_a_trial; /* that it is refused, or not answered, is nothing to log */
 };
 
 enum redis_outcome {

@@ -72,7 +72,7 @@ void redis_request_tell(struct redis_request *request, enum redis_outcome outcom
 
 void redis_request_tell_late(struct redis_request *request)
 {
-    if (request->fn != NULL)
+    if (request->fn != NULL && request->name[0] != '\0')
         log_event_limited(LOG_LEVEL_WARN, "redis has not answered in time",
                           log_text("command", request->name));
     redis_request_tell(request, REDIS_UNCERTAIN, NULL);

@@ -317,6 +317,17 @@ def test_check_tries_each_right_where_it_may_not_ask(site, role):
     assert not site.client.keys("*")
 
 
+def test_check_while_writes_are_held_back(site):
+    """What is not answered is not missing, and Redis is not away for it."""
+    rules = without("worker", "+acl|dryrun")
+    site.grant("worker", rules)
+    site.client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    said = site.ctl("worker", "check")
+    site.client.execute_command("CLIENT", "UNPAUSE")
+    assert "rights cannot be tried: no reply" in said.stdout and "missing" not in said.stdout
+    assert "redis is away" not in said.stderr and 'command=""' not in said.stderr
+
+
 def test_a_database_needs_select(site):
     site.grant("worker", read_users()["worker"])
     site.stack.redis_settings += "  database = 1"
