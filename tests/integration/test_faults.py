@@ -61,7 +61,7 @@ class Load:
             thread.join()
 
     def run(self, route):
-        while not self.stopping.is_set():
+        while not self.stopping.wait(0.01):
             key = random.randrange(10 ** 9) if route == "miss" else random.randrange(4)
             sent = time.time()
             label, asked = self.ask(f"/{route}/{key}")
@@ -69,7 +69,6 @@ class Load:
             late = asked is not None and label != "on error" and \
                 now - asked >= BUDGETS[route] + READER_DELAY_S
             self.answers.append(Answer(route, label, sent, now - sent, late))
-            time.sleep(0.01)
 
     def ask(self, uri):
         try:

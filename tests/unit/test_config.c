@@ -251,6 +251,10 @@ static void test_broken_settings(void **state)
         {"redis {\n address = \"tls:a:1\"\n tls_key = \"/a\" }\n", 3, "needs a tls_cert"},
         {"redis {\n address = \"tls:a:1\"\n tls_ca = \"/nowhere\" }\n", 3,
          "tls_ca \"/nowhere\": No such file"},
+        {"redis {\n address = \"tls:a:1\"\n tls_cert = \"/nowhere\"\n tls_key = \"/b\" }\n", 3,
+         "tls_cert \"/nowhere\": No such file"},
+        {"redis {\n address = \"tls:a:1\"\n tls_cert = \"broken.conf\"\n tls_key = \"/b\" }\n", 4,
+         "tls_key \"/b\": No such file"},
         {"redis {\n address = \"tls:a:1\"\n tls_ca = \"broken.conf\" }\n", 3,
          "no certificate in PEM form"},
         {"redis { address = \"unix:/"

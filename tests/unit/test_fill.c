@@ -382,6 +382,20 @@ static void test_nothing_is_stored_for_a_moment_that_is_over(void **state)
     assert_null(fake_cache_lease(fixture->cache, BASE));
 }
 
+/* It would not be there, and "stored" would be told of it. */
+static void test_a_404_whose_time_is_over_when_it_comes(void **state)
+{
+    struct fixture *fixture = *state;
+
+    start(fixture, LONG, true);
+    fake_worker_send(fixture->worker, fake_worker_query(fixture->worker));
+    fake_time_pass(61 * 1000 * 1000);
+    end_query(fixture, QUERY_NO_ROW);
+    assert_int_equal(fake_cache_count(fixture->cache, FAKE_STORE), 0);
+    fake_cache_answer_all(fixture->cache);
+    assert_int_equal(fixture->result.storing, FILL_NOT_STORED);
+}
+
 static void test_the_mark_holds_for_as_long_as_the_query_may_run(void **state)
 {
     struct fixture *fixture = *state;
@@ -698,6 +712,7 @@ int main(void)
         cmocka_unit_test(test_ends),
         fill_test(test_what_is_stored),
         fill_test(test_nothing_is_stored_for_a_moment_that_is_over),
+        fill_test(test_a_404_whose_time_is_over_when_it_comes),
         fill_test(test_the_mark_holds_for_as_long_as_the_query_may_run),
         cmocka_unit_test(test_queries_that_run_on),
         fill_test(test_details_of_failures),

@@ -124,6 +124,7 @@ static void make_certificates(void)
 struct server {
     const char *identity; /* of its certificate; NULL: it does not speak TLS */
     bool closes;          /* instead of a handshake */
+    bool is_mute;         /* likewise */
     bool wants_client;
     int max_version; /* 0: any */
     int listener;
@@ -219,13 +220,14 @@ static void *run_server(void *data)
                 close(fd);
             return NULL;
         }
-        if (server->identity != NULL && !server->closes) {
+        if (server->identity != NULL && !server->closes && !server->is_mute) {
             serve_one(server, fd);
-        } else if (!server->closes && recv(fd, room, sizeof room, 0) > 0) {
+        } else if (server->identity == NULL && recv(fd, room, sizeof room, 0) > 0) {
             send(fd, "-ERR unknown command\r\n", 22, MSG_NOSIGNAL);
         }
         /* what the other side has said last must not reset the connection */
-        shutdown(fd, SHUT_WR);
+        if (!server->is_mute)
+            shutdown(fd, SHUT_WR);
         while (recv(fd, room, sizeof room, 0) > 0)
             ;
         close(fd);
@@ -500,6 +502,22 @@ static void test_trust(void **state)
     }
 }
 
+/* It may hang, for it may have spoken TLS a moment ago. */
+static void test_no_answer(void **state)
+{
+    struct server server = {.identity = "server", .is_mute = true};
+    struct client client;
+
+    (void)state;
+    start_server(&server);
+    open_client(&client, &server, "127.0.0.1", "ca.pem", NULL, "");
+    client.settings.connect_timeout_ms = 20;
+    const char *problem = outcome(&client);
+    check(strstr(problem, "the server hangs, or does not speak TLS here") != NULL, "%s", problem);
+    close_client(&client);
+    stop_server(&server);
+}
+
 /* OpenSSL holds what the loop does not see. */
 static void test_large(void **state)
 {
@@ -649,11 +667,9 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trust),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_replaced),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_files_that_change),
+        cmocka_unit_test(test_trust),     cmocka_unit_test(test_no_answer),
+        cmocka_unit_test(test_large),     cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_files),     cmocka_unit_test(test_files_that_change),
         cmocka_unit_test(test_no_signal),
     };
 
