@@ -1024,7 +1024,7 @@ static void await_judgement(struct session *session)
     set_deadline(session, JUDGE_MS);
 }
 
-/* The query's time goes on. */
+/* The step's results are there: what follows sets its own time. */
 static void end_wait(struct session *session, enum session_step to)
 {
     session->step = to;
