@@ -21,7 +21,7 @@ typedef size_t say_fn(struct redis_greeting *greeting, struct redis_part *parts)
 /* The error reply, without what it quotes. */
 static bool fail(struct redis_greeting *greeting, const struct redis_reply *reply)
 {
-    bool is_told = reply->kind == REDIS_ERROR && reply->text[0] != '\0';
+    bool is_told = reply->kind == REDIS_ERROR;
 
     redis_info_error(is_told ? reply->text : "the greeting was not understood", greeting->problem,
                      sizeof greeting->problem);

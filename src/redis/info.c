@@ -76,6 +76,10 @@ void redis_info_error(const char *reply, char *out, size_t size)
     const char *quoted = strstr(reply, ", with args");
     size_t len = quoted != NULL ? (size_t)(quoted - reply) : strlen(reply);
 
+    if (len == 0) {
+        reply = "an error that says nothing";
+        len = strlen(reply);
+    }
     len = len < size ? len : size - 1;
     memcpy(out, reply, len);
     out[len] = '\0';

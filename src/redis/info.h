@@ -15,8 +15,9 @@ bool redis_info_find(const char *info, const char *name, char *out, size_t size)
    from 0 up to the first NULL. */
 const char *redis_info_problem(const char *info, size_t problem);
 
-/* An error reply for the log, cut off at `size` - 1: without the arguments that Redis quotes of a
-   command that it does not know, for they are keys, values of clients and passwords. */
+/* An error reply for the log, cut off at `size` - 1 and never empty: without the arguments that
+   Redis quotes of a command that it does not know, for they are keys, values of clients and
+   passwords. */
 void redis_info_error(const char *reply, char *out, size_t size);
 
 #endif

@@ -32,7 +32,8 @@ static void check_info(const char *info)
         must(strpbrk(value, "\r\n") == NULL && (!found || strstr(info, names[i]) != NULL));
     }
     redis_info_error(info, value, sizeof value);
-    must(strlen(value) < sizeof value && strncmp(info, value, strlen(value)) == 0);
+    must(value[0] != '\0' && strlen(value) < sizeof value);
+    must(strncmp(value, "an erro", 7) == 0 || strncmp(info, value, strlen(value)) == 0);
     while (redis_info_problem(info, problems) != NULL)
         problems++;
     must(problems <= 3);

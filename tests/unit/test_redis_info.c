@@ -74,8 +74,8 @@ static void test_errors(void **state)
          "ERR unknown command 'AUTH'"},
         {"ERR unknown command `GET`, with args beginning with: `k`, `horse`, ",
          "ERR unknown command `GET`"},
-        {", with args", ""},
-        {"", ""},
+        {", with args", "an error that says nothing"},
+        {"", "an error that says nothing"},
     };
     char out[80], small[5];
 
