@@ -172,3 +172,8 @@ void metrics_collapsed(struct metrics *metrics, const struct route *route,
 
     count(metrics, route, counters[result]);
 }
+
+void metrics_log_dropped(struct metrics *metrics, uint64_t lines)
+{
+    add(&metrics->slot.memory->process_counters[PROCESS_COUNTER_LOG_DROPPED], lines);
+}

@@ -49,6 +49,9 @@ void metrics_refresh(struct metrics *metrics, const struct route *route,
 void metrics_collapsed(struct metrics *metrics, const struct route *route,
                        enum collapse_result result);
 
+/* Log lines that were dropped since the last call. */
+void metrics_log_dropped(struct metrics *metrics, uint64_t lines);
+
 /* Gauges that whoever asks for the text has read from Redis; -1: not known. */
 struct metrics_gauges {
     int64_t jobs_queued;

@@ -26,7 +26,7 @@ enum { NAME_BYTES = sizeof NAME_PREFIX + 11 };
 static void make_magic(char magic[16])
 {
     memset(magic, 0, 16);
-    snprintf(magic, 16, "lwm1-%zu", sizeof(struct series));
+    snprintf(magic, 16, "lwm2-%zu", sizeof(struct slot_memory));
 }
 
 static bool is_ours(const struct slot_memory *memory)
@@ -100,6 +100,8 @@ static int map_ours(struct slot *slot)
     if (slot->memory->magic[0] != '\0')
         log_message(LOG_LEVEL_WARN, "metrics of another version are dropped");
     slot->memory->n_series = 0;
+    for (size_t i = 0; i < PROCESS_COUNTER_COUNT; i++)
+        slot->memory->process_counters[i] = 0;
     memset(&slot->memory->series[SLOT_OTHER], 0, sizeof(struct series));
     make_magic(slot->memory->magic);
     return 0;
@@ -170,6 +172,9 @@ void slot_add(struct slot *slot, const struct slot *other)
     slot->memory->state = memory->state;
     slot->memory->redis_up = memory->redis_up;
     slot->memory->postgres_up = memory->postgres_up;
+    for (size_t i = 0; i < PROCESS_COUNTER_COUNT; i++)
+        atomic_fetch_add_explicit(&slot->memory->process_counters[i], memory->process_counters[i],
+                                  memory_order_relaxed);
     for (uint32_t i = 0; i < memory->n_series; i++)
         add_cells(slot_series(slot, memory->series[i].pattern), &memory->series[i]);
     if (memory->series[SLOT_OTHER].pattern[0] != '\0')

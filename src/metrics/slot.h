@@ -25,8 +25,14 @@ enum {
 enum metrics_counter {
 #define COUNTER(id, name, label, value, help) COUNTER_##id,
 #include "metrics/metrics.def"
-#undef COUNTER
     COUNTER_COUNT
+};
+
+/* Those that have no route. */
+enum process_counter {
+#define PROCESS_COUNTER(id, name, help) PROCESS_COUNTER_##id,
+#include "metrics/metrics.def"
+    PROCESS_COUNTER_COUNT
 };
 
 /* Which of the histograms of a route a response belongs to. */
@@ -51,6 +57,7 @@ struct slot_memory {
     _Atomic uint32_t redis_up;
     _Atomic uint32_t postgres_up;
     _Atomic uint32_t n_series;
+    slot_cell process_counters[PROCESS_COUNTER_COUNT];
     struct series
         series[SLOT_MAX_SERIES]; /* the file is sparse: what is not used takes no memory */
 };

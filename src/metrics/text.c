@@ -19,7 +19,14 @@ static const struct {
 } counters[] = {
 #define COUNTER(id, name, label, value, help) {name, label, value, help},
 #include "metrics/metrics.def"
-#undef COUNTER
+};
+
+static const struct {
+    const char *name;
+    const char *help;
+} process_counters[] = {
+#define PROCESS_COUNTER(id, name, help) {name, help},
+#include "metrics/metrics.def"
 };
 
 static const char *const kind_labels[] = {
@@ -66,6 +73,14 @@ static void put_counters(struct buf *out, const struct totals *totals)
                 buf_printf(out, ",%s=\"%s\"", counters[c].label, counters[c].value);
             buf_printf(out, "} %" PRIu64 "\n", totals->routes[i]->counters[c]);
         }
+    }
+}
+
+static void put_process_counters(struct buf *out, const struct totals *totals)
+{
+    for (size_t c = 0; c < PROCESS_COUNTER_COUNT; c++) {
+        put_head(out, process_counters[c].name, "counter", process_counters[c].help);
+        buf_printf(out, "%s %" PRIu64 "\n", process_counters[c].name, totals->process_counters[c]);
     }
 }
 
@@ -190,6 +205,7 @@ char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metric
     put_responses(scratch, &out, totals);
     put_ages(&out, totals);
     put_counters(&out, totals);
+    put_process_counters(&out, totals);
     put_gauges(&out, totals, gauges);
     talloc_free(scratch);
     return out.data;

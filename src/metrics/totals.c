@@ -79,6 +79,7 @@ static void add_slot(struct reading *reading, const struct slot *slot)
         add_series(reading, &memory->series[i]);
     if (memory->series[SLOT_OTHER].pattern[0] != '\0')
         add_series(reading, &memory->series[SLOT_OTHER]);
+    add_cells(totals->process_counters, memory->process_counters, PROCESS_COUNTER_COUNT);
     if (!slot->alive)
         return;
     totals->any_alive = true;

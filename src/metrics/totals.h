@@ -24,6 +24,7 @@ struct route_total {
 struct totals {
     struct route_total **routes; /* in the order in which they were first used */
     size_t n_routes;
+    uint64_t process_counters[PROCESS_COUNTER_COUNT];
     int workers[METRICS_DRAINING + 1]; /* alive, by state */
     bool redis_up;                     /* all living processes say so */
     bool postgres_up;

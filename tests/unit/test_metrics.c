@@ -295,6 +295,20 @@ static void test_a_removed_slot_when_another_is_free(void **state)
     assert_true(says(fixture, MISSES "3\n"));
 }
 
+static void test_what_has_no_route(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics *first = open_metrics(fixture), *second = open_metrics(fixture);
+
+    assert_true(says(fixture, "\nleeway_log_dropped_total 0\n"));
+    metrics_log_dropped(first, 3);
+    metrics_log_dropped(second, 4);
+    assert_true(says(fixture, "\nleeway_log_dropped_total 7\n"));
+    remove_slot(fixture, 1);
+    metrics_tend(second);
+    assert_true(says(fixture, "\nleeway_log_dropped_total 7\n"));
+}
+
 static void test_a_removed_directory(void **state)
 {
     struct fixture *fixture = *state;
@@ -347,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_removed_slot, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_removed_slot_when_another_is_free, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_what_has_no_route, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_removed_directory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_link_in_a_slot_s_place, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),
