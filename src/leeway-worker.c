@@ -15,7 +15,8 @@
 #include "base/mem.h"
 #include "prefork/listener.h"
 
-/* Set from one life of a process without a parent to the next. */
+/* Set from one life of a process without a parent to the next: the address of its socket, or
+   nothing. */
 #define ANEW "LEEWAY_ANEW"
 
 static int64_t configured_workers(const struct settings *settings)
@@ -44,7 +45,7 @@ static void restart(const struct program *program, int argc, char **argv)
     if (program->listen_fd != STDIN_FILENO)
         dup2(program->listen_fd, STDIN_FILENO);
     fcntl(STDIN_FILENO, F_SETFD, 0);
-    setenv(ANEW, "1", 1);
+    setenv(ANEW, program->address != NULL ? program->address : "", 1);
     execvp(again[0], again);
     unsetenv(ANEW);
     log_event(LOG_LEVEL_ERROR, "cannot start anew", log_text("program", again[0]));
@@ -64,16 +65,40 @@ static int serve_alone(struct program *program, int argc, char **argv)
     return end == WORKER_STOPPED ? 0 : 1;
 }
 
-static int open_listener(const struct program *program, char *error, size_t error_size)
+static struct listener_options listener_of(const struct program *program)
 {
     const struct settings *settings = &program->app->config->settings;
-    const struct listener_options options = {
+
+    return (struct listener_options){
         .address = program->address,
         .mode = (mode_t)settings->socket_mode,
         .group = settings->socket_group,
     };
+}
+
+static void adjust_listener(struct program *program)
+{
+    const struct listener_options options = listener_of(program);
+    char error[256];
+
+    if (listener_adjust(&options, error, sizeof error) == -1)
+        log_event(LOG_LEVEL_ERROR, "a setting is not applied", log_text("error", error));
+}
+
+/* The descriptor, or -1. */
+static int open_listener(const struct program *program, char *error, size_t error_size)
+{
+    const struct listener_options options = listener_of(program);
 
     return listener_open(&options, error, error_size);
+}
+
+/* In a further life the socket is descriptor 0, and its file is ours all the same. */
+static void adopt_socket(struct program *program, const char *address)
+{
+    listener_adopt(address);
+    program->address = address;
+    adjust_listener(program);
 }
 
 /* Nobody comes any more, so that the children can serve all who have; and a successor's socket
@@ -93,14 +118,17 @@ int main(int argc, char **argv)
         .usage = "[-c FILE] [-s unix:PATH|tcp:HOST:PORT] [-n COUNT] [-t] [-V] [-h]",
         .configured_count = configured_workers,
         .run = run,
+        .reloaded = adjust_listener,
         .stopping = unlink_socket,
     };
+    const char *kept = getenv(ANEW);
+    char *address = kept != NULL ? mem_check(talloc_strdup(NULL, kept)) : NULL;
     char error[256];
     int status;
 
     descriptors_fill();
     program_parse_options(&program, argc, argv);
-    if (getenv(ANEW) != NULL)
+    if (address != NULL)
         program_load_or_wait(&program);
     else
         program_load_or_exit(&program);
@@ -110,6 +138,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s%s: %s\n", log_mark(LOG_LEVEL_ERROR), program.name, error);
         return 1;
     }
+    if (address != NULL && address[0] != '\0')
+        adopt_socket(&program, address);
     if (program.count == 0) {
         status = serve_alone(&program, argc, argv);
         unlink_socket(&program);
@@ -117,5 +147,6 @@ int main(int argc, char **argv)
         status = program_supervise(&program);
     }
     talloc_free(program.generation);
+    talloc_free(address);
     return status;
 }

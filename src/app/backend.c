@@ -30,6 +30,7 @@ static void on_info(void *data, const char *info)
 void backend_tend(struct backend *backend)
 {
     metrics_tend(backend->metrics);
+    metrics_log_dropped(backend->metrics, log_take_dropped());
     if (backend->slots != NULL)
         slots_tend(backend->slots);
 }

@@ -58,7 +58,7 @@ void program_parse_options(struct program *program, int argc, char **argv)
 {
     int option;
 
-    log_open(program->name, LOG_TO_STDERR);
+    log_to_stderr(program->name);
     program->file = DEFAULT_FILE;
     program->count = -1;
     program->listen_fd = -1;
@@ -68,12 +68,25 @@ void program_parse_options(struct program *program, int argc, char **argv)
         usage_error(program, "unexpected argument");
 }
 
+static int open_log(TALLOC_CTX *ctx, const struct program *program, const struct config *config,
+                    struct config_error *error)
+{
+    const struct config_place place = {.file = program->file};
+    char problem[512];
+
+    if (log_open(program->name, config->settings.log, problem, sizeof problem) == 0)
+        return 0;
+    return config_fail(ctx, error, place, "%s", problem);
+}
+
+/* Its own log is opened with it, and a file that is open already is opened anew. */
 static int load(struct program *program, struct config_error *error, TALLOC_CTX **failed)
 {
     TALLOC_CTX *generation = mem_check(talloc_new(NULL));
     const struct application *app;
 
-    if (application_load(generation, program->file, &app, error) == -1) {
+    if (application_load(generation, program->file, &app, error) == -1 ||
+        (!program->test_only && open_log(generation, program, app->config, error) == -1)) {
         *failed = generation;
         return -1;
     }
@@ -100,13 +113,6 @@ static void log_warnings(const struct config *config)
                   log_text("warning", config->warnings[i].text));
 }
 
-/* In the program's own log, once it is open. */
-static void open_log(const struct program *program)
-{
-    log_open(program->name, program->app->config->settings.log);
-    log_warnings(program->app->config);
-}
-
 void program_load_or_exit(struct program *program)
 {
     struct config_error error;
@@ -127,7 +133,7 @@ void program_load_or_exit(struct program *program)
         talloc_free(program->generation);
         exit(0);
     }
-    open_log(program);
+    log_warnings(program->app->config);
 }
 
 void program_load_or_wait(struct program *program)
@@ -149,7 +155,7 @@ void program_load_or_wait(struct program *program)
         if (sigtimedwait(&stops, NULL, &second) != -1)
             exit(0);
     }
-    open_log(program);
+    log_warnings(program->app->config);
 }
 
 static int64_t wanted_count(void *data)
@@ -191,6 +197,8 @@ static int reload(void *data)
     if (load(program, &error, &failed) == 0) {
         log_event(LOG_LEVEL_INFO, "configuration reloaded", log_text("file", program->file));
         log_warnings(program->app->config);
+        if (program->reloaded != NULL)
+            program->reloaded(program);
         return 0;
     }
     log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),

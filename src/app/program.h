@@ -19,6 +19,8 @@ struct program {
     int64_t (*configured_count)(const struct settings *settings);
     /* A child's life; its exit status. */
     int (*run)(struct program *program, struct child_link *link);
+    /* NULL, or called when another configuration is in force: what of it concerns the parent. */
+    void (*reloaded)(struct program *program);
     /* NULL, or called when a stop begins. */
     void (*stopping)(struct program *program);
 

@@ -6,11 +6,11 @@
 
 #include <signal.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "app/serve.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/processors.h"
 #include "http/transport.h"
 
 enum {
@@ -158,7 +158,7 @@ static size_t connection_limit(const struct settings *settings)
 
 static size_t staying_together(const struct child_link *link)
 {
-    return link != NULL && link->count > sysconf(_SC_NPROCESSORS_ONLN) ? STAYING_TOGETHER : 1;
+    return link != NULL && link->count > processors_available() ? STAYING_TOGETHER : 1;
 }
 
 /* Workers that serve are not replaced by those that cannot: for a while, for a reload must come to

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Formats logfmt lines and hands them to standard error, where the journal may listen, or syslog.
- */
+/* Formats logfmt lines, and limits those that come again and again. */
 #include "config.h"
 
 #include "base/log.h"
@@ -8,14 +7,14 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <syslog.h>
+#include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/log_limit.h"
+#include "base/log_sink.h"
 
 #define LINE_BYTES 2048
 
@@ -26,13 +25,6 @@ static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "error",
 };
 
-static const int syslog_levels[] = {
-    [LOG_LEVEL_DEBUG] = LOG_DEBUG,
-    [LOG_LEVEL_INFO] = LOG_INFO,
-    [LOG_LEVEL_WARN] = LOG_WARNING,
-    [LOG_LEVEL_ERROR] = LOG_ERR,
-};
-
 /* The same as the journal wants them, sd-daemon(3). */
 static const char *const journal_levels[] = {
     [LOG_LEVEL_DEBUG] = "<7>",
@@ -41,46 +33,48 @@ static const char *const journal_levels[] = {
     [LOG_LEVEL_ERROR] = "<3>",
 };
 
-static enum log_target current_target = LOG_TO_STDERR;
-static bool journal_listens;
-static struct log_limit *limit; /* of what clients can cause; made when it is needed */
+static struct log_sink sink = {.fd = STDERR_FILENO, .program = "", .is_stream = true};
+static struct log_limit *limit; /* of what comes again and again; made when it is needed */
+static uint64_t untold;         /* lines that were dropped and not told of */
+static uint64_t uncounted;      /* and not taken by log_take_dropped */
 
 struct line {
     char text[LINE_BYTES];
     size_t len;
 };
 
-/* The variable is inherited by whoever is started from a service, and standard error may lead
-   elsewhere by then. */
-static bool leads_to_journal(int fd)
+void log_to_stderr(const char *program)
 {
-    const char *stream = getenv("JOURNAL_STREAM");
-    struct stat found;
-    char ours[48];
-
-    if (stream == NULL || fstat(fd, &found) == -1)
-        return false;
-    snprintf(ours, sizeof ours, "%ju:%ju", (uintmax_t)found.st_dev, (uintmax_t)found.st_ino);
-    return strcmp(stream, ours) == 0;
+    log_sink_close(&sink);
+    log_sink_stderr(&sink, program);
 }
 
-void log_open(const char *program, enum log_target target)
+int log_open(const char *program, const char *destination, char *error, size_t error_size)
 {
-    if (target == LOG_TO_SYSLOG)
-        openlog(program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
-    current_target = target;
-    journal_listens = leads_to_journal(STDERR_FILENO);
+    struct log_sink opened;
+
+    if (log_sink_open(&opened, program, destination, error, error_size) == -1)
+        return -1;
+    log_sink_close(&sink);
+    sink = opened;
+    return 0;
 }
 
 const char *log_mark(enum log_level level)
 {
-    return journal_listens ? journal_levels[level] : "";
+    return sink.is_journal ? journal_levels[level] : "";
 }
 
 static void put_char(struct line *line, char c)
 {
     if (line->len < sizeof line->text - 1)
         line->text[line->len++] = c;
+}
+
+static void put_line(struct line *line, const struct line *more)
+{
+    for (size_t i = 0; i < more->len; i++)
+        put_char(line, more->text[i]);
 }
 
 static void put_text(struct line *line, const char *text)
@@ -139,45 +133,98 @@ static void put_field(struct line *line, const struct log_field *field)
     }
 }
 
-static void put_fields(struct line *line, const char *message, const struct log_field *fields,
-                       int64_t suppressed)
+/* RFC 3339, in UTC. */
+static void put_time(struct line *line)
 {
-    const struct log_field last = log_number("suppressed", suppressed);
+    struct timespec now;
+    struct tm parts;
+    char text[64];
 
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (gmtime_r(&now.tv_sec, &parts) == NULL)
+        return;
+    size_t len = strftime(text, sizeof text, "time=%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(text + len, sizeof text - len, ".%03ldZ ", now.tv_nsec / 1000000);
+    put_text(line, text);
+}
+
+static void put_head(struct line *line, enum log_level level)
+{
+    char pid[24];
+
+    if (sink.kind != SINK_SYSLOG) {
+        put_text(line, log_mark(level));
+        put_text(line, level_names[level]);
+        put_char(line, ' ');
+    }
+    if (!sink.adds_time)
+        put_time(line);
+    if (sink.kind != SINK_SYSLOG) {
+        snprintf(pid, sizeof pid, "pid=%ld ", (long)getpid());
+        put_text(line, pid);
+    }
+}
+
+static void put_fields(struct line *line, const char *message, const struct log_field *fields)
+{
     put_text(line, "msg=");
     put_value(line, message);
     for (; fields->key != NULL; fields++)
         put_field(line, fields);
-    if (suppressed > 0)
-        put_field(line, &last);
 }
 
-static void write_fields(enum log_level level, const char *message, const struct log_field *fields,
-                         int64_t suppressed)
+/* Once there is room again, it is said how many lines had none. */
+static void tell_dropped(int64_t now_us)
+{
+    const struct log_field fields[] = {log_number("dropped", (int64_t)untold), {NULL, NULL, 0}};
+    struct line line = {.len = 0};
+
+    put_head(&line, LOG_LEVEL_WARN);
+    put_fields(&line, "whoever reads the log does not take the lines", fields);
+    if (log_sink_write(&sink, LOG_LEVEL_WARN, line.text, line.len, now_us))
+        untold = 0;
+}
+
+/* `fields` is what put_fields has made. */
+static void write_line(enum log_level level, const struct line *fields, int64_t suppressed)
+{
+    const struct log_field last = log_number("suppressed", suppressed);
+    struct line line = {.len = 0};
+    int64_t now_us = clock_monotonic_us();
+
+    put_head(&line, level);
+    put_line(&line, fields);
+    if (suppressed > 0)
+        put_field(&line, &last);
+    if (untold > 0)
+        tell_dropped(now_us);
+    if (untold == 0 && log_sink_write(&sink, level, line.text, line.len, now_us))
+        return;
+    untold++;
+    uncounted++;
+}
+
+/* Of its kind, or of the very same text if `variant` is its hash. */
+static void write_limited(enum log_level level, const char *message, const struct log_field *fields,
+                          bool is_variant)
 {
     struct line line = {.len = 0};
-    char pid[24];
+    struct log_kind kind = {.level = level, .message = message, .key = fields[0].key};
+    int64_t suppressed;
 
-    if (current_target == LOG_TO_SYSLOG) {
-        put_fields(&line, message, fields, suppressed);
-        line.text[line.len] = '\0';
-        syslog(syslog_levels[level], "%s", line.text);
-        return;
-    }
-    snprintf(pid, sizeof pid, " pid=%ld ", (long)getpid());
-    put_text(&line, log_mark(level));
-    put_text(&line, level_names[level]);
-    put_text(&line, pid);
-    put_fields(&line, message, fields, suppressed);
-    line.text[line.len++] = '\n';
-    /* nothing can be done about a log that cannot be written */
-    ssize_t ignored = write(STDERR_FILENO, line.text, line.len);
-    (void)ignored;
+    put_fields(&line, message, fields);
+    kind.text = fields[0].key != NULL && fields[0].text != NULL ? fields[0].text : "";
+    if (is_variant)
+        kind.variant = XXH3_64bits(line.text, line.len);
+    if (limit == NULL)
+        limit = log_limit_new(NULL);
+    if (log_limit_allows(limit, &kind, clock_monotonic_us(), &suppressed))
+        write_line(level, &line, suppressed);
 }
 
 void log_fields(enum log_level level, const char *message, const struct log_field *fields)
 {
-    write_fields(level, message, fields, 0);
+    write_limited(level, message, fields, true);
 }
 
 void log_message(enum log_level level, const char *message)
@@ -189,14 +236,7 @@ void log_message(enum log_level level, const char *message)
 
 void log_fields_limited(enum log_level level, const char *message, const struct log_field *fields)
 {
-    const struct log_kind kind = {level, message, fields[0].key,
-                                  fields[0].text != NULL ? fields[0].text : ""};
-    int64_t suppressed;
-
-    if (limit == NULL)
-        limit = log_limit_new(NULL);
-    if (log_limit_allows(limit, &kind, clock_monotonic_us(), &suppressed))
-        write_fields(level, message, fields, suppressed);
+    write_limited(level, message, fields, false);
 }
 
 void log_tell_suppressed(bool ending)
@@ -205,13 +245,26 @@ void log_tell_suppressed(bool ending)
     struct log_kind kind;
     int64_t suppressed;
 
+    if (untold > 0)
+        tell_dropped(now_us);
     if (ending)
         now_us += (int64_t)LOG_LIMIT_BURST * LOG_LIMIT_INTERVAL_US;
     while (limit != NULL && log_limit_take_suppressed(limit, now_us, &kind, &suppressed) == 1) {
         bool named = kind.message != NULL;
+        bool has_subject = named && kind.key != NULL && kind.text[0] != '\0';
         const struct log_field fields[] = {log_text("of", named ? kind.message : "others"),
-                                           log_text(named ? kind.key : NULL, kind.text),
+                                           log_text(has_subject ? kind.key : NULL, kind.text),
                                            {NULL, NULL, 0}};
-        write_fields((enum log_level)kind.level, "log lines were left out", fields, suppressed);
+        struct line line = {.len = 0};
+        put_fields(&line, "log lines were left out", fields);
+        write_line((enum log_level)kind.level, &line, suppressed);
     }
+}
+
+uint64_t log_take_dropped(void)
+{
+    uint64_t taken = uncounted;
+
+    uncounted = 0;
+    return taken;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Log lines in logfmt, one write(2) a line: "level pid=N msg=... key=value". Where standard error
-   is the systemd journal, a priority like "<6>" comes before that, which the journal takes off.
-   Never pass a parameter value, a key or a password. */
+/* Log lines in logfmt, one write(2) a line: "level time=... pid=N msg=... key=value". Where
+   standard error is the systemd journal, a priority like "<6>" comes before that, which the journal
+   takes off, and there is no time, which the journal adds. To write a line never waits: what is not
+   taken is dropped and counted (base/log_sink.h). A line that comes again and again, with the same
+   text, is limited (base/log_limit.h). Never pass a parameter value, a key or a password. */
 #ifndef LEEWAY_BASE_LOG_H
 #define LEEWAY_BASE_LOG_H
 
@@ -10,8 +12,6 @@
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
-
-enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG };
 
 struct log_field {
     const char *key;
@@ -30,9 +30,13 @@ static inline struct log_field log_number(const char *key, int64_t number)
     return (struct log_field){key, NULL, number};
 }
 
-/* Until it is called, lines go to standard error, without a priority. `program` is borrowed for
-   ever. */
-void log_open(const char *program, enum log_target target);
+/* To be called first. `program` is borrowed for ever. */
+void log_to_stderr(const char *program);
+
+/* From now on lines go to `destination`: "stderr", "syslog" or "file:PATH"; a file is opened anew
+   if it is open already. 0, or -1 and a sentence in `error`, and they go where they went. */
+int log_open(const char *program, const char *destination, char *error, size_t error_size)
+    __attribute__((warn_unused_result));
 
 /* What a line written to standard error by other means begins with: "<3>" and the like for the
    journal, else nothing. */
@@ -57,9 +61,12 @@ void log_message(enum log_level level, const char *message);
     log_fields_limited((level), (message), (const struct log_field[]){__VA_ARGS__, {NULL, NULL, 0}})
 void log_fields_limited(enum log_level level, const char *message, const struct log_field *fields);
 
-/* Says of how many lines were left out of kinds of which no more come. To be called about once a
-   second, and once with `ending` before the process ends: then also of those that were limited
-   just now. */
+/* Says of how many lines were left out of kinds of which no more come, and how many were dropped.
+   To be called about once a second, and once with `ending` before the process ends: then also of
+   those that were limited just now. */
 void log_tell_suppressed(bool ending);
+
+/* How many lines were dropped since the last call. */
+uint64_t log_take_dropped(void);
 
 #endif

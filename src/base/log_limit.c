@@ -31,7 +31,7 @@ struct log_limit *log_limit_new(TALLOC_CTX *ctx)
 
 static uint64_t hash_kind(const struct log_kind *kind)
 {
-    uint64_t hash = XXH3_64bits(kind->message, strlen(kind->message));
+    uint64_t hash = XXH3_64bits_withSeed(kind->message, strlen(kind->message), kind->variant);
 
     return XXH3_64bits_withSeed(kind->text, strlen(kind->text), hash);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How many log lines of a kind are let through: a burst of 10, then one a second. For lines that
-   a client can cause as often as it likes. Knows neither the clock nor the log. */
+/* How many log lines of a kind are let through: a burst of 10, then one a second. Knows neither the
+   clock nor the log. */
 #ifndef LEEWAY_BASE_LOG_LIMIT_H
 #define LEEWAY_BASE_LOG_LIMIT_H
 
@@ -22,6 +22,7 @@ struct log_kind {
     const char *message; /* static */
     const char *key;     /* static */
     const char *text;
+    uint64_t variant; /* further told apart by this number */
 };
 
 struct log_limit;

@@ -8,11 +8,11 @@
 #include <grp.h>
 #include <string.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/network.h"
 #include "base/num.h"
+#include "base/processors.h"
 #include "config/pattern.h"
 
 #define ROW(block, key, type, offset, default_text, min, max, prose)                               \
@@ -116,8 +116,8 @@ static int read_processes(struct reading *r)
 
     if (strcmp(r->text, "auto") != 0)
         return read_number(r, parse_count, "is neither a whole number nor auto");
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    *field = processors < 1 ? 1 : processors > 1024 ? 1024 : processors;
+    int64_t processors = processors_available();
+    *field = processors > 1024 ? 1024 : processors;
     return 0;
 }
 
@@ -194,11 +194,12 @@ static int read_bool(struct reading *r)
 
 static int read_log(struct reading *r)
 {
-    enum log_target *field = r->field;
+    const char **field = r->field;
 
-    if (strcmp(r->text, "stderr") != 0 && strcmp(r->text, "syslog") != 0)
-        return refuse(r, "must be stderr or syslog");
-    *field = strcmp(r->text, "stderr") == 0 ? LOG_TO_STDERR : LOG_TO_SYSLOG;
+    if (strcmp(r->text, "stderr") != 0 && strcmp(r->text, "syslog") != 0 &&
+        strncmp(r->text, "file:/", strlen("file:/")) != 0)
+        return refuse(r, "must be stderr, syslog or file:PATH with an absolute path");
+    *field = r->text;
     return 0;
 }
 

@@ -19,7 +19,7 @@ enum key_type {
     KEY_GROUP,      /* int64_t, the number of a group; -1 if empty */
     KEY_SHARE,      /* int64_t, billionths, above 0 and at most 1 */
     KEY_BOOL,       /* bool */
-    KEY_LOG,        /* enum log_target */
+    KEY_LOG,        /* const char *: "stderr", "syslog" or "file:PATH" */
     KEY_POOLER,     /* enum pooler */
     KEY_SHAPE,      /* enum route_shape */
     KEY_PARAM_TYPE, /* enum param_type */

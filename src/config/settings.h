@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/log.h"
 #include "base/network.h"
 
 struct redis_settings {
@@ -60,7 +59,7 @@ struct settings {
     int64_t drain_timeout_ms;
     int64_t socket_mode;  /* permission bits */
     int64_t socket_group; /* a gid; -1: unchanged */
-    enum log_target log;
+    const char *log; /* "stderr", "syslog" or "file:PATH", an absolute one */
     int64_t slow_query_ms;    /* 0: never logged */
     const char *metrics_path; /* "": off */
     const char *health_path;  /* "": off */

@@ -85,6 +85,20 @@ int listener_open(const struct listener_options *options, char *error, size_t er
     return take_inherited(passed == 1 ? FIRST_PASSED_FD : STDIN_FILENO, &complaint);
 }
 
+int listener_adjust(const struct listener_options *options, char *error, size_t error_size)
+{
+    if (options->address == NULL || strncmp(options->address, "unix:", 5) != 0)
+        return 0;
+    return unix_socket_adjust(options->address + 5, options->mode, options->group, error,
+                              error_size);
+}
+
+void listener_adopt(const char *address)
+{
+    if (strncmp(address, "unix:", 5) == 0)
+        unix_socket_adopt(address + 5);
+}
+
 void listener_unlink(const char *address)
 {
     if (strncmp(address, "unix:", 5) == 0)

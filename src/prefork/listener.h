@@ -19,6 +19,15 @@ struct listener_options {
 int listener_open(const struct listener_options *options, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
+/* After a change of the configuration: gives the socket that listener_open made there the mode and
+   group of `options` too. 0, also if it made none, or -1 and a sentence in `error`. */
+int listener_adjust(const struct listener_options *options, char *error, size_t error_size)
+    __attribute__((warn_unused_result));
+
+/* For a program that has executed itself anew on the socket that it made for `address`: its file
+   counts as made by this process. */
+void listener_adopt(const char *address);
+
 /* Removes the socket file that listener_open made for `address`, if it is still that. */
 void listener_unlink(const char *address);
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -104,7 +105,6 @@ static int clear_stale(const struct wanted *wanted)
     }
 }
 
-/* While nobody can connect yet. */
 static int give_to_group(const struct wanted *wanted)
 {
     if (wanted->group == -1 || lchown(wanted->path, (uid_t)-1, (gid_t)wanted->group) == 0)
@@ -122,6 +122,7 @@ static int bind_and_listen(const struct wanted *wanted, int fd)
     umask(before);
     if (bound == -1)
         return fail_by_errno(wanted, "");
+    /* while nobody can connect as yet */
     if (give_to_group(wanted) == -1)
         goto failed;
     if (listen(fd, SOMAXCONN) == -1 || lstat(wanted->path, &file) == -1) {
@@ -170,11 +171,38 @@ int unix_socket_listen(const char *path, mode_t mode, int64_t group, char *error
     return fd;
 }
 
-void unix_socket_unlink(const char *path)
+static bool is_made(const char *path)
 {
     struct stat file;
 
-    if (made.number != 0 && lstat(path, &file) == 0 && file.st_dev == made.device &&
-        file.st_ino == made.number)
+    return made.number != 0 && lstat(path, &file) == 0 && file.st_dev == made.device &&
+           file.st_ino == made.number;
+}
+
+int unix_socket_adjust(const char *path, mode_t mode, int64_t group, char *error, size_t error_size)
+{
+    const struct wanted wanted = {
+        .path = path, .mode = mode, .group = group, .error = error, .error_size = error_size};
+
+    if (!is_made(path))
+        return 0;
+    if (give_to_group(&wanted) == -1)
+        return -1;
+    return chmod(path, mode) == 0 ? 0 : fail_by_errno(&wanted, "cannot be given socket_mode: ");
+}
+
+void unix_socket_adopt(const char *path)
+{
+    struct stat file;
+
+    if (lstat(path, &file) == -1 || !S_ISSOCK(file.st_mode))
+        return;
+    made.device = file.st_dev;
+    made.number = file.st_ino;
+}
+
+void unix_socket_unlink(const char *path)
+{
+    if (is_made(path))
         unlink(path);
 }

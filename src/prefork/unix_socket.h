@@ -15,6 +15,14 @@
 int unix_socket_listen(const char *path, mode_t mode, int64_t group, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
+/* Gives the file that this process made, if it is still there, that mode and, unless it is -1, that
+   group. 0, or -1 and a sentence in `error`. */
+int unix_socket_adjust(const char *path, mode_t mode, int64_t group, char *error, size_t error_size)
+    __attribute__((warn_unused_result));
+
+/* From now on the socket that is there counts as made by this process. */
+void unix_socket_adopt(const char *path);
+
 /* Removes the file that this process made with unix_socket_listen; another one of the same name is
    left alone. */
 void unix_socket_unlink(const char *path);

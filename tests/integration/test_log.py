@@ -61,7 +61,6 @@ def dropped(stack):
     return int(re.search(r"^leeway_log_dropped_total (\d+)$", text, re.MULTILINE).group(1))
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 def test_a_pipe_that_nobody_reads(stack):
     """The workers log more than fits, and serve; when somebody reads, what is missing is said."""
     stack.configure(ROUTES, workers=2)
@@ -85,7 +84,6 @@ def test_a_pipe_that_nobody_reads(stack):
         assert worker.wait() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 def test_a_pipe_of_another_user(stack):
     """Who may not open it anew writes to it without waiting all the same."""
     account = unprivileged_account()
@@ -103,7 +101,6 @@ def test_a_pipe_of_another_user(stack):
         assert worker.wait() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 def test_lines_carry_the_time(stack):
     stack.configure(ROUTES, workers=1)
     worker = stack.start_worker()
@@ -121,7 +118,6 @@ def text_of(path):
         return file.read()
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 def test_a_file_is_opened_anew_by_hup(stack):
     path = stack.path("leeway.log")
     stack.configure(ROUTES, workers=2, settings=f'log = "file:{path}"')
@@ -142,7 +138,6 @@ def test_a_file_is_opened_anew_by_hup(stack):
     assert worker.wait() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 def test_a_file_that_is_moved_needs_no_hup(stack):
     path = stack.path("leeway.log")
     stack.configure(ROUTES, workers=1, settings=f'log = "file:{path}"')
@@ -155,7 +150,6 @@ def test_a_file_that_is_moved_needs_no_hup(stack):
     wait_until(comes, "the line is in the new file")
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 @pytest.mark.parametrize("log, why", [
     ("file:/nonexistent/leeway.log", "the log /nonexistent/leeway.log cannot be opened: "
                                      "No such file or directory"),
@@ -177,7 +171,6 @@ def test_a_file_that_cannot_be_opened(stack, log, why):
     assert stack.ask("/hit")[0] == 200
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 @pytest.mark.parametrize("alone", [False, True], ids=["pre-forked", "-n 0"])
 def test_hup_applies_what_concerns_the_socket(stack, alone):
     def mode():
@@ -194,7 +187,6 @@ def test_hup_applies_what_concerns_the_socket(stack, alone):
     assert not os.path.exists(stack.socket)
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 def test_workers_follow_the_processors_that_may_be_used(stack):
     stack.configure(ROUTES, workers="auto")
     first = min(os.sched_getaffinity(0))
@@ -211,7 +203,6 @@ def test_hup_changes_the_number_of_workers(stack):
     wait_until(lambda: worker.has_children(3), "there are three")
 
 
-@pytest.mark.xfail(strict=True, reason="the log blocks, has no time, no file; HUP")
 def test_check_reads_the_log_s_file_name_only(stack):
     """-t opens nothing."""
     stack.configure(ROUTES, settings='log = "file:/nonexistent/leeway.log"')

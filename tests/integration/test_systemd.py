@@ -198,7 +198,7 @@ def test_another_log_gets_no_levels(stack, manager):
     """JOURNAL_STREAM is inherited by what a service starts with its output elsewhere."""
     log_to_journal(stack, "other")
     stack.configure(ROUTES)
-    assert start(manager, "worker").log_text().startswith("info pid=")
+    assert start(manager, "worker").log_text().startswith("info time=")
 
 
 def test_why_it_does_not_start_is_an_error_in_the_journal(stack, manager):

@@ -479,7 +479,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->drain_timeout_ms, 10000);
     assert_int_equal(s->socket_mode, 0660);
     assert_int_equal(s->socket_group, -1);
-    assert_int_equal(s->log, LOG_TO_STDERR);
+    assert_string_equal(s->log, "stderr");
     assert_int_equal(s->slow_query_ms, 1000);
     assert_string_equal(s->metrics_path, "/metrics");
     assert_string_equal(s->health_path, "/health");
@@ -541,7 +541,7 @@ static void test_settings(void **state)
     assert_string_equal(s->runtime_dir, "/run/x");
     assert_int_equal(s->socket_mode, 0666);
     assert_int_equal(s->socket_group, 4294967294);
-    assert_int_equal(s->log, LOG_TO_SYSLOG);
+    assert_string_equal(s->log, "syslog");
     assert_int_equal(s->slow_query_ms, 0);
     assert_string_equal(s->metrics_path, "");
     assert_int_equal(s->metrics_allow->count, 3);

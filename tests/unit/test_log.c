@@ -4,12 +4,16 @@
 
 #include "unit.h"
 
-#include <stdarg.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -27,38 +31,54 @@ static const struct {
     {LOG_LEVEL_ERROR, "error", "<3>", LOG_ERR},
 };
 
-/* What syslog was told last; the linker puts these in its place. */
-static int told_priority;
-static char told[256];
+/* Where /dev/log leads; the linker puts this in connect's place. */
+static char syslog_path[64];
 
-void __wrap_syslog(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void __wrap_syslog(int priority, const char *format, ...)
+int __real_connect(int fd, const struct sockaddr *address, socklen_t size);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
-    va_list values;
+    struct sockaddr_un there = {.sun_family = AF_UNIX};
 
-    told_priority = priority;
-    va_start(values, format);
-    vsnprintf(told, sizeof told, format, values);
-    va_end(values);
+    if (strcmp(((const struct sockaddr_un *)(const void *)address)->sun_path, "/dev/log") != 0)
+        return __real_connect(fd, address, size);
+    snprintf(there.sun_path, sizeof there.sun_path, "%s", syslog_path);
+    return __real_connect(fd, (const struct sockaddr *)&there, sizeof there);
 }
 
-void __wrap___syslog_chk(int priority, int flag, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-void __wrap___syslog_chk(int priority, int flag, const char *format, ...)
-{
-    va_list values;
-
-    (void)flag;
-    told_priority = priority;
-    va_start(values, format);
-    vsnprintf(told, sizeof told, format, values);
-    va_end(values);
-}
+static int64_t now_us = 1000000;
 
 int64_t __wrap_clock_monotonic_us(void);
 int64_t __wrap_clock_monotonic_us(void)
 {
-    return 1000000;
+    return now_us;
+}
+
+static void open_log(const char *destination)
+{
+    char error[256] = "";
+
+    check(log_open("test", destination, error, sizeof error) == 0, "%s", error);
+    now_us += 100 * 1000000; /* whatever was limited is not any more */
+}
+
+/* Takes each line's time away, once it is seen to have the form of RFC 3339. */
+static void take_times(char *text)
+{
+    static const char form[] = "time=2026-11-27T19:48:20.123Z ";
+    char *from = text, *to = text;
+
+    while (*from != '\0') {
+        if (strncmp(from, "time=", 5) == 0) {
+            for (size_t i = 0; form[i] != '\0'; i++, from++)
+                check(isdigit((unsigned char)form[i]) ? isdigit((unsigned char)*from)
+                                                      : *from == form[i],
+                      "not a time at %zu: %.40s", i, from - i);
+        } else {
+            *to++ = *from++;
+        }
+    }
+    *to = '\0';
 }
 
 /* While it stands in for standard error. */
@@ -96,9 +116,11 @@ static void write_line(enum log_level level, int inode_off, char *text, size_t s
     snprintf(stream, sizeof stream, "%ju:%ju", (uintmax_t)found.st_dev,
              (uintmax_t)found.st_ino + (uintmax_t)inode_off);
     setenv("JOURNAL_STREAM", stream, 1);
-    log_open("test", LOG_TO_STDERR);
+    open_log("stderr");
     log_event(level, "it is", log_number("n", 7));
     end_capture(&capture, text, size);
+    assert_true(inode_off == 0 || strstr(text, " time=") != NULL);
+    take_times(text);
 }
 
 static void test_the_journal_gets_priorities(void **state)
@@ -127,7 +149,7 @@ static void test_another_standard_error_does_not(void **state)
             setenv("JOURNAL_STREAM", streams[i], 1);
         else
             unsetenv("JOURNAL_STREAM");
-        log_open("test", LOG_TO_STDERR);
+        open_log("stderr");
         check(log_mark(LOG_LEVEL_ERROR)[0] == '\0', "row %zu", i);
     }
 }
@@ -142,23 +164,225 @@ static void test_a_long_line_is_cut(void **state)
     (void)state;
     memset(text, 'x', sizeof text - 1);
     unsetenv("JOURNAL_STREAM");
-    log_open("test", LOG_TO_STDERR);
+    open_log("stderr");
     log_message(LOG_LEVEL_INFO, text);
     end_capture(&capture, line, sizeof line);
     assert_int_equal(strlen(line), 2048);
     assert_int_equal(line[2047], '\n');
 }
 
+/* A daemon's end, which is read only if the test reads it. */
+static int listen_as_syslog(int type)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    snprintf(syslog_path, sizeof syslog_path, "/tmp/leeway-log-%ld", (long)getpid());
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", syslog_path);
+    unlink(syslog_path);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_true(type == SOCK_DGRAM || listen(fd, 5) == 0);
+    return fd;
+}
+
+static void close_syslog(int fd)
+{
+    close(fd);
+    unlink(syslog_path);
+    log_to_stderr("test");
+}
+
+static size_t take(int fd, char *text, size_t size)
+{
+    ssize_t len = recv(fd, text, size - 1, 0);
+
+    text[len > 0 ? len : 0] = '\0';
+    return len > 0 ? (size_t)len : 0;
+}
+
+/* "<PRI>Mon dd hh:mm:ss test[PID]: " and the message. */
+static const char *message_of(const char *text, int priority)
+{
+    char head[64], *end;
+    const char *found;
+
+    check(text[0] == '<' && strtol(text + 1, &end, 10) == (LOG_DAEMON | priority) && *end == '>',
+          "%s", text);
+    snprintf(head, sizeof head, " test[%ld]: ", (long)getpid());
+    found = strstr(text, head);
+    check(found != NULL && found - end == 1 + 15, "%s", text);
+    return found != NULL ? found + strlen(head) : "";
+}
+
 static void test_syslog_gets_priorities(void **state)
 {
+    int daemon = listen_as_syslog(SOCK_DGRAM);
+    char text[512];
+
     (void)state;
-    log_open("test", LOG_TO_SYSLOG);
+    open_log("syslog");
     for (size_t i = 0; i < COUNT_OF(levels); i++) {
         log_event(levels[i].level, "it is", log_text("percent", "%s%n"));
-        check(told_priority == levels[i].priority, "%s", levels[i].name);
-        assert_string_equal(told, "msg=\"it is\" percent=%s%n");
+        take(daemon, text, sizeof text);
+        take_times(text);
+        assert_string_equal(message_of(text, levels[i].priority), "msg=\"it is\" percent=%s%n");
     }
-    closelog();
+    close_syslog(daemon);
+}
+
+static void test_syslog_by_a_stream(void **state)
+{
+    int daemon = listen_as_syslog(SOCK_STREAM), peer;
+    char text[512];
+    size_t len;
+
+    (void)state;
+    open_log("syslog");
+    log_message(LOG_LEVEL_INFO, "one");
+    log_message(LOG_LEVEL_INFO, "two");
+    peer = accept(daemon, NULL, NULL);
+    len = take(peer, text, sizeof text);
+    assert_true(len > 0 && text[len - 1] == '\0');
+    take_times(text);
+    assert_string_equal(message_of(text, LOG_INFO), "msg=one");
+    close(peer);
+    close_syslog(daemon);
+}
+
+/* One that does not read holds up nobody; one that is started anew is found again. */
+static void test_a_syslog_daemon_that_does_not_read(void **state)
+{
+    int daemon = listen_as_syslog(SOCK_DGRAM);
+    char text[4096], error[64];
+    int taken = 0;
+
+    (void)state;
+    (void)log_take_dropped();
+    open_log("syslog");
+    for (int i = 0; i < 3000; i++, now_us += 10000)
+        log_event(LOG_LEVEL_INFO, "it is", log_number("n", i));
+    uint64_t dropped = log_take_dropped();
+    assert_in_range(dropped, 1, 2999);
+    while (take(daemon, text, sizeof text) > 0)
+        taken++;
+    assert_int_equal(taken + (int)dropped, 3000);
+    log_message(LOG_LEVEL_INFO, "after");
+    take(daemon, text, sizeof text);
+    snprintf(error, sizeof error, "dropped=%d", (int)dropped);
+    assert_non_null(strstr(text, error));
+    take(daemon, text, sizeof text);
+    assert_non_null(strstr(text, "msg=after"));
+    close(daemon);
+    daemon = listen_as_syslog(SOCK_DGRAM);
+    log_message(LOG_LEVEL_INFO, "anew");
+    take(daemon, text, sizeof text);
+    assert_non_null(strstr(text, "msg=anew"));
+    close(daemon);
+    unlink(syslog_path);
+    log_message(LOG_LEVEL_INFO, "nobody");
+    assert_int_equal(log_take_dropped(), 1);
+    log_to_stderr("test");
+    log_tell_suppressed(true);
+}
+
+/* A pipe that nobody empties: lines are lost and counted, and whoever shares it is not made to
+   write without waiting. */
+static void test_a_full_pipe(void **state)
+{
+    static char text[1024 * 1024];
+    int saved = dup(STDERR_FILENO), ends[2];
+    size_t len = 0, lines = 0;
+    ssize_t got;
+
+    (void)state;
+    unsetenv("JOURNAL_STREAM");
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    dup2(ends[1], STDERR_FILENO);
+    open_log("stderr");
+    for (int i = 0; i < 5000; i++, now_us += 10000)
+        log_event(LOG_LEVEL_INFO, "it is", log_number("n", i));
+    assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
+    uint64_t dropped = log_take_dropped();
+    assert_in_range(dropped, 1, 4999);
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    while ((got = read(ends[0], text + len, sizeof text - 1 - len)) > 0)
+        len += (size_t)got;
+    log_tell_suppressed(false);
+    log_message(LOG_LEVEL_INFO, "after");
+    len += (size_t)read(ends[0], text + len, sizeof text - 1 - len);
+    text[len] = '\0';
+    for (size_t i = 0; i < len; i++)
+        lines += text[i] == '\n';
+    assert_int_equal(lines, 5000 - dropped + 2);
+    assert_non_null(strstr(text, "dropped="));
+    assert_non_null(strstr(text, "msg=after\n"));
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(ends[0]);
+    close(ends[1]);
+    log_to_stderr("test");
+}
+
+static void read_file(const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "r");
+
+    text[file != NULL ? fread(text, 1, size - 1, file) : 0] = '\0';
+    if (file != NULL)
+        fclose(file);
+}
+
+static void test_a_file_that_is_moved(void **state)
+{
+    char directory[] = "/tmp/leeway-log-XXXXXX", path[64], moved[64], target[80], text[1024];
+    char error[256];
+
+    (void)state;
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/log", directory);
+    snprintf(moved, sizeof moved, "%s/log.1", directory);
+    snprintf(target, sizeof target, "file:%s", path);
+    open_log(target);
+    log_message(LOG_LEVEL_INFO, "one");
+    assert_int_equal(rename(path, moved), 0);
+    log_message(LOG_LEVEL_INFO, "two"); /* nobody has looked as yet, or somebody has */
+    now_us += 1000000;
+    log_message(LOG_LEVEL_INFO, "three");
+    read_file(path, text, sizeof text);
+    assert_non_null(strstr(text, "msg=three\n"));
+    read_file(moved, text, sizeof text);
+    assert_non_null(strstr(text, "msg=one\n"));
+    /* it stays open while there is no other to be had */
+    assert_int_equal(unlink(path) + mkdir(path, 0700), 0);
+    now_us += 1000000;
+    (void)log_take_dropped();
+    log_message(LOG_LEVEL_INFO, "four");
+    assert_int_equal(log_take_dropped(), 0);
+    snprintf(error, sizeof error, "-");
+    assert_int_equal(log_open("test", target, error, sizeof error), -1);
+    assert_non_null(strstr(error, path));
+    log_to_stderr("test");
+    rmdir(path);
+    unlink(moved);
+    rmdir(directory);
+}
+
+static void test_a_line_that_comes_again_is_limited(void **state)
+{
+    char text[4096];
+    struct capture capture = begin_capture();
+
+    (void)state;
+    open_log("stderr");
+    for (int i = 0; i < 30; i++)
+        log_event(LOG_LEVEL_WARN, "again", log_text("where", "here"), log_number("n", i % 2));
+    log_tell_suppressed(true);
+    end_capture(&capture, text, sizeof text);
+    size_t lines = 0;
+    for (const char *at = text; (at = strstr(at, "msg=again")) != NULL; at++)
+        lines++;
+    assert_int_equal(lines, 20);
+    assert_non_null(strstr(text, "of=again where=here suppressed=5\n"));
 }
 
 /* The limit's own cases are in test_log_limit.c. */
@@ -170,13 +394,14 @@ static void test_lines_that_clients_cause_are_limited(void **state)
 
     (void)state;
     unsetenv("JOURNAL_STREAM");
-    log_open("test", LOG_TO_STDERR);
+    open_log("stderr");
     for (int i = 0; i < 14; i++)
         log_event_limited(LOG_LEVEL_WARN, "it is", log_text("route", "/a b"), log_number("n", i));
     log_event_limited(LOG_LEVEL_WARN, "it is", log_text("route", "/c"), log_number("n", 14));
     log_tell_suppressed(true);
     log_tell_suppressed(true);
     end_capture(&capture, text, sizeof text);
+    take_times(text);
     for (int i = 0; i < 16; i++) {
         bool other = i == 14, telling = i == 15;
         if (i >= 10 && i < 14)
@@ -202,6 +427,11 @@ int main(void)
         cmocka_unit_test(test_another_standard_error_does_not),
         cmocka_unit_test(test_a_long_line_is_cut),
         cmocka_unit_test(test_syslog_gets_priorities),
+        cmocka_unit_test(test_syslog_by_a_stream),
+        cmocka_unit_test(test_a_syslog_daemon_that_does_not_read),
+        cmocka_unit_test(test_a_full_pipe),
+        cmocka_unit_test(test_a_file_that_is_moved),
+        cmocka_unit_test(test_a_line_that_comes_again_is_limited),
         cmocka_unit_test(test_lines_that_clients_cause_are_limited),
     };
 

@@ -64,7 +64,7 @@ class Process:
         self.log = log
         with open(log, "ab") as out:
             self.popen = subprocess.Popen(
-                self.argv, stdout=out, stderr=subprocess.STDOUT,
+                self.argv, stdout=out, stderr=options.pop("stderr", subprocess.STDOUT),
                 stdin=options.pop("stdin", subprocess.DEVNULL),
                 preexec_fn=become if account else None, **options)
 
