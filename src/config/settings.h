@@ -57,9 +57,9 @@ struct settings {
     int64_t max_waiting;
     int64_t client_timeout_ms;
     int64_t drain_timeout_ms;
-    int64_t socket_mode;  /* permission bits */
-    int64_t socket_group; /* a gid; -1: unchanged */
-    const char *log; /* "stderr", "syslog" or "file:PATH", an absolute one */
+    int64_t socket_mode;      /* permission bits */
+    int64_t socket_group;     /* a gid; -1: unchanged */
+    const char *log;          /* "stderr", "syslog" or "file:PATH", an absolute one */
     int64_t slow_query_ms;    /* 0: never logged */
     const char *metrics_path; /* "": off */
     const char *health_path;  /* "": off */
