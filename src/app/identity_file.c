@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Written under a name of the process's own and renamed. */
+/* Lines of a name and a value. */
 #include "config.h"
 
 #include "app/identity_file.h"
@@ -11,11 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/runtime_dir.h"
 #include "http/uri.h"
@@ -155,50 +153,15 @@ int identity_record_decode(TALLOC_CTX *ctx, const char *text, struct identity_re
     return take_destination(ctx, &text, &record->destination);
 }
 
-static int write_all(const char *directory, const char *name, const char *text)
-{
-    int flags = O_WRONLY | O_CREAT | O_EXCL;
-    char error[256];
-    size_t len = strlen(text);
-    int fd = runtime_file_open(directory, name, flags, MODE, error, sizeof error);
-
-    if (fd == -1)
-        return -1;
-    ssize_t written = write(fd, text, len);
-    int problem = written == (ssize_t)len ? 0 : written == -1 ? errno : ENOSPC;
-    if (close(fd) == -1 && problem == 0)
-        problem = errno;
-    errno = problem;
-    return problem == 0 ? 0 : -1;
-}
-
-/* No other process's, also of another machine or container that has the same directory. */
-static uint64_t random_number(void)
-{
-    uint64_t number;
-
-    if (getrandom(&number, sizeof number, GRND_NONBLOCK) != (ssize_t)sizeof number)
-        number = (uint64_t)clock_monotonic_us();
-    return number;
-}
-
 int identity_file_write(const char *directory, const struct identity_record *record)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
-    char *path = mem_check(talloc_asprintf(ctx, "%s/" FILE_NAME "%s", directory, record->identity));
-    char *made = mem_check(
-        talloc_asprintf(ctx, "%s.%ld.%016" PRIx64 ".new", path, (long)getpid(), random_number()));
+    char *name = mem_check(talloc_asprintf(ctx, FILE_NAME "%s", record->identity));
+    int result = runtime_file_replace(directory, name, identity_record_encode(ctx, record), MODE);
+    int problem = errno;
 
-    int result =
-        write_all(directory, made + strlen(directory) + 1, identity_record_encode(ctx, record));
-    if (result == 0)
-        result = rename(made, path);
-    if (result == -1) {
-        int problem = errno;
-        unlink(made);
-        errno = problem;
-    }
     talloc_free(ctx);
+    errno = problem;
     return result;
 }
 

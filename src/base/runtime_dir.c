@@ -6,11 +6,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 static int make_with_parents(const char *path)
 {
@@ -146,4 +150,53 @@ bool runtime_file_is_gone(int fd, const char *directory, const char *name)
     if (lstat(path, &there) == -1)
         return errno == ENOENT;
     return there.st_dev != ours.st_dev || there.st_ino != ours.st_ino;
+}
+
+static int write_all(const char *directory, const char *name, const char *text, mode_t mode)
+{
+    int flags = O_WRONLY | O_CREAT | O_EXCL;
+    char error[256];
+    size_t len = strlen(text);
+    int fd = runtime_file_open(directory, name, flags, mode, error, sizeof error);
+
+    if (fd == -1)
+        return -1;
+    ssize_t written = write(fd, text, len);
+    int problem = written == (ssize_t)len ? 0 : written == -1 ? errno : ENOSPC;
+    if (close(fd) == -1 && problem == 0)
+        problem = errno;
+    errno = problem;
+    return problem == 0 ? 0 : -1;
+}
+
+/* No other process's, also of another machine or container that has the same directory. */
+static uint64_t random_number(void)
+{
+    uint64_t number;
+
+    if (getrandom(&number, sizeof number, GRND_NONBLOCK) != (ssize_t)sizeof number)
+        number = (uint64_t)clock_monotonic_us();
+    return number;
+}
+
+int runtime_file_replace(const char *directory, const char *name, const char *text, mode_t mode)
+{
+    char path[PATH_MAX], made[PATH_MAX];
+    int len = snprintf(path, sizeof path, "%s/%s", directory, name);
+    int made_len = snprintf(made, sizeof made, "%s.%ld.%016" PRIx64 ".new", path, (long)getpid(),
+                            random_number());
+
+    if (len < 0 || made_len >= (int)sizeof made) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int result = write_all(directory, made + strlen(directory) + 1, text, mode);
+    if (result == 0)
+        result = rename(made, path);
+    if (result == -1) {
+        int problem = errno;
+        unlink(made);
+        errno = problem;
+    }
+    return result;
 }

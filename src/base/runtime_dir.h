@@ -22,6 +22,11 @@ int runtime_dir_make(const char *path, char *error, size_t error_size)
 int runtime_file_open(const char *directory, const char *name, int flags, mode_t mode, char *error,
                       size_t error_size) __attribute__((warn_unused_result));
 
+/* Puts a file with that text in the place of `name`, whole or not at all: it is written under a name
+   of the process's own and renamed. 0, or -1 and errno. */
+int runtime_file_replace(const char *directory, const char *name, const char *text, mode_t mode)
+    __attribute__((warn_unused_result));
+
 /* Whether the open file is no longer the one of that name: it was removed, or something else is in
    its place. false if that cannot be told. */
 bool runtime_file_is_gone(int fd, const char *directory, const char *name);
