@@ -20,6 +20,7 @@ COUNTER = itertools.count(1)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "transport: depends on how Redis is reached")
+    config.addinivalue_line("markers", "alone: other tests beside it would change what it sees")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -16,7 +16,7 @@ context "c" { budget = 60s }
 route "/items/{id}" { context = "c"  param "id" { type = text }
                       sql = "select $1::text as t" shape = value }
 """
-LINE = re.compile(r"^(?:warn|error|info) pid=\d+ (msg=.*)$", re.MULTILINE)
+LINE = re.compile(r"^(?:warn|error|info) time=\S+ pid=\d+ (msg=.*)$", re.MULTILINE)
 COUNT = re.compile(r"suppressed=(\d+)")
 
 

@@ -9,6 +9,9 @@ from harness import fastcgi
 from harness.postgres import GATE
 from harness.wait import wait_until
 
+# who is woken depends on who has a processor
+pytestmark = pytest.mark.alone
+
 WORKERS = 4
 EACH = 12  # were they even
 ROUTES = f"""
