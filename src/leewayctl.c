@@ -14,8 +14,8 @@
 #define DEFAULT_FILE SYSCONFDIR "/leeway/leeway.conf"
 
 static const struct ctl_command *const commands[] = {
-    &ctl_check,   &ctl_budgets, &ctl_explain, &ctl_identity,
-    &ctl_metrics, &ctl_queue,   &ctl_purge,   &ctl_top,
+    &ctl_check, &ctl_budgets, &ctl_explain, &ctl_identity, &ctl_metrics,
+    &ctl_queue, &ctl_purge,   &ctl_disable, &ctl_enable,   &ctl_top,
 };
 
 static void print_usage(FILE *out)

@@ -33,6 +33,7 @@ void backend_tend(struct backend *backend)
     metrics_log_dropped(backend->metrics, log_take_dropped());
     if (backend->slots != NULL)
         slots_tend(backend->slots);
+    switches_tick(backend->switches);
 }
 
 /* Another server may be behind the address now. */
@@ -81,9 +82,11 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
         .data = backend,
     };
     backend->cache = cache_open(backend, loop, &options);
+    backend->switches = switches_new(backend, app, backend->cache, speaks);
     backend->queue = queue_open(backend, backend->cache, &settings->redis);
     /* nothing else is to be done before it is there, or known to be away */
     loop_run_for(loop, settings->redis.connect_timeout_ms, &backend->cache_came_up, NULL);
+    switches_tick(backend->switches);
     backend->identity = identity_new(backend, loop, app, backend->cache, speaks);
     backend->postgres =
         postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));

@@ -7,6 +7,7 @@
 
 #include "app/application.h"
 #include "app/identity.h"
+#include "app/switches.h"
 #include "cache/cache.h"
 #include "metrics/metrics.h"
 #include "refresh/queue.h"
@@ -20,6 +21,7 @@ struct backend {
     struct queue *queue;
     struct identity *identity;
     struct postgres *postgres;
+    struct switches *switches; /* NULL: nothing can be switched off */
     struct metrics *metrics;
     struct slots *slots; /* NULL: a refresher, which needs none */
     bool speaks;         /* it warns of what concerns all of its kind */

@@ -351,7 +351,7 @@ static enum answer_row row_of(const struct flight *flight, const struct visit *v
                               const struct fill_result *result)
 {
     if (flight->bypass == BYPASS_NO_BUDGET)
-        return ANSWER_NO_BUDGET;
+        return visit->is_disabled ? ANSWER_DISABLED : ANSWER_NO_BUDGET;
     if (flight->bypass == BYPASS_TOO_LARGE || result->storing == FILL_TOO_LARGE)
         return ANSWER_TOO_LARGE;
     if (flight->bypass == BYPASS_NO_REDIS || result->storing == FILL_NO_REDIS)

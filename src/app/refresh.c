@@ -353,7 +353,7 @@ static void go_on(struct refresh *refresh)
         enter(refresh, REFRESH_IDLE, AWAY_MS);
     else if (refresh->unsettled)
         put_back(refresh);
-    else if (!identity_is_verified(backend->identity))
+    else if (!identity_is_verified(backend->identity) || switches_refresh_is_off(backend->switches))
         enter(refresh, REFRESH_IDLE, AWAY_MS);
     else
         take(refresh);

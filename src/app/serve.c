@@ -215,6 +215,8 @@ static void ask_for_refresh(struct server *server, const struct visit *visit, in
     int64_t again_us = ttl_us < ASK_AGAIN_US ? ttl_us : ASK_AGAIN_US;
     int64_t mark_ms = ttl_us / 1000;
 
+    if (switches_refresh_is_off(server->backend->switches))
+        return;
     /* its key is of the past */
     if (visit->generation != identity_generation(server->backend->identity))
         return;
@@ -307,7 +309,9 @@ void serve_request(struct server *server, struct request *request)
     struct visit *visit = understand(server, request);
     if (visit == NULL)
         return;
-    if (visit->rules->policy.budget_us == 0) {
+    visit->is_disabled = visit->rules->policy.budget_us > 0 &&
+                         switches_route_is_off(server->backend->switches, visit->route);
+    if (visit->rules->policy.budget_us == 0 || visit->is_disabled) {
         flights_join(server->flights, visit, false);
         return;
     }

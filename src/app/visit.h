@@ -30,6 +30,7 @@ struct visit {
     struct param_values values;
     const char *base;              /* of the key */
     uint64_t generation;           /* of the key */
+    bool is_disabled;              /* its route's cache is, by an operator */
     bool expired;                  /* an entry past its budget was found */
     unsigned too_old;              /* answers that were past the budget when they came */
     struct cache_request *look_up; /* LOOKING_UP */

@@ -94,6 +94,9 @@ static void put_status(struct text *text, const struct answer *answer)
     case ANSWER_NO_BUDGET:
         put(text, "fwd=bypass; detail=no-budget");
         break;
+    case ANSWER_DISABLED:
+        put(text, "fwd=bypass; detail=disabled");
+        break;
     case ANSWER_TOO_LARGE:
         put(text, "fwd=bypass; detail=too-large");
         break;
@@ -119,6 +122,7 @@ static bool has_lifetime(const struct answer *answer)
     switch (answer->row) {
     case ANSWER_ON_ERROR:
     case ANSWER_NO_BUDGET:
+    case ANSWER_DISABLED:
     case ANSWER_TOO_LARGE:
     case ANSWER_NO_REDIS:
         return false;
@@ -132,7 +136,7 @@ static void put_control(struct text *text, const struct answer *answer)
     const struct freshness_verdict *verdict = &answer->verdict;
 
     put(text, "Cache-Control: ");
-    if (answer->row == ANSWER_NO_BUDGET) {
+    if (answer->row == ANSWER_NO_BUDGET || answer->row == ANSWER_DISABLED) {
         put(text, "no-store\r\n");
         return;
     }

@@ -16,7 +16,8 @@ enum answer_row {
     ANSWER_MISS,      /* queried because there was no entry */
     ANSWER_EXPIRED,   /* queried because the entry was past its budget */
     ANSWER_COLLAPSED, /* waited for another's query */
-    ANSWER_NO_BUDGET, /* queried for this request alone, as are the next two */
+    ANSWER_NO_BUDGET, /* queried for this request alone, as are the next three */
+    ANSWER_DISABLED,
     ANSWER_TOO_LARGE,
     ANSWER_NO_REDIS,
 };

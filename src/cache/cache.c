@@ -105,6 +105,26 @@ struct cache_request *cache_accept_note(struct cache *cache, const char *identit
     return cache->driver->note(cache, CACHE_NOTE_ACCEPT, identity, mine, fn, data);
 }
 
+struct cache_request *cache_read_switches(struct cache *cache, const char *identity,
+                                          cache_switches_fn *fn, void *data)
+{
+    return cache->driver->switches(cache, identity, CACHE_SWITCHES_READ, NULL, fn, data);
+}
+
+struct cache_request *cache_switch_off(struct cache *cache, const char *identity,
+                                       const struct cache_switch *off, cache_switches_fn *fn,
+                                       void *data)
+{
+    return cache->driver->switches(cache, identity, CACHE_SWITCHES_OFF, off, fn, data);
+}
+
+struct cache_request *cache_switch_on(struct cache *cache, const char *identity,
+                                      const struct cache_switch *on, cache_switches_fn *fn,
+                                      void *data)
+{
+    return cache->driver->switches(cache, identity, CACHE_SWITCHES_ON, on, fn, data);
+}
+
 struct cache_request *cache_ask_info(struct cache *cache, cache_info_fn *fn, void *data)
 {
     return cache->driver->info(cache, fn, data);

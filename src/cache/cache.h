@@ -19,6 +19,7 @@
 #include "cache/entry.h"
 #include "cache/identity_note.h"
 #include "cache/lease.h"
+#include "cache/switch.h"
 #include "config/settings.h"
 #include "redis/clock.h"
 
@@ -161,6 +162,21 @@ struct cache_request *cache_claim_note(struct cache *cache, const char *identity
 struct cache_request *cache_accept_note(struct cache *cache, const char *identity,
                                         const struct identity_note *mine, cache_note_fn *fn,
                                         void *data);
+
+/* What operators have switched off for all hosts, by the cache's clock (cache/switch.h). NULL:
+   away, refused or not understood. Borrowed. */
+typedef void cache_switches_fn(void *data, const struct switch_list *list);
+struct cache_request *cache_read_switches(struct cache *cache, const char *identity,
+                                          cache_switches_fn *fn, void *data);
+
+/* Switches `off->name` off until `off->until_ms`, or on again. The list is as it is afterwards; one
+   that has not taken it was full. */
+struct cache_request *cache_switch_off(struct cache *cache, const char *identity,
+                                       const struct cache_switch *off, cache_switches_fn *fn,
+                                       void *data);
+struct cache_request *cache_switch_on(struct cache *cache, const char *identity,
+                                      const struct cache_switch *on, cache_switches_fn *fn,
+                                      void *data);
 
 /* What the server says of itself (INFO); NULL: it does not. Borrowed. */
 typedef void cache_info_fn(void *data, const char *info);

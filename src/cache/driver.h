@@ -8,6 +8,8 @@
 
 enum cache_note_act { CACHE_NOTE_READ, CACHE_NOTE_CLAIM, CACHE_NOTE_ACCEPT };
 
+enum cache_switch_act { CACHE_SWITCHES_READ, CACHE_SWITCHES_OFF, CACHE_SWITCHES_ON };
+
 struct cache_driver {
     bool (*is_up)(const struct cache *cache);
     const char *(*problem)(const struct cache *cache);
@@ -32,6 +34,9 @@ struct cache_driver {
     struct cache_request *(*note)(struct cache *cache, enum cache_note_act act,
                                   const char *identity, const struct identity_note *mine,
                                   cache_note_fn *fn, void *data);
+    struct cache_request *(*switches)(struct cache *cache, const char *identity,
+                                      enum cache_switch_act act, const struct cache_switch *off,
+                                      cache_switches_fn *fn, void *data);
     struct cache_request *(*info)(struct cache *cache, cache_info_fn *fn, void *data);
     struct cache_request *(*count)(struct cache *cache, cache_count_fn *fn, void *data);
     struct cache_request *(*list)(struct cache *cache, const char *pattern, const char *cursor,

@@ -103,6 +103,11 @@ char *key_note(TALLOC_CTX *ctx, const char *prefix, const char *identity)
     return mem_check(talloc_asprintf(ctx, "%s:identity:%s", prefix, identity));
 }
 
+char *key_switches(TALLOC_CTX *ctx, const char *prefix, const char *identity)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:switches:%s", prefix, identity));
+}
+
 char *key_clock(TALLOC_CTX *ctx, const char *prefix)
 {
     return with_suffix(ctx, prefix, ":clock");

@@ -37,6 +37,9 @@ char *key_channel(TALLOC_CTX *ctx, const char *base);
 /* Which database an identity means. */
 char *key_note(TALLOC_CTX *ctx, const char *prefix, const char *identity);
 
+/* What operators have switched off, for an identity. */
+char *key_switches(TALLOC_CTX *ctx, const char *prefix, const char *identity);
+
 /* Where processes tell each other that Redis's clock was set back. */
 char *key_clock(TALLOC_CTX *ctx, const char *prefix);
 

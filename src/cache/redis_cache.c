@@ -230,6 +230,7 @@ static const struct cache_driver redis_cache_driver = {
     .measure = measure,
     .purge = purge,
     .note = redis_cache_note,
+    .switches = redis_cache_switches,
     .info = ask_info,
     .count = redis_cache_count,
     .list = redis_cache_list,

@@ -50,6 +50,7 @@ struct ask {
         cache_measured_fn *measured;
         cache_purged_fn *purged;
         cache_note_fn *note;
+        cache_switches_fn *switches;
         cache_info_fn *info;
         cache_count_fn *count;
         cache_list_fn *list;
@@ -112,6 +113,12 @@ struct cache_watch *redis_cache_watch(TALLOC_CTX *ctx, struct cache *cache, cons
 struct cache_request *redis_cache_note(struct cache *cache, enum cache_note_act act,
                                        const char *identity, const struct identity_note *mine,
                                        cache_note_fn *fn, void *data);
+
+/* redis_switch.c */
+struct cache_request *redis_cache_switches(struct cache *cache, const char *identity,
+                                           enum cache_switch_act act,
+                                           const struct cache_switch *off, cache_switches_fn *fn,
+                                           void *data);
 
 struct cache_request *redis_cache_count(struct cache *cache, cache_count_fn *fn, void *data);
 struct cache_request *redis_cache_list(struct cache *cache, const char *pattern, const char *cursor,

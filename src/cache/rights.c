@@ -44,6 +44,18 @@ static const struct right rights[] = {
     {RIGHTS_OPERATOR, "HINCRBY %RW~note accepts 1", false, "for leewayctl identity --accept",
      RIGHTS_BY_SCRIPT},
 
+    /* what operators have switched off */
+    {RIGHTS_ALL, "HGETALL %R~switches", false, "to hear what leewayctl disable has switched off",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_OPERATOR, SCRIPT "1 %RW~switches", false, "for leewayctl disable --fleet",
+     RIGHTS_DIRECTLY},
+    {RIGHTS_OPERATOR, "HSET %W~switches 1 1", false, "for leewayctl disable --fleet",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_OPERATOR, "HDEL %W~switches 1", false, "for leewayctl enable --fleet",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_OPERATOR, "PEXPIREAT %W~switches 1", false, "for leewayctl disable --fleet",
+     RIGHTS_BY_SCRIPT},
+
     /* responses */
     {RIGHTS_ALL, "GET %R~entry", true, "to look up responses", RIGHTS_BY_SCRIPT},
     {RIGHTS_ALL, "GET %R~lease", true, "to see who runs a query", RIGHTS_BY_SCRIPT},
@@ -160,6 +172,8 @@ static char *name_place(TALLOC_CTX *ctx, const char *place, const char *prefix, 
         return key_channel(ctx, base);
     if (strcmp(place, "note") == 0)
         return key_note(ctx, prefix, of);
+    if (strcmp(place, "switches") == 0)
+        return key_switches(ctx, prefix, of);
     if (strcmp(place, "clock") == 0)
         return key_clock(ctx, prefix);
     if (strcmp(place, "jobs") == 0)

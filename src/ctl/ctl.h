@@ -45,8 +45,8 @@ struct ctl_command {
     enum ctl_exit (*run)(struct ctl *ctl, int argc, char **argv);
 };
 
-extern const struct ctl_command ctl_budgets, ctl_check, ctl_explain, ctl_identity, ctl_metrics,
-    ctl_purge, ctl_queue, ctl_top;
+extern const struct ctl_command ctl_budgets, ctl_check, ctl_disable, ctl_enable, ctl_explain,
+    ctl_identity, ctl_metrics, ctl_purge, ctl_queue, ctl_top;
 
 /* "ctl: wrong arguments" for a command, with its usage. */
 enum ctl_exit ctl_misused(const struct ctl_command *command);

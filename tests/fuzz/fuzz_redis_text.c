@@ -8,6 +8,7 @@
 #include <talloc.h>
 
 #include "base/mem.h"
+#include "cache/switch.h"
 #include "redis/clock.h"
 #include "redis/info.h"
 
@@ -62,11 +63,32 @@ static void check_step(const char *text, size_t len)
         must(redis_clock_latest_for(&clock, step.until_us, local_us) >= now_us + step.ahead_us);
 }
 
+/* What is taken in comes out the same. */
+static void check_switches(const char *text)
+{
+    struct switch_list *list = mem_check(talloc_zero(NULL, struct switch_list));
+
+    switch_list_parse(text, list);
+    must(list->count <= SWITCHES_MAX);
+    for (size_t i = 0; i < list->count; i++) {
+        struct cache_switch again;
+        char value[SWITCH_VALUE_BYTES];
+        switch_write_value(&list->items[i], value);
+        must(switch_parse(list->items[i].name, value, &again));
+        must(strcmp(again.name, list->items[i].name) == 0 &&
+             strcmp(again.by, list->items[i].by) == 0 && again.until_ms == list->items[i].until_ms);
+        must(switch_list_find(list, again.name, again.until_ms) == NULL);
+        must(switch_list_find(list, again.name, again.until_ms - 1) != NULL);
+    }
+    talloc_free(list);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = mem_check(talloc_strndup(NULL, (const char *)data, size));
 
     check_info(text);
+    check_switches(text);
     check_step((const char *)data, size);
     talloc_free(text);
     return 0;

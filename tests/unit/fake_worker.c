@@ -141,8 +141,8 @@ static const char *const row_names[] = {
     [ANSWER_FRESH] = "fresh",         [ANSWER_STALE] = "stale",
     [ANSWER_ON_ERROR] = "on-error",   [ANSWER_MISS] = "miss",
     [ANSWER_EXPIRED] = "expired",     [ANSWER_COLLAPSED] = "collapsed",
-    [ANSWER_NO_BUDGET] = "no-budget", [ANSWER_TOO_LARGE] = "too-large",
-    [ANSWER_NO_REDIS] = "no-redis",
+    [ANSWER_NO_BUDGET] = "no-budget", [ANSWER_DISABLED] = "disabled",
+    [ANSWER_TOO_LARGE] = "too-large", [ANSWER_NO_REDIS] = "no-redis",
 };
 
 void respond_entry(struct visit *visit, const struct cache_entry *entry,

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Two lists, and what follows from them for each route. */
+#include "config.h"
+
+#include "app/switches.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/runtime_dir.h"
+
+#define FILE_NAME "switches"
+
+enum {
+    FILE_BYTES = SWITCHES_MAX * (SWITCH_NAME_BYTES + SWITCH_VALUE_BYTES + 2),
+    /* Nothing in it is a secret, and an operator's file is read by a user of less rights. */
+    FILE_MODE = 0644,
+    /* After an answer that did not tell, as for want of the right. */
+    REFUSED_TICKS = 10,
+};
+
+enum scope { SCOPE_HOST, SCOPE_FLEET, SCOPES };
+
+static const char *const scope_names[SCOPES] = {[SCOPE_HOST] = "host", [SCOPE_FLEET] = "fleet"};
+
+struct switches {
+    const struct application *app;
+    struct cache *cache;
+    bool speaks;
+    struct switch_list lists[SCOPES];
+    struct switch_list told[SCOPES]; /* what was in force and has been logged */
+    struct cache_request *request;   /* for the fleet's */
+    int pause;                       /* ticks until it is asked for again */
+    bool *route_is_off;              /* by route index */
+    bool refresh_is_off;
+};
+
+static int destroy(struct switches *switches)
+{
+    cache_cancel(switches->request);
+    return 0;
+}
+
+struct switches *switches_new(TALLOC_CTX *ctx, const struct application *app, struct cache *cache,
+                              bool speaks)
+{
+    struct switches *switches = mem_check(talloc_zero(ctx, struct switches));
+
+    switches->app = app;
+    switches->cache = cache;
+    switches->speaks = speaks;
+    switches->route_is_off =
+        mem_check(talloc_zero_array(switches, bool, (unsigned)app->config->n_routes + 1));
+    talloc_set_destructor(switches, destroy);
+    return switches;
+}
+
+/* By the clock that a list's times are of. */
+static int64_t now_ms(const struct switches *switches, enum scope scope)
+{
+    if (scope == SCOPE_HOST)
+        return (int64_t)time(NULL) * 1000;
+    return redis_clock_earliest(cache_clock(switches->cache), clock_monotonic_us()) / 1000;
+}
+
+static void log_off(enum scope scope, const struct cache_switch *off)
+{
+    time_t until = off->until_ms / 1000;
+    struct tm parts;
+    char text[32] = "";
+
+    if (gmtime_r(&until, &parts) != NULL)
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    log_event(LOG_LEVEL_WARN, "an operator has disabled something", log_text("what", off->name),
+              log_text("scope", scope_names[scope]), log_text("until", text),
+              log_text("by", off->by));
+}
+
+/* What has come or gone since the last look. */
+static void log_changes(struct switches *switches, enum scope scope)
+{
+    const struct switch_list *now = &switches->lists[scope];
+    struct switch_list *told = &switches->told[scope];
+
+    for (size_t i = 0; i < now->count; i++) {
+        const struct cache_switch *before = switch_list_find(told, now->items[i].name, 0);
+        if (before == NULL || before->until_ms != now->items[i].until_ms)
+            log_off(scope, &now->items[i]);
+    }
+    for (size_t i = 0; i < told->count; i++)
+        if (switch_list_find(now, told->items[i].name, 0) == NULL)
+            log_event(LOG_LEVEL_WARN, "what was disabled is enabled again",
+                      log_text("what", told->items[i].name), log_text("scope", scope_names[scope]));
+    *told = *now;
+}
+
+static bool is_off(const struct switches *switches, const char *name)
+{
+    return switch_list_find(&switches->lists[SCOPE_HOST], name, 0) != NULL ||
+           switch_list_find(&switches->lists[SCOPE_FLEET], name, 0) != NULL;
+}
+
+static void apply(struct switches *switches)
+{
+    const struct config *config = switches->app->config;
+    char name[SWITCH_NAME_BYTES];
+
+    for (int scope = 0; scope < SCOPES; scope++) {
+        switch_list_prune(&switches->lists[scope], now_ms(switches, (enum scope)scope));
+        if (switches->speaks)
+            log_changes(switches, (enum scope)scope);
+    }
+    switches->refresh_is_off = is_off(switches, SWITCH_REFRESH);
+    for (size_t i = 0; i < config->n_routes; i++) {
+        const struct route *route = &config->routes[i];
+        snprintf(name, sizeof name, SWITCH_ROUTE "%s", route->name);
+        switches->route_is_off[route->index] = is_off(switches, name);
+    }
+}
+
+static void on_fleet(void *data, const struct switch_list *list)
+{
+    struct switches *switches = data;
+
+    switches->request = NULL;
+    switches->pause = list == NULL ? REFUSED_TICKS : 0;
+    if (list == NULL)
+        return;
+    switches->lists[SCOPE_FLEET] = *list;
+    apply(switches);
+}
+
+void switches_tick(struct switches *switches)
+{
+    char error[256];
+
+    /* what cannot be read stays as it was */
+    if (switches_file_read(switches->app->config->settings.runtime_dir,
+                           &switches->lists[SCOPE_HOST], error, sizeof error) == -1)
+        log_event(LOG_LEVEL_ERROR, "what is disabled on this host cannot be read",
+                  log_text("error", error));
+    if (switches->pause > 0)
+        switches->pause--;
+    else if (switches->request == NULL && cache_is_up(switches->cache))
+        switches->request =
+            cache_read_switches(switches->cache, switches->app->identity, on_fleet, switches);
+    apply(switches);
+}
+
+bool switches_route_is_off(const struct switches *switches, const struct route *route)
+{
+    return switches != NULL && switches->route_is_off[route->index];
+}
+
+bool switches_refresh_is_off(const struct switches *switches)
+{
+    return switches != NULL && switches->refresh_is_off;
+}
+
+int switches_file_read(const char *directory, struct switch_list *list, char *error,
+                       size_t error_size)
+{
+    char text[FILE_BYTES + 1];
+    int fd = runtime_file_open(directory, FILE_NAME, O_RDONLY, 0, error, error_size);
+
+    if (fd == -1 && errno == ENOENT) {
+        list->count = 0;
+        return 0;
+    }
+    if (fd == -1)
+        return -1;
+    ssize_t len = read(fd, text, FILE_BYTES);
+    if (len == -1)
+        snprintf(error, error_size, "cannot read %s/" FILE_NAME ": %s", directory, strerror(errno));
+    close(fd);
+    if (len == -1)
+        return -1;
+    text[len] = '\0';
+    switch_list_parse(text, list);
+    return 0;
+}
+
+int switches_file_write(const char *directory, const struct switch_list *list, char *error,
+                        size_t error_size)
+{
+    char value[SWITCH_VALUE_BYTES];
+    struct buf out;
+    int result;
+
+    buf_init(&out, NULL, 256);
+    for (size_t i = 0; i < list->count; i++) {
+        switch_write_value(&list->items[i], value);
+        buf_printf(&out, "%s %s\n", list->items[i].name, value);
+    }
+    result = runtime_file_replace(directory, FILE_NAME, out.len > 0 ? out.data : "", FILE_MODE);
+    if (result == -1)
+        snprintf(error, error_size, "cannot write %s/" FILE_NAME ": %s", directory,
+                 strerror(errno));
+    talloc_free(out.data);
+    return result;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What operators have switched off, on this host (a file in runtime_dir) and for all hosts (a hash
+   in Redis), as a process knows it: looked at once a second. What it knows of the fleet it keeps
+   while Redis is away, each until its time is over. */
+#ifndef LEEWAY_APP_SWITCHES_H
+#define LEEWAY_APP_SWITCHES_H
+
+#include <stdbool.h>
+#include <talloc.h>
+
+#include "app/application.h"
+#include "cache/cache.h"
+
+struct switches;
+
+/* `speaks`: it logs what changes. */
+struct switches *switches_new(TALLOC_CTX *ctx, const struct application *app, struct cache *cache,
+                              bool speaks);
+
+/* To be called about once a second. */
+void switches_tick(struct switches *switches);
+
+/* Whether the route's responses are not to be cached. `switches` may be NULL: nothing is off. */
+bool switches_route_is_off(const struct switches *switches, const struct route *route);
+
+/* Whether nothing is to be refreshed; likewise. */
+bool switches_refresh_is_off(const struct switches *switches);
+
+/* The file: all that this host has switched off. 0, or -1 and a sentence in `error`; one that is
+   not there is an empty list. Times are of the host's clock. */
+int switches_file_read(const char *directory, struct switch_list *list, char *error,
+                       size_t error_size) __attribute__((warn_unused_result));
+int switches_file_write(const char *directory, const struct switch_list *list, char *error,
+                        size_t error_size) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""leewayctl disable and enable: a route's cache or all refreshes, on a host or in the fleet."""
+import json
+import re
+
+import pytest
+
+from harness.wait import wait_until
+
+ROUTES = """
+context "c" { budget = 60s }
+route "/n" { name = "n"  context = "c"  sql = "select 1 as n -- marker:n"  shape = value }
+route "/m" { name = "m"  context = "c"  sql = "select 2 as n -- marker:m"  shape = value }
+route "/strict" { name = "strict"  context = "default"  sql = "select 3 as n"  shape = value }
+context "default" { budget = 0s }
+"""
+OFF = "leeway; fwd=bypass; detail=disabled"
+
+
+@pytest.fixture(name="site")
+def make_site(stack):
+    stack.configure(ROUTES, workers=2)
+    stack.worker = stack.start_worker()
+    return stack
+
+
+def ctl(stack, *arguments):
+    return stack.run("leewayctl", "-c", stack.config, *arguments)
+
+
+def said(stack, path="/n"):
+    status, headers, body = stack.ask(path)
+    assert status == 200 and body in (b"1", b"2", b"3")
+    return headers["cache-status"]
+
+
+def await_said(stack, wanted, path="/n"):
+    """By all of its workers: several times in a row."""
+    wait_until(lambda: all(re.match(wanted, said(stack, path)) for _ in range(12)), wanted)
+
+
+def test_a_route_on_this_host(site):
+    other = site.beside("other")
+    other.configure(ROUTES, workers=1)
+    other.start_worker()
+    said(site)
+    run = ctl(site, "disable", "--route", "n")
+    assert run.returncode == 0, run.stderr
+    assert re.fullmatch(r"route:n is disabled on this host until \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n",
+                        run.stdout)
+    await_said(site, OFF)
+    status, headers, _ = site.ask("/n")
+    assert (status, headers["cache-control"]) == (200, "no-store")
+    # each request is a query of its own, and nothing is stored
+    before = site.executions("marker:n")
+    for _ in range(3):
+        said(site)
+    assert site.executions("marker:n") == before + 3
+    # other routes and other hosts go on
+    assert said(site, "/m").startswith("leeway; fwd=uri-miss")
+    assert said(site, "/m").startswith("leeway; hit")
+    assert said(other).startswith("leeway; hit")
+    # the audit line, once
+    lines = re.findall(r'^warn .*msg="an operator has disabled something" what=route:n scope=host '
+                       r'until=\S+ by=\S+@\S+$', site.worker.log_text(), re.MULTILINE)
+    assert len(lines) == 1, site.worker.log_text()
+    assert ctl(site, "enable", "--route", "n").stdout == "route:n is enabled on this host\n"
+    await_said(site, "leeway; (hit|fwd=uri-miss)")
+    assert 'msg="what was disabled is enabled again" what=route:n' in site.worker.log_text()
+
+
+def test_a_route_in_the_fleet(site):
+    other = site.beside("other")
+    other.configure(ROUTES, workers=1)
+    other.start_worker()
+    assert ctl(site, "disable", "--fleet", "--route", "n", "--for", "1d").returncode == 0
+    await_said(site, OFF)
+    await_said(other, OFF)
+    assert said(other, "/m").startswith("leeway; fwd=uri-miss")
+    # what is known holds on while Redis is away
+    site.redis.stop()
+    wait_until(lambda: "redis-unavailable" in said(site, "/m"), "it is away")
+    await_said(site, OFF)
+    site.redis.start()
+    wait_until(lambda: "redis-unavailable" not in said(site, "/m"), "it is back")
+    # a Redis that was emptied has no switches, and neither has the fleet then
+    await_said(other, "leeway; (hit|fwd=uri-miss)")
+
+
+def test_it_ends_by_itself(site):
+    assert ctl(site, "disable", "--route", "n", "--for", "2s").returncode == 0
+    assert ctl(site, "disable", "--fleet", "--route", "m", "--for", "2s").returncode == 0
+    await_said(site, "leeway; (hit|fwd=uri-miss)")
+    await_said(site, "leeway; (hit|fwd=uri-miss)", "/m")
+    wait_until(lambda: not site.redis.client().keys("*:switches:*"), "the key is gone")
+    assert ctl(site, "disable").stdout == "nothing is disabled\n"
+
+
+def test_refreshes(site):
+    site.start_refresher()
+    said(site)
+    assert ctl(site, "disable", "--refresh").returncode == 0
+    wait_until(lambda: "what=refresh" in site.worker.log_text(), "they know")
+    before = site.executions("marker:n")
+
+    def is_refreshed():
+        site.entries.age(57)
+        for _ in range(6):
+            # one worker may know a moment later
+            assert "detail=stale" in said(site) or site.executions("marker:n") > before
+        return site.executions("marker:n") > before
+    if is_refreshed():
+        before = site.executions("marker:n")
+        assert not is_refreshed()
+    assert not site.redis.client().llen("leeway:jobs")
+    assert ctl(site, "enable", "--refresh").returncode == 0
+    wait_until(is_refreshed, "a refresh is done")
+
+
+def test_a_route_without_a_budget_stays_what_it_is(site):
+    assert ctl(site, "disable", "--route", "strict").returncode == 0
+    assert ctl(site, "disable", "--route", "n").returncode == 0
+    await_said(site, OFF)
+    assert said(site, "/strict") == "leeway; fwd=bypass; detail=no-budget"
+
+
+def test_what_is_disabled_is_listed(site):
+    assert ctl(site, "disable").stdout == "nothing is disabled\n"
+    ctl(site, "disable", "--route", "n")
+    run = ctl(site, "disable", "--json", "--fleet", "--refresh")
+    found = json.loads(run.stdout)
+    assert [item["name"] for item in found["host"]] == ["route:n"]
+    assert [item["name"] for item in found["fleet"]] == ["refresh"]
+    assert found["fleet"][0]["until"].endswith("Z") and "@" in found["fleet"][0]["by"]
+    lines = ctl(site, "disable").stdout.splitlines()
+    assert lines[0].startswith("route:n  on this host  until ")
+    assert lines[1].startswith("refresh  for the fleet  until ")
+    site.redis.stop()
+    run = ctl(site, "disable")
+    assert run.returncode == 3 and "Redis does not say" in run.stderr
+    assert run.stdout.startswith("route:n  on this host")
+
+
+@pytest.mark.parametrize("arguments, code, why", [
+    (("disable", "--route", "x"), 1, "there is no route named 'x'"),
+    (("disable", "--route", "n", "--refresh"), 2, "usage:"),
+    (("disable", "--fleet"), 2, "usage:"),
+    (("disable", "--route", "n", "--for", "8d"), 2, "a duration from 1s to 7d"),
+    (("disable", "--route", "n", "--for", "1"), 2, "a duration from 1s to 7d"),
+    (("disable", "n"), 2, "usage:"),
+    (("enable",), 2, "usage:"),
+    (("enable", "--route", "n", "--for", "1h"), 2, "usage:"),
+    (("enable", "--route", "n"), 1, "not disabled on this host"),
+    (("enable", "--fleet", "--route", "n"), 1, "not disabled for the fleet"),
+])
+def test_misuse(site, arguments, code, why):
+    run = ctl(site, *arguments)
+    assert run.returncode == code and why in run.stderr
+
+
+def test_a_redis_that_is_away_is_told(site):
+    site.redis.stop()
+    run = ctl(site, "disable", "--fleet", "--route", "n")
+    assert run.returncode == 3 and run.stdout == ""
+    # this host needs none
+    assert ctl(site, "disable", "--route", "n").returncode == 0
+    await_said(site, OFF)
