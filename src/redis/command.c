@@ -54,3 +54,30 @@ void redis_command_encode(struct buf *out, const struct redis_part *parts, size_
         buf_append(out, "\r\n", 2);
     }
 }
+
+bool redis_command_may_get(const char *name, enum redis_kind kind)
+{
+    static const struct {
+        const char *name;
+        unsigned kinds;
+    } known[] = {
+        {"GET", 1U << REDIS_TEXT | 1U << REDIS_NIL},
+        {"TIME", 1U << REDIS_ARRAY},
+        {"GETRANGE", 1U << REDIS_TEXT},
+        {"PTTL", 1U << REDIS_NUMBER},
+        {"HMGET", 1U << REDIS_ARRAY},
+        {"SET", 1U << REDIS_TEXT | 1U << REDIS_NIL},
+        {"DEL", 1U << REDIS_NUMBER},
+        {"BLMOVE", 1U << REDIS_TEXT | 1U << REDIS_NIL},
+        {"LREM", 1U << REDIS_NUMBER},
+        {"SADD", 1U << REDIS_NUMBER},
+        {"SMEMBERS", 1U << REDIS_ARRAY},
+    };
+
+    if (kind == REDIS_ERROR)
+        return true;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].name, name) == 0)
+            return (known[i].kinds & 1U << kind) != 0;
+    return true;
+}

@@ -422,6 +422,21 @@ static void test_too_many_replies(void **state)
     check_answer(&a, REDIS_REPLIED, "a");
 }
 
+/* As after one that was lost on the way: whose are those that follow? */
+static void test_reply_of_another(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a = {0}, b = {0};
+
+    open_and_wait(f);
+    script_answer(f->script, "GET", ":1\r\n");
+    ask(f, &a, "GET a", 0);
+    ask(f, &b, "GET b", 0);
+    WAIT_FOR(f, strcmp(f->changes, "NDU") == 0);
+    check_answer(&a, REDIS_UNCERTAIN, "");
+    check_answer(&b, REDIS_UNCERTAIN, "");
+}
+
 static void test_broken(void **state)
 {
     struct fixture *f = *state;
@@ -694,6 +709,8 @@ static void test_writing_ends(void **state)
 
 /* --- commands that block */
 
+#define TIME_REPLY "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n"
+
 static void test_blocking(void **state)
 {
     struct fixture *f = *state;
@@ -709,11 +726,16 @@ static void test_blocking(void **state)
     /* those that are told about a silence are not told of this one */
     ask(f, &c, "BLMOVE 2", 60000);
     for (int i = 0; i < 4; i++) {
+        int times = script_count(f->script, "TIME");
         memset(&b, 0, sizeof b);
         script_answer(f->script, "B", SCRIPT_IS_MUTE);
         ask(f, &b, "B", 0);
+        script_answer(f->script, "TIME", SCRIPT_IS_MUTE); /* replies come in order */
         WAIT_FOR(f, b.calls > 0);
         script_say(f->script, "B", "+late\r\n", 7);
+        for (; times < script_count(f->script, "TIME"); times++)
+            script_say(f->script, "TIME", TIME_REPLY, sizeof TIME_REPLY - 1);
+        script_answer(f->script, "TIME", NULL);
     }
     assert_int_equal(a.calls, 0);
     script_say(f->script, "BLMOVE", "$3\r\njob\r\n", 9);
@@ -977,6 +999,7 @@ int main(void)
         CASE(test_stuck),
         CASE(test_trickle),
         CASE(test_too_many_replies),
+        CASE(test_reply_of_another),
         CASE(test_broken),
         CASE(test_unwritten),
         CASE(test_too_many_requests),
