@@ -279,7 +279,12 @@ static void check_identity(struct ctl *ctl, TALLOC_CTX *ctx, struct report *repo
              "the daemons connect elsewhere than this command: see leewayctl identity");
         return;
     }
-    if (ctl_cache(ctl) == NULL || ctl_place(ctl, ctx, &place) == -1)
+    if (ctl_cache(ctl) == NULL) {
+        find(report, LEVEL_UNREACHABLE, "redis", "%s: it went away meanwhile",
+             ctl->app->config->settings.redis.address);
+        return;
+    }
+    if (ctl_place(ctl, ctx, &place) == -1)
         return;
     int found = ctl_read_note(ctl, identity, &noted);
     if (found == 1 && !identity_note_agrees(&noted, &place.seen))
