@@ -15,6 +15,7 @@ import traceback
 
 # it is measure that makes harness known
 import beside_waiting
+import containment
 import fairness
 import growth
 import hit
@@ -39,6 +40,7 @@ PARTS = {
     "growth": (growth, "Growth"),
     "per_hit": (per_hit, "System calls and instructions"),
     "beside_waiting": (beside_waiting, "Hits beside what waits"),
+    "containment": (containment, "All faults at once"),
 }
 VERSIONS = {
     "nginx": ["nginx", "-v"], "lighttpd": ["lighttpd", "-v"], "Apache": ["apache2", "-v"],
