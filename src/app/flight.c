@@ -320,7 +320,8 @@ static void on_last_look(void *data, enum cache_found found, struct stored *stor
     end_with_failure(flight);
 }
 
-/* Where Postgres cannot answer, a context may allow an entry past its budget. */
+/* Where Postgres cannot answer, or may not be asked, a context may allow an entry past its budget.
+ */
 static bool allows_on_error(const struct flight *flight, int status)
 {
     return flight->bypass != BYPASS_NO_BUDGET && flight->rules->policy.stale_if_error_us > 0 &&
@@ -483,7 +484,7 @@ static void on_filled(void *data, const struct fill_result *result)
     if (result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW)
         end_with_result(flight, result);
     else
-        fail(flight, &failure, result->outcome != QUERY_NO_SLOT);
+        fail(flight, &failure, true);
 }
 
 static void lead(struct flight *flight, enum flight_bypass bypass, const struct lease *lease)
@@ -686,6 +687,17 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         fail(failing, &timed_out, true);
 }
 
+/* Nothing more may wait or be begun. An old answer takes one look-up, and no place. */
+static void refuse(struct flights *flights, struct visit *visit)
+{
+    static const struct flight_failure full = {503, NULL, COLLAPSE_FAILED};
+    struct flight *flight = new_flight(flights, visit);
+
+    park(flight, visit);
+    flight->leader = visit;
+    fail(flight, &full, true);
+}
+
 /* As a mark in the cache would have it: the query is not begun again while the server may run it.
  */
 static void fail_with(struct flights *flights, struct visit *visit, int status)
@@ -704,7 +716,7 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
     struct flight **found;
 
     if (flights->waiting >= (size_t)settings->max_waiting) {
-        respond_failure(visit, 503, NULL, true);
+        refuse(flights, visit);
         return;
     }
     found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;

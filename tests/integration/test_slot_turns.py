@@ -156,7 +156,6 @@ def test_queries_that_nobody_waits_for_count_as_waiting(stack):
     assert stack.ask("/slow/3")[0] == 200
 
 
-@pytest.mark.xfail(strict=True, reason="it is refused")
 @pytest.mark.parametrize("bound", ["slots", "max_waiting"])
 def test_without_a_slot_or_a_place_there_is_an_old_answer(stack, bound):
     start(stack, workers=1, settings="max_waiting = 1" if bound == "max_waiting" else "",

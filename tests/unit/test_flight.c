@@ -688,8 +688,8 @@ static const struct flight_case error_cases[] = {
      "put:20 join:A take timeout look A=on-error:9 end waiting=0 flights=none asked=0 watches=0"},
     {"not after an error in the query",
      "put:20 join:A take broken A=500 looks=0 end waiting=0 flights=none asked=0 watches=0"},
-    {"not for lack of a slot",
-     "put:20 join:A take slot A=503 looks=0 end waiting=0 flights=none asked=0 watches=0"},
+    {"no slot", "put:20 join:A join:B take slot A=waits looks=1 end lease=free look A=on-error:9 "
+                "B=on-error:9 waiting=0 flights=none asked=0 watches=0"},
     {"not for a wrong value",
      "put:20 join:A take bad A=400 looks=0 end waiting=0 flights=none asked=0 watches=0"},
     {"none is there", "join:A join:B take away end look A=503 B=503~ failed=1 waiting=0 "
@@ -779,11 +779,18 @@ static const struct flight_case large_cases[] = {
 
 /* max_waiting is 2. */
 static const struct flight_case full_cases[] = {
-    {"more than may wait", "join:A join:B join:C C=503~ waiting=2 take done store A=miss*:1"
+    {"more than may wait", "join:A join:B join:C C=503 waiting=2 take done store A=miss*:1"
                            " B=collapsed:1 join:D D=waits waiting=1"},
     {"who leaves makes room", "join:A join:B leave:A join:C C=waits waiting=2"},
     {"those handed on have their room",
      "join:A take send purge join:B done store A=miss:1 B=waits"},
+};
+
+/* The same, and an old answer may be given. */
+static const struct flight_case full_error_cases[] = {
+    {"an old answer takes no place",
+     "put:20 join:A join:B join:C looks=1 C=waits look C=on-error:9 waiting=2 queries=0"},
+    {"there is none", "join:A join:B join:C look C=503 failed=0 waiting=2"},
 };
 
 static void test_miss(void **state)
@@ -868,6 +875,7 @@ static void test_full(void **state)
 {
     (void)state;
     run_all(full_cases, COUNT_OF(full_cases), 0, "max_waiting = 2\n");
+    run_all(full_error_cases, COUNT_OF(full_error_cases), 1, "max_waiting = 2\n");
 }
 
 /* ---- All of it at random, from seeds that are always the same */
