@@ -25,6 +25,7 @@ struct fill {
     struct lease lease; /* with a base of our own */
     bool leased;        /* as far as we know */
     bool fits;          /* the result is of the key's generation */
+    bool told;          /* QUERY_AWAY: as in struct query_result */
     struct redis_clock_reading
         clock;                      /* the cache's, as it was read last before the query was sent */
     struct fill_result result;      /* from FILL_SETTLING on */
@@ -287,14 +288,14 @@ static void settle(struct fill *fill)
         fill->settling = cache_measure(backend->cache, on_measured, fill);
 }
 
-/* Waiters are told of a failure, but not of one that is this process's own: one of them may have
-   a slot or a connection, or reach the right database, where we do not. */
+/* Others are told what Postgres said of the query, and not of a failure that is this process's own:
+   one of them may have a slot or a connection, or reach the right database, where we do not. */
 static bool is_own_failure(const struct fill *fill)
 {
     const struct fill_result *result = &fill->result;
 
     return result->outcome == QUERY_NO_SLOT || result->outcome == QUERY_FULL ||
-           (result->outcome == QUERY_AWAY && result->sent_us == 0) ||
+           (result->outcome == QUERY_AWAY && !fill->told) ||
            !identity_is_verified(fill->backend->identity);
 }
 
@@ -305,8 +306,10 @@ static void settle_failure(struct fill *fill, int64_t hold_ms)
     struct cache *cache = fill->backend->cache;
     const struct lease_mark failed = {
         .kind = LEASE_MARK_FAILED, .status = fill->result.status, .hold_ms = hold_ms};
-    bool is_marked = fill->leased && !is_own_failure(fill);
+    bool is_own = is_own_failure(fill);
+    bool is_marked = fill->leased && !is_own;
 
+    fill->result.own = is_own;
     fill->runs_on = hold_ms > 0;
     fill->result.unmarked = true;
     if (is_marked && hold_ms > LEASE_FAILED_MS)
@@ -358,7 +361,10 @@ static void on_query(void *data, const struct query_result *query)
         .detail = detail_of(fill, query),
         .sent_us = query->sent_us,
         .storing = FILL_NOT_STORED,
+        .lost = query->lost,
     };
+    /* what may still run is told of in any case: nobody else is to begin it */
+    fill->told = query->told || query->hold_ms > 0;
     fill->fits = query->generation == fill->request.generation;
     if (query->sent_us != 0)
         metrics_query(backend->metrics, fill->request.route, fill->request.origin);

@@ -29,6 +29,8 @@ struct fill_result {
     /* Monotonic: an answer is for requests that came before. What came later may have come after a
        purge that refused the store, or, without a lease, after one that nobody heard of. */
     int64_t for_before_us;
+    bool own;  /* the failure says nothing of the query: it is this process that could not run it */
+    bool lost; /* a connection was lost while it ran */
     bool unmarked; /* the server may still run the failed query, and the key does not say so:
                       `settled` follows */
 };

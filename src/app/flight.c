@@ -24,7 +24,7 @@ enum {
 
 enum flight_state {
     FLIGHT_NEW,
-    FLIGHT_LOOKING,       /* the lease is asked for */
+    FLIGHT_LOOKING,       /* the lease is asked for, or looked at where a query could not be run */
     FLIGHT_LOOKING_TWICE, /* likewise, and it may have ended since: once more if another holds it */
     FLIGHT_WAITING,       /* another holds it */
     FLIGHT_FILLING,       /* a fill of ours is under way */
@@ -57,6 +57,7 @@ struct flight {
     enum flight_bypass bypass;
     struct flight_failure failure; /* FAILING, HELD */
     bool held;                     /* the server may still run the query, which only we know */
+    bool only_looks;               /* LOOKING, LOOKING_TWICE: the lease is not asked for */
     struct cache_request *asking;  /* LOOKING, LOOKING_TWICE, FAILING: what is asked, */
     int64_t asked_us;              /* and when, on the monotonic clock */
     struct cache_watch *watch;
@@ -541,8 +542,23 @@ static void give_up(struct flight *flight, const struct lease_answer *answer)
 {
     static const struct lease_mark no_mark = {.kind = LEASE_MARK_NONE};
 
-    if (answer->state == LEASE_WON)
+    if (answer->state == LEASE_WON && !flight->only_looks)
         cache_end(flight->flights->backend->cache, &answer->lease, &no_mark, NULL, NULL);
+}
+
+/* Nobody leads. Where we cannot either, nobody is waited for: who could is not here to ask. */
+static void on_free(struct flight *flight, const struct lease_answer *answer)
+{
+    static const struct flight_failure away = {503, NULL, COLLAPSE_FAILED};
+
+    if (!flight->only_looks) {
+        lead(flight, BYPASS_NONE, &answer->lease);
+    } else if (postgres_can_run(flight->flights->backend->postgres)) {
+        look(flight);
+    } else {
+        flight->leader = TAILQ_FIRST(&flight->visits);
+        fail(flight, &away, true);
+    }
 }
 
 /* What the lease's state asks for, where no stored response will do. */
@@ -552,7 +568,7 @@ static void go_on(struct flight *flight, const struct lease_answer *answer)
 
     switch (answer->state) {
     case LEASE_WON:
-        lead(flight, BYPASS_NONE, &answer->lease);
+        on_free(flight, answer);
         break;
     case LEASE_HELD:
         if (flight->state == FLIGHT_LOOKING_TWICE)
@@ -611,7 +627,10 @@ static void look(struct flight *flight)
         TAILQ_FOREACH (visit, &flight->visits, link)
             heed_deadline(flight, visit);
     flight->asked_us = clock_monotonic_us();
-    flight->asking = cache_take(backend->cache, flight->base, on_looked, flight);
+    flight->only_looks = !postgres_can_run(backend->postgres);
+    flight->asking = flight->only_looks
+                         ? cache_look_at_lease(backend->cache, flight->base, on_looked, flight)
+                         : cache_take(backend->cache, flight->base, on_looked, flight);
 }
 
 static void on_recheck(struct ev_loop *loop, ev_timer *timer, int events)

@@ -6,6 +6,7 @@
 #include "app/refresh.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 #include "app/fill.h"
 #include "base/log.h"
@@ -59,8 +60,9 @@ struct refresh {
     struct cache_request *taking; /* REFRESH_CHECKING */
     struct task *task;            /* NULL: none is in hand */
     bool stopping;
-    bool unsettled; /* something may be in hand that nobody works on */
-    bool doubtful;  /* a job may have been moved, or may be yet, for a take that was not answered */
+    bool unsettled;    /* something may be in hand that nobody works on */
+    uint64_t lost_job; /* a hash of the last under which a connection was lost */
+    bool doubtful; /* a job may have been moved, or may be yet, for a take that was not answered */
     struct queue_request *beating;
     struct queue_request *reaping;
 };
@@ -153,19 +155,37 @@ static void fail(struct refresh *refresh, enum query_outcome outcome, bool too_l
                                          2 * budget_ms + 1000, on_counted, refresh);
 }
 
+/* It is we who could not run it, and nothing is known against the job. One under which connections
+   were lost may have been their end: it is given another chance, and no third. */
+static bool may_be_given_back(struct refresh *refresh, const struct fill_result *result)
+{
+    const struct queue_job *job = &refresh->task->bytes;
+    uint64_t hash = XXH3_64bits(job->bytes, job->len);
+    bool again = result->lost && hash == refresh->lost_job;
+
+    refresh->lost_job = result->lost ? hash : refresh->lost_job;
+    return result->outcome == QUERY_AWAY && !again;
+}
+
+static void settle_stored(struct refresh *refresh)
+{
+    count(refresh, REFRESH_STORED);
+    settle(refresh);
+}
+
 static void on_filled(void *data, const struct fill_result *result)
 {
     struct refresh *refresh = data;
     bool answered = result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW;
 
-    if (!answered || result->storing == FILL_TOO_LARGE) {
+    if (!answered && result->own && may_be_given_back(refresh, result))
+        end_task(refresh, false);
+    else if (!answered || result->storing == FILL_TOO_LARGE)
         fail(refresh, result->outcome, answered);
-    } else if (result->storing == FILL_STORED) {
-        count(refresh, REFRESH_STORED);
-        settle(refresh);
-    } else {
+    else if (result->storing == FILL_STORED)
+        settle_stored(refresh);
+    else
         drop(refresh);
-    }
 }
 
 static void on_lost(void *data)
@@ -342,6 +362,13 @@ static void put_back(struct refresh *refresh)
     refresh->asked = queue_leave(refresh->backend->queue, on_put_back, refresh);
 }
 
+/* Whether it could do what a job asks for, and is to. */
+static bool may_take(const struct backend *backend)
+{
+    return identity_is_verified(backend->identity) && postgres_can_run(backend->postgres) &&
+           !switches_refresh_is_off(backend->switches);
+}
+
 /* What is next when nothing is in hand. */
 static void go_on(struct refresh *refresh)
 {
@@ -353,7 +380,7 @@ static void go_on(struct refresh *refresh)
         enter(refresh, REFRESH_IDLE, AWAY_MS);
     else if (refresh->unsettled)
         put_back(refresh);
-    else if (!identity_is_verified(backend->identity) || switches_refresh_is_off(backend->switches))
+    else if (!may_take(backend))
         enter(refresh, REFRESH_IDLE, AWAY_MS);
     else
         take(refresh);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The pool: queries wait in order for a slot, then get an idle session or a new
-   one. A failure to connect, or a server that hangs, opens a breaker: queries are
-   turned away at once, but for one a second that tries the server anew. */
+   one. A failure to connect opens a breaker: queries are turned away at once, and a session without
+   a query is tried once a second. A query that hangs may be alone with that: such a try tells. */
 #include "config.h"
 
 #include "source/postgres.h"
@@ -44,44 +44,41 @@ struct postgres {
     struct session_outage outage;
     struct pooled_list sessions; /* the most recently used one first */
     size_t n_sessions;
-    struct query_list waiting; /* for a slot */
-    int64_t breaker_until_us;
-    int64_t full_until_us; /* no more connections are allowed; 0: they may be */
-    bool down;
-    const struct session *trying; /* opened to see whether Postgres is back; NULL: none is */
+    struct query_list waiting;    /* for a slot */
+    int64_t full_until_us;        /* no more connections are allowed; 0: they may be */
+    bool down;                    /* the breaker is open */
+    bool doubted;                 /* a query has hung, and what is tried is to tell */
+    const struct session *trying; /* opened to see whether Postgres is there; NULL: none is */
     bool told_pooler;
     uint64_t generation; /* that sessions have to be of; 0: any */
     ev_timer pump;
     ev_timer reap;
+    ev_timer retry; /* while it is down */
 };
-
-const char *query_outcome_name(enum query_outcome outcome)
-{
-    static const char *const names[] = {
-        [QUERY_DONE] = "done",     [QUERY_NO_ROW] = "no-row",       [QUERY_BAD_VALUE] = "bad-value",
-        [QUERY_BROKEN] = "broken", [QUERY_TIMED_OUT] = "timed-out", [QUERY_NO_SLOT] = "no-slot",
-        [QUERY_AWAY] = "away",     [QUERY_CHOSEN] = "chosen",       [QUERY_FULL] = "full",
-    };
-
-    return names[outcome];
-}
 
 bool postgres_is_up(const struct postgres *postgres)
 {
     return !postgres->down;
 }
 
-static bool is_breaker_open(const struct postgres *postgres)
+static void retry_later(struct postgres *postgres)
 {
-    return postgres->down &&
-           (postgres->trying != NULL || clock_monotonic_us() < postgres->breaker_until_us);
+    ev_now_update(postgres->loop);
+    ev_timer_stop(postgres->loop, &postgres->retry);
+    ev_timer_set(&postgres->retry, BREAKER_US / 1e6, 0.0);
+    ev_timer_start(postgres->loop, &postgres->retry);
 }
 
 static void open_breaker(struct postgres *postgres)
 {
     postgres->down = true;
-    postgres->trying = NULL;
-    postgres->breaker_until_us = clock_monotonic_us() + BREAKER_US;
+    retry_later(postgres);
+}
+
+static void close_breaker(struct postgres *postgres)
+{
+    postgres->down = postgres->doubted = false;
+    ev_timer_stop(postgres->loop, &postgres->retry);
 }
 
 static void pump_after(struct postgres *postgres, int64_t ms)
@@ -115,7 +112,7 @@ static void answer(struct postgres *postgres, struct query *query,
 static void answer_without_result(struct postgres *postgres, struct query *query,
                                   enum query_outcome outcome)
 {
-    const struct query_result result = {.outcome = outcome};
+    const struct query_result result = {.outcome = outcome, .lost = query->resends > 0};
 
     answer(postgres, query, &result);
 }
@@ -133,8 +130,9 @@ static void on_session_up(void *data, const struct session *session)
                            "else pooler = transaction"));
         postgres->told_pooler = true;
     }
-    postgres->down = false;
-    postgres->trying = NULL;
+    close_breaker(postgres);
+    if (postgres->trying == session)
+        postgres->trying = NULL;
     postgres->full_until_us = 0;
 }
 
@@ -163,8 +161,11 @@ static void close_session(struct postgres *postgres, struct pooled *pooled)
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     postgres->n_sessions--;
     give_slot_back(postgres, &pooled->slot);
-    if (postgres->trying == pooled->session)
+    if (postgres->trying == pooled->session) {
         postgres->trying = NULL;
+        if (postgres->down)
+            retry_later(postgres);
+    }
     talloc_free(pooled);
     tell_settled(settled, settled_data);
 }
@@ -199,6 +200,31 @@ static void close_if_done(struct postgres *postgres, struct pooled *pooled)
         close_session(postgres, pooled);
 }
 
+static struct session *open_session(struct postgres *postgres)
+{
+    struct pooled *pooled = mem_check(talloc_zero(postgres, struct pooled));
+
+    pooled->slot = -1;
+    pooled->session = session_new(pooled, &postgres->session_options);
+    TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
+    postgres->n_sessions++;
+    return pooled->session;
+}
+
+/* Never more than one at a time: what becomes of it tells whether Postgres is there. */
+static void try_to_connect(struct postgres *postgres)
+{
+    if (postgres->trying == NULL)
+        postgres->trying = open_session(postgres);
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    try_to_connect(timer->data);
+}
+
 static void on_session_ended(void *data, struct session *session, struct query *query,
                              const struct query_result *result)
 {
@@ -216,9 +242,8 @@ static void on_session_ended(void *data, struct session *session, struct query *
     answer(postgres, query, result);
     TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
     if (session_is_hung(session)) {
-        /* each of them would let another query wait for its whole time */
-        close_idle_sessions(postgres, false);
-        open_breaker(postgres);
+        postgres->doubted = true;
+        try_to_connect(postgres);
     }
     close_if_done(postgres, pooled);
 }
@@ -263,10 +288,20 @@ static void queue_again(struct postgres *postgres, struct query *query)
 static void on_full(struct postgres *postgres, struct query *query)
 {
     postgres->full_until_us = clock_monotonic_us() + BREAKER_US;
+    postgres->doubted = false;
     if (query == NULL)
         return;
     give_slot_back(postgres, &query->slot);
     queue_again(postgres, query);
+}
+
+/* Where a query has hung before, each idle session would let another wait for its whole time. */
+static void note_failure(struct postgres *postgres, enum session_end how)
+{
+    if (postgres->doubted && how == SESSION_UNREACHABLE)
+        close_idle_sessions(postgres, false);
+    postgres->doubted = false;
+    open_breaker(postgres);
 }
 
 static void on_session_closed(void *data, struct session *session, struct query *query,
@@ -280,7 +315,7 @@ static void on_session_closed(void *data, struct session *session, struct query 
         return;
     }
     if (how == SESSION_UNREACHABLE || how == SESSION_REFUSED || how == SESSION_FULL)
-        open_breaker(postgres);
+        note_failure(postgres, how);
     if (query == NULL)
         return;
     if (how == SESSION_DEAD) {
@@ -306,6 +341,11 @@ static struct session *idle_session(const struct postgres *postgres)
     return NULL;
 }
 
+bool postgres_can_run(const struct postgres *postgres)
+{
+    return !postgres->down || idle_session(postgres) != NULL;
+}
+
 bool postgres_is_busy(const struct postgres *postgres)
 {
     const struct pooled *pooled;
@@ -314,19 +354,6 @@ bool postgres_is_busy(const struct postgres *postgres)
         if (!session_is_idle(pooled->session) && !session_is_ending(pooled->session))
             return true;
     return false;
-}
-
-static struct session *open_session(struct postgres *postgres)
-{
-    struct pooled *pooled = mem_check(talloc_zero(postgres, struct pooled));
-
-    pooled->slot = -1;
-    pooled->session = session_new(pooled, &postgres->session_options);
-    if (postgres->down)
-        postgres->trying = pooled->session;
-    TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
-    postgres->n_sessions++;
-    return pooled->session;
 }
 
 /* Whether `query` may run now; a slot that it got stays with it. */
@@ -380,7 +407,7 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
         struct session *session = session_for(postgres, query);
-        bool away = session == NULL && is_breaker_open(postgres);
+        bool away = session == NULL && postgres->down;
         full = !away && session == NULL && is_full(postgres);
         if (full || (!away && !has_slot(postgres, query)))
             break;
@@ -439,6 +466,7 @@ static int postgres_destroy(struct postgres *postgres)
 {
     ev_timer_stop(postgres->loop, &postgres->pump);
     ev_timer_stop(postgres->loop, &postgres->reap);
+    ev_timer_stop(postgres->loop, &postgres->retry);
     for (size_t i = 0; i < postgres->n_statements; i++)
         statement_use_plan(&postgres->statements[i], NULL);
     return 0;
@@ -458,8 +486,10 @@ static bool has_session(const struct postgres *postgres)
    find out that the others could be had again. */
 void postgres_connect(struct postgres *postgres)
 {
-    if ((postgres->down || !has_session(postgres)) && !is_breaker_open(postgres))
+    if (!postgres->down && !has_session(postgres))
         open_session(postgres);
+    else if (postgres->down && !ev_is_active(&postgres->retry))
+        try_to_connect(postgres);
 }
 
 struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
@@ -497,7 +527,8 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
         postgres->session_options.judge = *judge;
     ev_init(&postgres->pump, on_pump);
     ev_timer_init(&postgres->reap, on_reap, REAP_S, REAP_S);
-    postgres->pump.data = postgres->reap.data = postgres;
+    ev_init(&postgres->retry, on_retry);
+    postgres->pump.data = postgres->reap.data = postgres->retry.data = postgres;
     ev_timer_start(loop, &postgres->reap);
     talloc_set_destructor(postgres, postgres_destroy);
     return postgres;

@@ -79,7 +79,10 @@ struct query_result {
     unsigned parameter;     /* QUERY_BAD_VALUE: of this $n, and not of the data; 0: not known */
     int64_t sent_us;        /* monotonic, before the query was sent; 0: it was not sent */
     uint64_t generation;    /* of the session that ran it, as judged; only where it was sent */
-    int64_t hold_ms;        /* for how long the server may still run it; 0: it has ended */
+    bool told; /* QUERY_AWAY: the server said so of this query, and would say so to others; else it
+                  is this process that has no session that works */
+    bool lost; /* a connection was lost while it ran */
+    int64_t hold_ms; /* for how long the server may still run it; 0: it has ended */
 };
 
 typedef void query_fn(void *data, const struct query_result *result);
@@ -113,7 +116,11 @@ void postgres_use_generation(struct postgres *postgres, uint64_t generation);
 
 void postgres_query(struct postgres *postgres, const struct query_request *request);
 
-/* false after a failure to connect, until a connection has worked again. */
+/* false after a failure to connect, until a connection has worked again. Meanwhile one is tried
+   about once a second, and no query waits for that. */
 bool postgres_is_up(const struct postgres *postgres);
+
+/* Whether a query may be run: it is up, or a session that still works is idle. */
+bool postgres_can_run(const struct postgres *postgres);
 
 #endif

@@ -358,6 +358,7 @@ static void take_verdict(struct session *session, enum packet_part part, const P
     snprintf(query->sqlstate, sizeof query->sqlstate, "%s", facts.sqlstate);
     result->outcome = verdict.outcome;
     result->status = verdict.status;
+    result->told = verdict_is_of_query(facts.sqlstate);
     if (verdict.status != 0) {
         verdict_message(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY), query->message);
         result->message = query->message[0] != '\0' ? query->message : NULL;
@@ -1131,6 +1132,7 @@ static enum session_event end_of_query_step(struct session *session)
         return EVENT_LOST;
     if (session->now.refused) {
         session->result.outcome = QUERY_AWAY;
+        session->result.told = false;
         session->spent = true;
     }
     if (session->step == STEP_TIDY)

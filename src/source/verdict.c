@@ -63,6 +63,17 @@ static enum query_outcome outcome_of(const struct verdict_facts *facts)
     return QUERY_BROKEN;
 }
 
+/* Not where the session is ended, cannot be had, or is lost on the way. */
+bool verdict_is_of_query(const char *sqlstate)
+{
+    static const char *const states[] = {"53300", "57P01", "57P02", "57P03", "57P05"};
+
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+        if (is(sqlstate, states[i]))
+            return false;
+    return !in_class(sqlstate, "08") || is(sqlstate, "08P01");
+}
+
 struct verdict verdict_of(const struct verdict_facts *facts)
 {
     struct verdict verdict = {

@@ -29,6 +29,9 @@ struct verdict {
 
 struct verdict verdict_of(const struct verdict_facts *facts);
 
+/* Whether another session would be told the same; else it is this one that ends. */
+bool verdict_is_of_query(const char *sqlstate);
+
 /* The number of the parameter whose value was refused before the query began, from the error's
    context (PG_DIAG_CONTEXT, or NULL). 0: it was another error, or the server says it in another
    language than English, or not at all. */

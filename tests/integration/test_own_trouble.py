@@ -111,7 +111,6 @@ def test_a_host_without_postgres_leaves_misses_and_a_hot_key_to_others(stack):
     assert [later.result()[0] for later in crowd[1::2]] == [200] * 77
 
 
-@pytest.mark.xfail(strict=True, reason="it takes the lease and then connects")
 def test_a_host_that_tries_to_connect_holds_no_lease(stack):
     """It tries by itself, and what it is asked meanwhile is refused at once, or answered by another."""
     hosts = Hosts(stack)
@@ -167,7 +166,6 @@ def test_who_cannot_lead_waits_for_one_who_does(stack):
     assert (status, headers["cache-status"]) == (200, "leeway; fwd=uri-miss; collapsed")
 
 
-@pytest.mark.xfail(strict=True, reason="it takes jobs and counts their failure")
 def test_a_refresher_without_postgres_takes_no_jobs(stack):
     """What it has taken before it knew goes back, and its key is not left alone for longer."""
     hosts = Hosts(stack, refreshers=True)
@@ -199,7 +197,6 @@ def make_stuck(stack):
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.xfail(strict=True, reason="it opens the breaker for all routes")
 def test_a_query_that_hangs_is_not_all_of_postgres(stack, stuck):
     stack.configure(ROUTES, workers=1, postgres="statement_timeout = 1s")
     stack.worker = stack.start_worker()

@@ -321,6 +321,12 @@ bool postgres_is_up(const struct postgres *postgres)
     return true;
 }
 
+bool postgres_can_run(const struct postgres *postgres)
+{
+    (void)postgres;
+    return !the_worker->away;
+}
+
 void metrics_query(struct metrics *metrics, const struct route *route, enum query_origin origin)
 {
     (void)metrics;

@@ -37,6 +37,7 @@ struct fake_worker {
     struct fake_cache *cache;
     struct backend *backend; /* freed before the cache */
     bool verified;
+    bool away; /* Postgres is known to be */
     uint64_t generation;
     int64_t row;    /* what queries read that are sent now */
     size_t padding; /* and so many spaces behind it */

@@ -126,6 +126,7 @@ struct fill_case {
     enum query_outcome outcome;
     /* before the query ends */
     bool doubt, turn, large, purge;
+    bool told; /* the server said so of the query */
     /* what is asked then, and what becomes of it */
     enum fake_asked asked;
     enum fake_way way;
@@ -258,6 +259,13 @@ static const struct fill_case cases[] = {
     {.name = "away",
      .leased = true,
      .outcome = QUERY_AWAY,
+     .mark = LEASE_MARK_NONE,
+     .before = BEFORE_NOTHING,
+     .ends = 1},
+    {.name = "the server says that it cannot",
+     .leased = true,
+     .outcome = QUERY_AWAY,
+     .told = true,
      .mark = LEASE_MARK_FAILED,
      .before = BEFORE_NOTHING,
      .ends = 1},
@@ -318,7 +326,11 @@ static void run_case(struct fixture *fixture, const struct fill_case *each)
     worker->padding = each->large ? 2000 : 0;
     if (each->purge)
         fake_cache_purge(fixture->cache, BASE);
-    end_query(fixture, each->outcome);
+    if (each->told)
+        fake_worker_end_with(worker, fake_worker_query(worker),
+                             (struct query_result){.outcome = each->outcome, .told = true});
+    else
+        end_query(fixture, each->outcome);
     if (each->asked != FAKE_NOTHING) {
         check(fixture->done == 0, "%s: it is told too early", each->name);
         fake_time_pass(100);

@@ -10,6 +10,8 @@
      put:AGE              an entry of that age in seconds, with the body 9
      purge                entry and lease are deleted, and what queries read is a number higher
      send, done, norow, away, slot, full, timeout, broken, bad    the oldest query is sent, or ends
+     refused              it ends with an error that the server would tell others too
+     pgaway, pgback       Postgres is known to be away, or there again
      giveup, settle       it times out and may run on for 7 s; the oldest such has ended
      news, untold         watches are told
      pass:MS, shift:MS    time goes on, of all; of the cache alone
@@ -105,13 +107,10 @@ static const struct {
     enum fake_asked asked;
     const char *count;
 } asked_names[] = {
-    {"take", FAKE_TAKE, "takes"},
-    {"store", FAKE_STORE, "stores"},
-    {"end", FAKE_END, "ends"},
-    {"renew", FAKE_RENEW, "renews"},
-    {"look", FAKE_LOOK_UP, "looks"},
-    {"measure", FAKE_MEASURE, "measures"},
-    {"shorten", FAKE_SHORTEN, "shortens"},
+    {"take", FAKE_TAKE, "takes"},          {"store", FAKE_STORE, "stores"},
+    {"peek", FAKE_LOOK_AT_LEASE, "peeks"}, {"end", FAKE_END, "ends"},
+    {"renew", FAKE_RENEW, "renews"},       {"look", FAKE_LOOK_UP, "looks"},
+    {"measure", FAKE_MEASURE, "measures"}, {"shorten", FAKE_SHORTEN, "shortens"},
 };
 
 static bool answer_one(struct scene *scene, enum fake_asked asked, char way)
@@ -154,6 +153,13 @@ static void give_up_query(struct scene *scene, struct fake_query *query)
                          (struct query_result){.outcome = QUERY_TIMED_OUT, .hold_ms = 7000});
 }
 
+static void refuse_query(struct scene *scene, struct fake_query *query)
+{
+    fake_worker_send(scene->worker, query);
+    fake_worker_end_with(scene->worker, query,
+                         (struct query_result){.outcome = QUERY_AWAY, .told = true});
+}
+
 static bool do_query(struct scene *scene, const char *word)
 {
     static const struct {
@@ -163,6 +169,7 @@ static bool do_query(struct scene *scene, const char *word)
         {"done", QUERY_DONE},     {"norow", QUERY_NO_ROW},      {"away", QUERY_AWAY},
         {"slot", QUERY_NO_SLOT},  {"timeout", QUERY_TIMED_OUT}, {"broken", QUERY_BROKEN},
         {"bad", QUERY_BAD_VALUE}, {"full", QUERY_FULL},         {"giveup", QUERY_TIMED_OUT},
+        {"refused", QUERY_AWAY},
     };
     struct fake_query *query = fake_worker_query(scene->worker);
     size_t i;
@@ -178,6 +185,8 @@ static bool do_query(struct scene *scene, const char *word)
         fake_worker_send(scene->worker, query);
     else if (strcmp(word, "giveup") == 0)
         give_up_query(scene, query);
+    else if (strcmp(word, "refused") == 0)
+        refuse_query(scene, query);
     else
         fake_worker_end(scene->worker, query, names[i].outcome);
     return true;
@@ -209,6 +218,10 @@ static bool change_world(struct scene *scene, const char *word)
         worker->verified = false;
     else if (strcmp(word, "trust") == 0)
         worker->verified = true;
+    else if (strcmp(word, "pgaway") == 0)
+        worker->away = true;
+    else if (strcmp(word, "pgback") == 0)
+        worker->away = false;
     else if (strcmp(word, "turn") == 0)
         worker->generation++;
     else if (strcmp(word, "large") == 0)
@@ -465,6 +478,33 @@ static const struct flight_case away_cases[] = {
      "join:A take! away A=503 ends=0 queries=1 waiting=0 flights=none asked=0 watches=0"},
 };
 
+/* Postgres is away for this worker, and the lease is not asked for. */
+static const struct flight_case unable_cases[] = {
+    {"nobody leads", "pgaway join:A takes=0 peek A=503 lease=free queries=0 ends=0 waiting=0 "
+                     "flights=none asked=0 watches=0"},
+    {"another leads", "hold pgaway join:A peek A=waits watches=1 news peek put:1 free news peek "
+                      "A=collapsed:9 takes=0 ends=0 waiting=0 flights=none asked=0 watches=0"},
+    {"another led", "hold pgaway join:A peek news peek A=waits free news peek A=503 queries=0 "
+                    "waiting=0 flights=none asked=0 watches=0"},
+    {"another has stored meanwhile", "put:1 pgaway join:A peek A=collapsed:9 ends=0 waiting=0 "
+                                     "flights=none asked=0 watches=0"},
+    {"another was told of a failure", "mark:503 pgaway join:A peek A=503~ failed=1 waiting=0 "
+                                      "flights=none asked=0 watches=0"},
+    {"who comes meanwhile looks for oneself",
+     "put:1 pgaway join:A join:B peek A=collapsed:9 B=waits peek B=collapsed:9 ends=0 waiting=0 "
+     "flights=none asked=0 watches=0"},
+    {"it is back before that is known", "pgaway join:A pgback peek takes=1 take done store "
+                                        "A=miss*:1 waiting=0 flights=none asked=0 watches=0"},
+    {"it is back while another leads",
+     "hold pgaway join:A peek news peek pgback free news take lease=ours done store A=miss*:1 "
+     "waiting=0 flights=none asked=0 watches=0"},
+    {"it goes while the lease is asked for",
+     "join:A pgaway take away A=503 end lease=free waiting=0 flights=none asked=0 watches=0"},
+    {"the cache is away too",
+     "pgaway join:A peek! away A=503 waiting=0 flights=none asked=0 watches=0"},
+    {"all leave", "pgaway join:A leave:A asked=0 waiting=0 flights=none asked=0 watches=0"},
+};
+
 static const struct flight_case store_cases[] = {
     {"a store that is refused",
      "join:A join:B take send done store- A=no-redis:1 ends=1 end lease=free entry=none B=waits "
@@ -539,7 +579,9 @@ static const struct flight_case failure_cases[] = {
     {"away: others may have a connection",
      "join:A take away A=503 end lease=free waiting=0 flights=none asked=0 watches=0"},
     {"away while it ran",
-     "join:A take send away A=503 end lease=!503 waiting=0 flights=none asked=0 watches=0"},
+     "join:A take send away A=503 end lease=free waiting=0 flights=none asked=0 watches=0"},
+    {"the server said so of the query",
+     "join:A take refused A=503 end lease=!503 waiting=0 flights=none asked=0 watches=0"},
     {"a wrong value",
      "join:A take bad A=400 end lease=!400 waiting=0 flights=none asked=0 watches=0"},
     {"the leader has left: all others share it",
@@ -611,7 +653,7 @@ static const struct flight_case gone_cases[] = {
     {"a query runs on for nobody", "join:A take send leave:A done store entry=1 lease=free "
                                    "waiting=0 flights=none asked=0 watches=0"},
     {"it fails for nobody",
-     "join:A take send leave:A away end lease=!503 waiting=0 flights=none asked=0 watches=0"},
+     "join:A take send leave:A refused end lease=!503 waiting=0 flights=none asked=0 watches=0"},
     {"leaves while it is stored",
      "join:A take send done leave:A store entry=1 waiting=0 flights=none asked=0 watches=0"},
     {"leaves when it was lost",
@@ -715,7 +757,7 @@ static const struct flight_case error_cases[] = {
      "put:20 join:A pass:5000 join:B pass:5100 looks=1 take B=waits queries=1 look A=on-error:9 "
      "done store B=miss*:1 waiting=0 flights=none asked=0 watches=0"},
     {"who comes while it is looked up begins anew",
-     "put:20 join:A take send away end look+ join:B takes=2 look A=on-error:9 B=waits take look "
+     "put:20 join:A take refused end look+ join:B takes=2 look A=on-error:9 B=waits take look "
      "B=on-error:9 waiting=0 flights=none asked=0 watches=0"},
     {"twice past the budget when it comes",
      "put:20 join:A take send pass:61000 done renews=1 store A=waits take send pass:61000 done "
@@ -809,6 +851,12 @@ static void test_away(void **state)
 {
     (void)state;
     run_all(away_cases, COUNT_OF(away_cases), 0, "");
+}
+
+static void test_unable(void **state)
+{
+    (void)state;
+    run_all(unable_cases, COUNT_OF(unable_cases), 0, "");
 }
 
 static void test_store(void **state)
@@ -995,6 +1043,7 @@ static void step_at_random(struct walk *walk)
         break;
     case 5:
         scene->worker->verified = dice(walk, 4) > 0;
+        scene->worker->away = dice(walk, 4) == 0;
         break;
     case 6:
     case 7:
@@ -1022,6 +1071,7 @@ static void come_to_an_end(struct walk *walk)
     struct scene *scene = walk->scene;
 
     scene->worker->verified = true;
+    scene->worker->away = false;
     for (int i = 0; i < ROUNDS; i++) {
         answer_something(walk, true);
         end_some_query(walk, true);
@@ -1055,14 +1105,14 @@ static void test_at_random(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_miss),      cmocka_unit_test(test_lease),
-        cmocka_unit_test(test_away),      cmocka_unit_test(test_store),
-        cmocka_unit_test(test_failure),   cmocka_unit_test(test_runs_on),
-        cmocka_unit_test(test_gone),      cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_stop),      cmocka_unit_test(test_error),
-        cmocka_unit_test(test_alone),     cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_at_random), cmocka_unit_test(test_large),
-        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_miss),     cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_away),     cmocka_unit_test(test_unable),
+        cmocka_unit_test(test_store),    cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_runs_on),  cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_deadline), cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_error),    cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_clock),    cmocka_unit_test(test_at_random),
+        cmocka_unit_test(test_large),    cmocka_unit_test(test_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

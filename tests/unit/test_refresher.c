@@ -74,6 +74,14 @@ void identity_stop_renewing(struct identity *unused)
     identity.renewed = NULL;
 }
 
+static bool postgres_away;
+
+bool postgres_can_run(const struct postgres *postgres)
+{
+    (void)postgres;
+    return !postgres_away;
+}
+
 static struct {
     struct fill_request request;
     bool under_way;
@@ -89,13 +97,16 @@ void fill_start(struct backend *backend, const struct fill_request *request)
     fill.count++;
 }
 
-static void end_fill(enum query_outcome outcome, enum fill_storing storing)
+static void end_fill_with(struct fill_result result)
 {
-    const struct fill_result result = {.outcome = outcome, .storing = storing};
-
     check(fill.under_way, "no fill");
     fill.under_way = false;
     fill.request.done(fill.request.data, &result);
+}
+
+static void end_fill(enum query_outcome outcome, enum fill_storing storing)
+{
+    end_fill_with((struct fill_result){.outcome = outcome, .storing = storing});
 }
 
 static size_t counted[3];
@@ -176,6 +187,7 @@ static int set_up(void **state)
     memset(&identity, 0, sizeof identity);
     memset(&fill, 0, sizeof fill);
     memset(counted, 0, sizeof counted);
+    postgres_away = false;
     identity.verified = true;
     identity.fingerprint = FINGERPRINT;
     make_app(bench);
@@ -470,6 +482,51 @@ static void test_nothing_is_taken_unverified(void **state)
     check_goes_on(bench);
 }
 
+static void test_nothing_is_taken_without_postgres(void **state)
+{
+    struct bench *bench = *state;
+
+    postgres_away = true;
+    answer(bench, FAKE_Q_JOB, 0);
+    fake_time_advance(bench->backend.loop, 1000);
+    assert_int_equal(fake_queue_count(bench->queue, FAKE_Q_JOB), 1);
+    postgres_away = false;
+    fake_time_advance(bench->backend.loop, AWAY_MS + 10);
+    check_goes_on(bench);
+}
+
+/* Nobody has learnt anything of the job. */
+static void test_a_job_that_could_not_be_run_goes_back(void **state)
+{
+    struct bench *bench = *state;
+
+    for (int i = 0; i < 3; i++) {
+        begin_query(bench);
+        end_fill_with((struct fill_result){.outcome = QUERY_AWAY, .own = true});
+        check(under_way(bench, FAKE_Q_COUNT_FAILURE) == 0, "%d: it counts as a failure", i);
+        fake_cache_put_lease(bench->cache, BASE, NULL, 0);
+        check_puts_back(bench);
+    }
+    assert_int_equal(counted[REFRESH_FAILED], 0);
+}
+
+/* It may be what ends the connections, and is not tried for ever. */
+static void test_a_job_under_which_connections_are_lost(void **state)
+{
+    static const struct fill_result lost = {.outcome = QUERY_AWAY, .own = true, .lost = true};
+    struct bench *bench = *state;
+
+    begin_query(bench);
+    end_fill_with(lost);
+    check(under_way(bench, FAKE_Q_COUNT_FAILURE) == 0, "it counts as a failure at once");
+    fake_cache_put_lease(bench->cache, BASE, NULL, 0);
+    check_puts_back(bench);
+    begin_query(bench);
+    end_fill_with(lost);
+    run(bench);
+    assert_int_equal(under_way(bench, FAKE_Q_COUNT_FAILURE), 1);
+}
+
 /* ---- Another generation */
 
 static void test_a_key_of_another_generation(void **state)
@@ -699,6 +756,9 @@ int main(void)
         CASE(test_putting_back_is_tried_again),
         CASE(test_a_job_that_comes_late_is_put_back),
         CASE(test_nothing_is_taken_unverified),
+        CASE(test_nothing_is_taken_without_postgres),
+        CASE(test_a_job_that_could_not_be_run_goes_back),
+        CASE(test_a_job_under_which_connections_are_lost),
         CASE(test_a_key_of_another_generation),
         CASE(test_heartbeats_wait_for_nothing),
         CASE(test_who_cannot_show_itself_reaps_nobody),

@@ -55,6 +55,22 @@ static void test_outcomes(void **state)
     }
 }
 
+static void test_what_is_of_the_query(void **state)
+{
+    static const struct {
+        const char *sqlstate;
+        bool of_query;
+    } cases[] = {
+        {"57P01", false}, {"57P02", false}, {"57P03", false}, {"57P05", false},
+        {"53300", false}, {"08006", false}, {"08P01", true},  {"53200", true},
+        {"53100", true},  {"57014", true},  {"42P01", true},  {"22012", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        check(verdict_is_of_query(cases[i].sqlstate) == cases[i].of_query, "%s", cases[i].sqlstate);
+}
+
 static void test_parameters(void **state)
 {
     static const struct {
@@ -137,9 +153,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outcomes),
-        cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_outcomes),   cmocka_unit_test(test_what_is_of_the_query),
+        cmocka_unit_test(test_parameters), cmocka_unit_test(test_messages),
         cmocka_unit_test(test_refusals),
     };
 
