@@ -22,10 +22,11 @@ struct fill {
     struct backend *backend;
     struct fill_request request;
     enum fill_state state;
-    struct lease lease; /* with a base of our own */
-    bool leased;        /* as far as we know */
-    bool fits;          /* the result is of the key's generation */
-    bool told;          /* QUERY_AWAY: as in struct query_result */
+    struct query *query; /* FILL_QUERYING */
+    struct lease lease;  /* with a base of our own */
+    bool leased;         /* as far as we know */
+    bool fits;           /* the result is of the key's generation */
+    bool told;           /* QUERY_AWAY: as in struct query_result */
     struct redis_clock_reading
         clock;                      /* the cache's, as it was read last before the query was sent */
     struct fill_result result;      /* from FILL_SETTLING on */
@@ -45,6 +46,7 @@ int fill_status(enum query_outcome outcome)
         [QUERY_DONE] = 200,   [QUERY_NO_ROW] = 404,    [QUERY_BAD_VALUE] = 400,
         [QUERY_BROKEN] = 500, [QUERY_TIMED_OUT] = 504, [QUERY_NO_SLOT] = 503,
         [QUERY_AWAY] = 503,   [QUERY_CHOSEN] = 500,    [QUERY_FULL] = 503,
+        [QUERY_LEFT] = 503,
     };
 
     return statuses[outcome];
@@ -355,6 +357,7 @@ static void on_query(void *data, const struct query_result *query)
     struct fill *fill = data;
     const struct backend *backend = fill->backend;
 
+    fill->query = NULL;
     fill->result = (struct fill_result){
         .outcome = query->outcome,
         .status = query->status != 0 ? query->status : fill_status(query->outcome),
@@ -386,7 +389,7 @@ static void take_lease(struct fill *fill, const struct lease *lease)
     ev_timer_start(fill->backend->loop, &fill->renew);
 }
 
-void fill_start(struct backend *backend, const struct fill_request *request)
+struct fill *fill_start(struct backend *backend, const struct fill_request *request)
 {
     struct fill *fill = mem_check(talloc_zero(backend, struct fill));
     double patience_s = (double)backend->app->config->settings.redis.command_timeout_ms / 1000.0;
@@ -404,9 +407,32 @@ void fill_start(struct backend *backend, const struct fill_request *request)
         .route = request->route,
         .values = request->values,
         .limit_ms = application_rules(backend->app, request->route)->query_limit_ms,
+        .since_us = request->since_us,
         .done = on_query,
         .settled = on_settled,
         .data = fill,
     };
-    postgres_query(backend->postgres, &query);
+    fill->query = postgres_query(backend->postgres, &query);
+    return fill;
+}
+
+bool fill_has_begun(const struct fill *fill)
+{
+    return fill->query == NULL || postgres_has_begun(fill->query);
+}
+
+void fill_wait_longer(struct fill *fill, int64_t since_us)
+{
+    if (fill->query != NULL)
+        postgres_wait_longer(fill->backend->postgres, fill->query, since_us);
+}
+
+bool fill_leave(struct fill *fill)
+{
+    if (fill->query == NULL || !postgres_leave(fill->backend->postgres, fill->query, !fill->leased))
+        return false;
+    if (fill->leased)
+        cache_end(fill->backend->cache, &fill->lease, &no_mark, NULL, NULL);
+    talloc_free(fill);
+    return true;
 }

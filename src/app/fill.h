@@ -46,8 +46,10 @@ struct fill_request {
     const struct lease *lease; /* copied, but for its base; NULL: run without, store nothing */
     uint64_t generation;       /* of the key: another session's result is not stored */
     enum query_origin origin;  /* for metrics */
-    void (*lost)(void *data);  /* the lease was: who comes from now on needs another answer */
-    fill_fn *done;             /* called exactly once, never from fill_start itself */
+    int64_t since_us; /* monotonic: since when the request has waited that came last; as in struct
+                         query_request */
+    void (*lost)(void *data); /* the lease was: who comes from now on needs another answer */
+    fill_fn *done;            /* called once, never from fill_start itself; see fill_leave() */
     void (*settled)(
         void *data); /* NULL, or once after a result that is `unmarked`: the query has ended */
     void *data;
@@ -58,6 +60,17 @@ struct fill;
 /* Renews the lease while the query runs, then stores or marks, and so wakes the waiters; calls
    `done` when the cache has said what became of it, at command_timeout at the latest. A failure is
    told at once unless the server may still run the query. The fill frees itself. */
-void fill_start(struct backend *backend, const struct fill_request *request);
+struct fill *fill_start(struct backend *backend, const struct fill_request *request);
+
+/* The three below are for before `done`. Whether the query has been given a slot and a session. */
+bool fill_has_begun(const struct fill *fill);
+
+/* As postgres_wait_longer(). */
+void fill_wait_longer(struct fill *fill, int64_t since_us);
+
+/* Nobody waits for it any more. One that has not begun never does: its lease is given up, the fill
+   is gone and `done` is not called: true. One whose result would be stored goes on. Another is
+   given up, and `done` may be called from here. */
+bool fill_leave(struct fill *fill);
 
 #endif

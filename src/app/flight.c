@@ -29,7 +29,7 @@ enum flight_state {
     FLIGHT_WAITING,       /* another holds it */
     FLIGHT_FILLING,       /* a fill of ours is under way */
     FLIGHT_FAILING,       /* the entry is looked up that may be served on an error */
-    FLIGHT_HELD,          /* its query has failed, and the server may still run it */
+    FLIGHT_HELD, /* its query has failed or was given up, and the server may still run it */
     FLIGHT_ENDED,
 };
 
@@ -53,17 +53,20 @@ struct flight {
     struct param_values values; /* copied: they outlive the first visit */
     struct visit_list visits;
     struct visit *leader; /* the visit on whose account the query runs; NULL: it has left */
+    struct fill *fill;    /* FILLING: until it is told what came of it */
     bool listed;          /* in flights->by_base */
     enum flight_bypass bypass;
     struct flight_failure failure; /* FAILING, HELD */
     bool held;                     /* the server may still run the query, which only we know */
-    bool only_looks;               /* LOOKING, LOOKING_TWICE: the lease is not asked for */
-    struct cache_request *asking;  /* LOOKING, LOOKING_TWICE, FAILING: what is asked, */
-    int64_t asked_us;              /* and when, on the monotonic clock */
+    bool left;       /* HELD: since nobody waited for it; who comes waits for its end */
+    bool only_looks; /* LOOKING, LOOKING_TWICE: the lease is not asked for */
+    struct cache_request *asking; /* LOOKING, LOOKING_TWICE, FAILING: what is asked, */
+    int64_t asked_us;             /* and when, on the monotonic clock */
     struct cache_watch *watch;
     bool untold;       /* no wake-up will come */
     ev_timer recheck;  /* WAITING: when the lease ends unless it is renewed */
-    ev_timer deadline; /* LOOKING to WAITING: of the visit that has waited longest, or before */
+    ev_timer deadline; /* LOOKING to FILLING, until the query has begun: of the visit that has
+                          waited longest, or before */
     int64_t deadline_us;
 };
 
@@ -72,6 +75,7 @@ struct flights {
     void *by_base; /* tsearch tree of the flights that may be joined */
     TAILQ_HEAD(, flight_node) all;
     size_t waiting;
+    size_t count; /* of flights */
 };
 
 /* Kept apart from struct flight so that it can be walked while flights end. */
@@ -134,7 +138,7 @@ static bool may_follow(enum flight_state from, enum flight_state to)
         [FLIGHT_LOOKING_TWICE] =
             1U << FLIGHT_LOOKING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
         [FLIGHT_WAITING] = 1U << FLIGHT_LOOKING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
-        [FLIGHT_FILLING] = 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
+        [FLIGHT_FILLING] = 1U << FLIGHT_FAILING | 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
         [FLIGHT_FAILING] = 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
         [FLIGHT_HELD] = 1U << FLIGHT_ENDED,
         [FLIGHT_ENDED] = 0,
@@ -159,6 +163,8 @@ static void set_state(struct flight *flight, enum flight_state to)
         TALLOC_FREE(flight->watch);
         ev_timer_stop(loop, &flight->deadline);
     }
+    if (to != FLIGHT_FILLING)
+        flight->fill = NULL;
     if (to == FLIGHT_ENDED || (to == FLIGHT_FAILING && !flight->held))
         unlist(flight);
     flight->state = to;
@@ -169,7 +175,8 @@ static void end(struct flight *flight)
 {
     assert(TAILQ_EMPTY(&flight->visits));
     if (flight->held) {
-        set_state(flight, FLIGHT_HELD);
+        if (flight->state != FLIGHT_HELD)
+            set_state(flight, FLIGHT_HELD);
         return;
     }
     set_state(flight, FLIGHT_ENDED);
@@ -184,6 +191,7 @@ static int node_destroy(struct flight_node *node)
     if (flight->state != FLIGHT_ENDED)
         set_state(flight, FLIGHT_ENDED);
     TAILQ_REMOVE(&flight->flights->all, node, link);
+    flight->flights->count--;
     return 0;
 }
 
@@ -215,15 +223,16 @@ static void park(struct flight *flight, struct visit *visit)
     flight->flights->waiting++;
 }
 
-/* From its arrival, a visit waits for as long as another's query may take, with all that this may
-   wait for before. */
+/* From its arrival, a visit waits for a slot for a query of ours for slot_timeout; and for as long
+   as another's query may take, with all that this may wait for before. */
 static int64_t gives_up_us(const struct flight *flight, const struct visit *visit)
 {
     const struct postgres_settings *settings =
         &flight->flights->backend->app->config->settings.postgres;
-    int64_t longest_ms = settings->slot_timeout_ms + settings->connect_timeout_ms +
-                         flight->rules->query_limit_ms + LEASE_MS;
+    int64_t longest_ms = settings->slot_timeout_ms;
 
+    if (flight->state != FLIGHT_FILLING)
+        longest_ms += settings->connect_timeout_ms + flight->rules->query_limit_ms + LEASE_MS;
     return visit->request->received_us + longest_ms * 1000;
 }
 
@@ -239,12 +248,18 @@ static void set_deadline(struct flight *flight, int64_t at_us)
     ev_timer_start(loop, &flight->deadline);
 }
 
+/* It can end before its query does. */
+static bool has_deadline(const struct flight *flight)
+{
+    return is_undecided(flight->state) || (flight->state == FLIGHT_FILLING &&
+                                           flight->fill != NULL && !fill_has_begun(flight->fill));
+}
+
 static void heed_deadline(struct flight *flight, const struct visit *visit)
 {
     int64_t at_us = gives_up_us(flight, visit);
 
-    if (is_undecided(flight->state) &&
-        (!ev_is_active(&flight->deadline) || at_us < flight->deadline_us))
+    if (has_deadline(flight) && (!ev_is_active(&flight->deadline) || at_us < flight->deadline_us))
         set_deadline(flight, at_us);
 }
 
@@ -435,6 +450,16 @@ static struct flight *set_apart(struct flight *failing, struct flight *flight, s
 
 static const struct flight_failure timed_out = {504, NULL, COLLAPSE_TIMEOUT};
 
+static void join_anew(struct flights *flights, struct visit_list *visits)
+{
+    struct visit *visit;
+
+    while ((visit = TAILQ_FIRST(visits)) != NULL) {
+        TAILQ_REMOVE(visits, visit, link);
+        flights_join(flights, visit, true);
+    }
+}
+
 /* Those for whom it is too old go on together, in the next flight: there is still one query at a
    time. */
 static void end_with_result(struct flight *flight, const struct fill_result *result)
@@ -454,10 +479,7 @@ static void end_with_result(struct flight *flight, const struct fill_result *res
     end(flight);
     if (failing != NULL)
         fail(failing, &timed_out, true);
-    while ((visit = TAILQ_FIRST(&later)) != NULL) {
-        TAILQ_REMOVE(&later, visit, link);
-        flights_join(flights, visit, true);
-    }
+    join_anew(flights, &later);
 }
 
 static void on_lost(void *data)
@@ -469,11 +491,18 @@ static void on_lost(void *data)
 static void on_settled(void *data)
 {
     struct flight *flight = data;
+    struct flights *flights = flight->flights;
+    struct visit_list later = TAILQ_HEAD_INITIALIZER(later);
+    struct visit *visit;
 
     flight->held = false;
     unlist(flight);
-    if (flight->state == FLIGHT_HELD)
-        end(flight);
+    if (flight->state != FLIGHT_HELD)
+        return;
+    while ((visit = next_visit(flight)) != NULL)
+        TAILQ_INSERT_TAIL(&later, visit, link);
+    end(flight);
+    join_anew(flights, &later);
 }
 
 static void on_filled(void *data, const struct fill_result *result)
@@ -481,11 +510,27 @@ static void on_filled(void *data, const struct fill_result *result)
     struct flight *flight = data;
     const struct flight_failure failure = {result->status, result->detail, COLLAPSE_FAILED};
 
+    flight->fill = NULL;
     flight->held = result->unmarked;
+    flight->left = result->outcome == QUERY_LEFT;
     if (result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW)
         end_with_result(flight, result);
+    else if (flight->left)
+        end(flight);
     else
         fail(flight, &failure, true);
+}
+
+/* Each of them waits for a slot from its own arrival; the query, from that of the last. */
+static void start_fill(struct flight *flight, const struct fill_request *request)
+{
+    const struct visit *visit;
+
+    flight->fill = fill_start(flight->flights->backend, request);
+    TAILQ_FOREACH (visit, &flight->visits, link) {
+        fill_wait_longer(flight->fill, visit->request->received_us);
+        heed_deadline(flight, visit);
+    }
 }
 
 static void lead(struct flight *flight, enum flight_bypass bypass, const struct lease *lease)
@@ -499,12 +544,13 @@ static void lead(struct flight *flight, enum flight_bypass bypass, const struct 
         .lease = lease,
         .generation = flight->generation,
         .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,
+        .since_us = flight->leader->request->received_us,
         .lost = on_lost,
         .done = on_filled,
         .settled = on_settled,
         .data = flight,
     };
-    fill_start(flight->flights->backend, &request);
+    start_fill(flight, &request);
 }
 
 /* ---- Waiting for the lease */
@@ -670,6 +716,7 @@ static struct flight *new_flight(struct flights *flights, const struct visit *vi
     copy_values(flight, visit);
     TAILQ_INIT(&flight->visits);
     TAILQ_INSERT_TAIL(&flights->all, node, link);
+    flights->count++;
     ev_init(&flight->recheck, on_recheck);
     ev_init(&flight->deadline, on_deadline);
     flight->recheck.data = flight->deadline.data = flight;
@@ -677,33 +724,56 @@ static struct flight *new_flight(struct flights *flights, const struct visit *vi
     return flight;
 }
 
-/* Those who have waited for as long as they may fail together, in a flight of their own; the others
-   wait on. */
-static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+/* Nobody is left who waits. What has not begun does not begin; what runs goes on where it is of use
+   to those who come. */
+static void leave_alone(struct flight *flight)
 {
-    struct flight *flight = timer->data;
+    bool runs = flight->state == FLIGHT_FILLING;
+
+    if (!runs || (flight->fill != NULL && fill_leave(flight->fill)))
+        end(flight);
+}
+
+/* Takes out those who have waited for as long as they may, into a flight of their own (NULL: nobody
+   has). */
+static struct flight *take_out_overdue(struct flight *flight, int64_t *next_us)
+{
     struct flight *failing = NULL;
     struct visit *visit, *next_in_line;
-    int64_t now_us = clock_monotonic_us(), next_us = INT64_MAX;
+    int64_t now_us = clock_monotonic_us();
 
-    (void)loop;
-    (void)events;
     for (visit = TAILQ_FIRST(&flight->visits); visit != NULL; visit = next_in_line) {
         int64_t at_us = gives_up_us(flight, visit);
         next_in_line = TAILQ_NEXT(visit, link);
         if (at_us > now_us) {
-            next_us = at_us < next_us ? at_us : next_us;
+            *next_us = at_us < *next_us ? at_us : *next_us;
             continue;
         }
         take_out(flight, visit);
         failing = set_apart(failing, flight, visit);
     }
+    return failing;
+}
+
+/* They fail together; the others wait on. */
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    static const struct flight_failure no_slot = {503, NULL, COLLAPSE_FAILED};
+    struct flight *flight = timer->data;
+    bool filling = flight->state == FLIGHT_FILLING;
+    int64_t next_us = INT64_MAX;
+
+    (void)loop;
+    (void)events;
+    if (!has_deadline(flight)) /* it has begun meanwhile */
+        return;
+    struct flight *failing = take_out_overdue(flight, &next_us);
     if (TAILQ_EMPTY(&flight->visits))
-        end(flight);
+        leave_alone(flight);
     else
         set_deadline(flight, next_us);
     if (failing != NULL)
-        fail(failing, &timed_out, true);
+        fail(failing, filling ? &no_slot : &timed_out, true);
 }
 
 /* Nothing more may wait or be begun. An old answer takes one look-up, and no place. */
@@ -728,24 +798,32 @@ static void fail_with(struct flights *flights, struct visit *visit, int status)
     fail(flight, &failed, true);
 }
 
+static void join(struct flight *flight, struct visit *visit)
+{
+    park(flight, visit);
+    if (flight->fill != NULL)
+        fill_wait_longer(flight->fill, visit->request->received_us);
+    heed_deadline(flight, visit);
+}
+
 void flights_join(struct flights *flights, struct visit *visit, bool shared)
 {
     const struct settings *settings = &flights->backend->app->config->settings;
     const struct flight wanted = {.base = visit->base};
     struct flight **found;
 
-    if (flights->waiting >= (size_t)settings->max_waiting) {
+    found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
+    if (flights->waiting >= (size_t)settings->max_waiting ||
+        (found == NULL && flights->count >= (size_t)settings->max_waiting)) {
         refuse(flights, visit);
         return;
     }
-    found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
-    if (found != NULL && (*found)->held) {
+    if (found != NULL && (*found)->held && !(*found)->left) {
         fail_with(flights, visit, (*found)->failure.status);
         return;
     }
     if (found != NULL) {
-        park(*found, visit);
-        heed_deadline(*found, visit);
+        join(*found, visit);
         return;
     }
     struct flight *flight = new_flight(flights, visit);
@@ -758,7 +836,6 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
     look(flight);
 }
 
-/* A query that runs is not given up with the last who waited for it. */
 void flights_leave(struct visit *visit)
 {
     struct flight *flight = visit->flight;
@@ -766,8 +843,8 @@ void flights_leave(struct visit *visit)
     take_out(flight, visit);
     if (flight->leader == visit)
         flight->leader = NULL;
-    if (TAILQ_EMPTY(&flight->visits) && flight->state != FLIGHT_FILLING)
-        end(flight);
+    if (TAILQ_EMPTY(&flight->visits))
+        leave_alone(flight);
 }
 
 void flights_abandon(struct flights *flights)

@@ -12,10 +12,12 @@ struct flights;
 struct flights *flights_new(TALLOC_CTX *ctx, struct backend *backend);
 
 /* Parks `visit` until its key is filled, and sees to it that it gets filled; answers at once
-   if max_waiting requests wait. `shared` false: a query of its own, never leased or stored. */
+   if max_waiting requests wait, or so many flights are there already. `shared` false: a query of
+   its own, never leased or stored. */
 void flights_join(struct flights *flights, struct visit *visit, bool shared);
 
-/* The client has left: the visit is forgotten, the flight goes on. */
+/* The client has left: the visit is forgotten. With the last one of a flight, its query is too
+   unless it has begun and its result is to be stored. */
 void flights_leave(struct visit *visit);
 
 /* Answers all that still wait with 503. */

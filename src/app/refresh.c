@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "app/fill.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/keys.h"
@@ -218,6 +219,7 @@ static void run_query(struct refresh *refresh)
         .lease = &task->lease,
         .generation = identity_generation(refresh->backend->identity),
         .origin = QUERY_REFRESH,
+        .since_us = clock_monotonic_us(),
         .lost = on_lost,
         .done = on_filled,
         .data = refresh,

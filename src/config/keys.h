@@ -67,6 +67,7 @@ struct route_keys {
     const char *sql;
     const char *sql_file;
     enum route_shape shape;
+    int64_t slots;
     bool private;
     bool reject_unknown_params;
 };

@@ -86,7 +86,8 @@ struct route {
        it does not find, and takes no value for it unless its type comes with the statement. */
     bool uses_param[CONFIG_MAX_PARAMS];
     enum route_shape shape;
-    bool private; /* set, or some parameter comes from a variable */
+    int64_t slots; /* that its queries may hold at once on a host; 0: no bound of its own */
+    bool private;  /* set, or some parameter comes from a variable */
     bool reject_unknown_params;
     size_t index; /* its place in config.routes */
 };

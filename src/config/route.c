@@ -141,6 +141,7 @@ static int read_route(const struct config_build *build, const struct config_bloc
         .place = block->place,
         .context = find_context(build->config, keys.context),
         .shape = keys.shape,
+        .slots = keys.slots,
         .private = keys.private,
         .reject_unknown_params = keys.reject_unknown_params,
         .index = build->config->n_routes,

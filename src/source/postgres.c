@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The pool: queries wait in order for a slot, then get an idle session or a new
-   one. A failure to connect opens a breaker: queries are turned away at once, and a session without
-   a query is tried once a second. A query that hangs may be alone with that: such a try tells. */
+/* The pool: queries wait for a slot, which routes are given in turn, then get an idle session or a
+   new one. A failure to connect opens a breaker: queries are turned away at once, and a session
+   without a query is tried once a second. A query that hangs may be alone with that: such a try
+   tells. */
 #include "config.h"
 
 #include "source/postgres.h"
@@ -12,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "source/cancel.h"
+#include "source/claims.h"
 #include "source/query.h"
 #include "source/session.h"
 
@@ -21,13 +23,13 @@ enum {
     REAP_S = 1,
     /* Other processes' slots are freed without a word: look again this often while
        queries wait. */
-    SLOT_RETRY_MS = 5,
+    SLOT_RETRY_MS = CLAIMS_RENEW_MS,
 };
 
 struct pooled {
     TAILQ_ENTRY(pooled) link;
     struct session *session;
-    int slot;                    /* of a query that was given up and may still run; -1: none */
+    struct slots_place place;    /* of a query that was given up and may still run */
     void (*settled)(void *data); /* who waits for its end; NULL: nobody */
     void *data;
 };
@@ -44,7 +46,7 @@ struct postgres {
     struct session_outage outage;
     struct pooled_list sessions; /* the most recently used one first */
     size_t n_sessions;
-    struct query_list waiting;    /* for a slot */
+    struct turns *waiting;        /* for a slot, by routes */
     int64_t full_until_us;        /* no more connections are allowed; 0: they may be */
     bool down;                    /* the breaker is open */
     bool doubted;                 /* a query has hung, and what is tried is to tell */
@@ -89,24 +91,29 @@ static void pump_after(struct postgres *postgres, int64_t ms)
     ev_timer_start(postgres->loop, &postgres->pump);
 }
 
-static void give_slot_back(struct postgres *postgres, int *slot)
+static const struct slots_place no_place = {.slot = -1, .share = -1};
+
+static void pump_if_needed(struct postgres *postgres)
 {
-    if (*slot == -1)
-        return;
-    slots_give_back(postgres->slots, *slot);
-    *slot = -1;
-    if (!TAILQ_EMPTY(&postgres->waiting))
+    if (!turns_are_empty(postgres->waiting))
         pump_after(postgres, 0);
+}
+
+static void give_place_back(struct postgres *postgres, struct slots_place *place)
+{
+    if (place->slot == -1)
+        return;
+    slots_give_place_back(postgres->slots, place);
+    pump_if_needed(postgres);
 }
 
 static void answer(struct postgres *postgres, struct query *query,
                    const struct query_result *result)
 {
-    give_slot_back(postgres, &query->slot);
+    give_place_back(postgres, &query->place);
     query->request.done(query->request.data, result);
     talloc_free(query);
-    if (!TAILQ_EMPTY(&postgres->waiting))
-        pump_after(postgres, 0);
+    pump_if_needed(postgres);
 }
 
 static void answer_without_result(struct postgres *postgres, struct query *query,
@@ -160,7 +167,7 @@ static void close_session(struct postgres *postgres, struct pooled *pooled)
 
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
     postgres->n_sessions--;
-    give_slot_back(postgres, &pooled->slot);
+    give_place_back(postgres, &pooled->place);
     if (postgres->trying == pooled->session) {
         postgres->trying = NULL;
         if (postgres->down)
@@ -204,7 +211,7 @@ static struct session *open_session(struct postgres *postgres)
 {
     struct pooled *pooled = mem_check(talloc_zero(postgres, struct pooled));
 
-    pooled->slot = -1;
+    pooled->place = no_place;
     pooled->session = session_new(pooled, &postgres->session_options);
     TAILQ_INSERT_HEAD(&postgres->sessions, pooled, link);
     postgres->n_sessions++;
@@ -232,8 +239,8 @@ static void on_session_ended(void *data, struct session *session, struct query *
     struct pooled *pooled = find_pooled(postgres, session);
 
     if (session_is_ending(session)) {
-        pooled->slot = query->slot;
-        query->slot = -1;
+        pooled->place = query->place;
+        query->place = no_place;
         pooled->settled = result->hold_ms > 0 ? query->request.settled : NULL;
         pooled->data = query->request.data;
     }
@@ -256,7 +263,7 @@ static void on_session_settled(void *data, struct session *session)
     void *settled_data = pooled->data;
 
     pooled->settled = NULL;
-    give_slot_back(postgres, &pooled->slot);
+    give_place_back(postgres, &pooled->place);
     close_if_done(postgres, pooled);
     tell_settled(settled, settled_data);
 }
@@ -280,7 +287,8 @@ static bool has_living_session(const struct postgres *postgres)
 /* Before others, for it has had its turn. */
 static void queue_again(struct postgres *postgres, struct query *query)
 {
-    TAILQ_INSERT_HEAD(&postgres->waiting, query, link);
+    query->session = NULL;
+    turns_add_again(postgres->waiting, &query->turn);
     pump_after(postgres, 0);
 }
 
@@ -291,7 +299,7 @@ static void on_full(struct postgres *postgres, struct query *query)
     postgres->doubted = false;
     if (query == NULL)
         return;
-    give_slot_back(postgres, &query->slot);
+    give_place_back(postgres, &query->place);
     queue_again(postgres, query);
 }
 
@@ -356,21 +364,38 @@ bool postgres_is_busy(const struct postgres *postgres)
     return false;
 }
 
-/* Whether `query` may run now; a slot that it got stays with it. */
-static bool has_slot(struct postgres *postgres, struct query *query)
+static struct query *query_of(struct turn *turn)
 {
-    if (postgres->slots != NULL && query->slot == -1)
-        query->slot = slots_take(postgres->slots);
-    return postgres->slots == NULL || query->slot != -1;
+    return turn != NULL ? (struct query *)((char *)turn - offsetof(struct query, turn)) : NULL;
+}
+
+/* A place that it got stays with it. */
+static enum slots_taken take_place(struct postgres *postgres, struct query *query)
+{
+    if (postgres->slots == NULL || query->place.slot != -1)
+        return SLOTS_TAKEN;
+    return slots_take_place(postgres->slots, query->turn.group, query->turn.since_us,
+                            &query->place);
+}
+
+static struct query *find_overdue(const struct postgres *postgres)
+{
+    int64_t now_us = clock_monotonic_us();
+    struct turn *turn;
+
+    for (turn = turns_each(postgres->waiting, NULL); turn != NULL;
+         turn = turns_each(postgres->waiting, turn))
+        if (query_of(turn)->waits_until_us <= now_us)
+            break;
+    return query_of(turn);
 }
 
 static void answer_overdue(struct postgres *postgres, enum query_outcome outcome)
 {
-    int64_t now_us = clock_monotonic_us();
     struct query *query;
 
-    while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL && query->slot_until_us <= now_us) {
-        TAILQ_REMOVE(&postgres->waiting, query, link);
+    while ((query = find_overdue(postgres)) != NULL) {
+        turns_remove(postgres->waiting, &query->turn);
         answer_without_result(postgres, query, outcome);
     }
 }
@@ -397,6 +422,57 @@ static bool is_full(struct postgres *postgres)
     return false;
 }
 
+/* Who is next and can be run, with a place; or turned away, as no session is to be had. NULL:
+ * nobody.
+ */
+static struct query *next_to_run(struct postgres *postgres, bool *full)
+{
+    struct turn *turn;
+
+    for (turn = turns_next(postgres->waiting, NULL); turn != NULL;
+         turn = turns_next(postgres->waiting, turn)) {
+        struct query *query = query_of(turn);
+        bool needs_new = session_for(postgres, query) == NULL;
+        if (needs_new && postgres->down)
+            return query;
+        *full = needs_new && is_full(postgres);
+        enum slots_taken taken = *full ? SLOTS_NONE : take_place(postgres, query);
+        if (taken == SLOTS_TAKEN)
+            return query;
+        if (taken == SLOTS_NONE)
+            break;
+    }
+    return NULL;
+}
+
+/* What other processes wait for, and which routes they have run. */
+static void look_at_others(struct postgres *postgres)
+{
+    struct turn *turn;
+
+    if (postgres->slots == NULL)
+        return;
+    slots_look(postgres->slots);
+    for (turn = turns_each(postgres->waiting, NULL); turn != NULL;
+         turn = turns_each(postgres->waiting, turn))
+        turns_note_served(postgres->waiting, turn->group,
+                          slots_served_us(postgres->slots, turn->group));
+}
+
+static void run_or_turn_away(struct postgres *postgres, struct query *query)
+{
+    struct session *session = session_for(postgres, query);
+
+    turns_remove(postgres->waiting, &query->turn);
+    if (session == NULL && postgres->down) {
+        answer_without_result(postgres, query, QUERY_AWAY);
+        return;
+    }
+    turns_note_served(postgres->waiting, query->turn.group, clock_monotonic_us());
+    query->session = session != NULL ? session : open_session(postgres);
+    session_run(query->session, query);
+}
+
 static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct postgres *postgres = timer->data;
@@ -405,21 +481,14 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
 
     (void)loop;
     (void)events;
-    while ((query = TAILQ_FIRST(&postgres->waiting)) != NULL) {
-        struct session *session = session_for(postgres, query);
-        bool away = session == NULL && postgres->down;
-        full = !away && session == NULL && is_full(postgres);
-        if (full || (!away && !has_slot(postgres, query)))
-            break;
-        TAILQ_REMOVE(&postgres->waiting, query, link);
-        if (away)
-            answer_without_result(postgres, query, QUERY_AWAY);
-        else
-            session_run(session != NULL ? session : open_session(postgres), query);
-    }
+    look_at_others(postgres);
+    while ((query = next_to_run(postgres, &full)) != NULL)
+        run_or_turn_away(postgres, query);
     answer_overdue(postgres, full ? QUERY_FULL : QUERY_NO_SLOT);
-    if (!TAILQ_EMPTY(&postgres->waiting))
+    if (!turns_are_empty(postgres->waiting))
         pump_after(postgres, SLOT_RETRY_MS);
+    else if (postgres->slots != NULL)
+        slots_stop_waiting(postgres->slots);
 }
 
 static int query_destroy(struct query *query)
@@ -428,17 +497,45 @@ static int query_destroy(struct query *query)
     return 0;
 }
 
-void postgres_query(struct postgres *postgres, const struct query_request *request)
+struct query *postgres_query(struct postgres *postgres, const struct query_request *request)
 {
     struct query *query = mem_check(talloc_zero(postgres, struct query));
 
     talloc_set_destructor(query, query_destroy);
     query->request = *request;
     query->statement = &postgres->statements[request->route->index];
-    query->slot = -1;
-    query->slot_until_us = clock_monotonic_us() + postgres->settings->slot_timeout_ms * 1000;
-    TAILQ_INSERT_TAIL(&postgres->waiting, query, link);
+    query->place = no_place;
+    postgres_wait_longer(postgres, query, request->since_us);
+    turns_add(postgres->waiting, &query->turn, request->route->index, request->since_us);
     pump_after(postgres, 0);
+    return query;
+}
+
+bool postgres_has_begun(const struct query *query)
+{
+    return query->session != NULL && session_is_set_up(query->session);
+}
+
+void postgres_wait_longer(const struct postgres *postgres, struct query *query, int64_t since_us)
+{
+    int64_t until_us = since_us + postgres->settings->slot_timeout_ms * 1000;
+
+    if (until_us > query->waits_until_us)
+        query->waits_until_us = until_us;
+}
+
+bool postgres_leave(struct postgres *postgres, struct query *query, bool cancel)
+{
+    if (query->session == NULL) {
+        turns_remove(postgres->waiting, &query->turn);
+    } else if (!session_take_back(query->session)) {
+        if (cancel)
+            session_give_up(query->session);
+        return false;
+    }
+    give_place_back(postgres, &query->place);
+    talloc_free(query);
+    return true;
 }
 
 /* Idle sessions that have grown old are closed, and those beyond the first that have had nothing to
@@ -508,12 +605,15 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     postgres->settings = &config->settings.postgres;
     postgres->slots = slots;
     TAILQ_INIT(&postgres->sessions);
-    TAILQ_INIT(&postgres->waiting);
     postgres->statements =
         mem_check(talloc_zero_array(postgres, struct statement, config->n_routes + 1));
     postgres->n_statements = config->n_routes;
-    for (size_t i = 0; i < config->n_routes; i++)
+    postgres->waiting = turns_new(postgres, config->n_routes);
+    for (size_t i = 0; i < config->n_routes; i++) {
         postgres->statements[i].route = &config->routes[i];
+        if (slots != NULL)
+            slots_add_route(slots, config->routes[i].name, (size_t)config->routes[i].slots);
+    }
     postgres->session_options = (struct session_options){
         .loop = loop,
         .settings = postgres->settings,

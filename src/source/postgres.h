@@ -65,6 +65,7 @@ enum query_outcome {
     QUERY_BROKEN,    /* the statement or its result is at fault; it has been logged */
     QUERY_TIMED_OUT, /* statement_timeout, lock_timeout, transaction_timeout */
     QUERY_NO_SLOT,   /* slot_timeout has passed */
+    QUERY_LEFT,      /* nobody waited for it any more, see postgres_leave() */
     QUERY_FULL,      /* it has, and the server allows no more sessions than are busy */
     QUERY_AWAY,      /* unreachable, SQLSTATE 53xxx or 57xxx, in recovery, or known to be so */
 };
@@ -91,7 +92,9 @@ struct query_request {
     const struct route *route;
     const struct param_values *values; /* borrowed until `done` is called */
     int64_t limit_ms;                  /* from when it is sent */
-    query_fn *done;                    /* called exactly once, never from postgres_query itself */
+    int64_t
+        since_us;   /* monotonic: slot_timeout is counted from here, as from a request's arrival */
+    query_fn *done; /* called once, never from postgres_query itself; see postgres_leave() */
     /* Called once after a result with `hold_ms` above 0: the server does not run it any more. */
     void (*settled)(void *data);
     void *data;
@@ -114,7 +117,22 @@ bool postgres_is_busy(const struct postgres *postgres);
 /* Idle sessions whose generation is another are closed now, busy ones after their query. */
 void postgres_use_generation(struct postgres *postgres, uint64_t generation);
 
-void postgres_query(struct postgres *postgres, const struct query_request *request);
+struct query;
+
+/* The handle is good until `done` is called. */
+struct query *postgres_query(struct postgres *postgres, const struct query_request *request);
+
+/* Whether it has been given a slot and a session that works. */
+bool postgres_has_begun(const struct query *query);
+
+/* Somebody else waits for it too, who came at `since_us`: it waits for a slot as long as either
+ * may. */
+void postgres_wait_longer(const struct postgres *postgres, struct query *query, int64_t since_us);
+
+/* Nobody waits for it any more. One that has not begun never does: true, and nothing is called. One
+   that runs goes on; or, with `cancel`, it is given up, and `done` (QUERY_LEFT) may be called from
+   here. */
+bool postgres_leave(struct postgres *postgres, struct query *query, bool cancel);
 
 /* false after a failure to connect, until a connection has worked again. Meanwhile one is tried
    about once a second, and no query waits for that. */

@@ -111,6 +111,11 @@ bool session_is_alive(const struct session *session)
     return session->step != STEP_CLOSED && session->step != STEP_CUT;
 }
 
+bool session_is_set_up(const struct session *session)
+{
+    return session->worked;
+}
+
 bool session_is_closed(const struct session *session)
 {
     return session->step == STEP_CLOSED;
@@ -1433,4 +1438,23 @@ void session_run(struct session *session, struct query *query)
     if (!is_untried(session))
         start_query(session);
     go_on(session, EVENT_DONE);
+}
+
+bool session_take_back(struct session *session)
+{
+    if (session->step >= STEP_IDLE)
+        return false;
+    session->query = NULL;
+    return true;
+}
+
+void session_give_up(struct session *session)
+{
+    if (session->step != STEP_DESCRIBE && session->step != STEP_PREPARE &&
+        session->step != STEP_EXECUTE)
+        return;
+    if (session->result.outcome == QUERY_DONE)
+        session->result =
+            (struct query_result){.outcome = QUERY_LEFT, .sent_us = session->result.sent_us};
+    go_on(session, EVENT_LATE);
 }

@@ -58,11 +58,20 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
 /* Runs `query` now, or once connected. Only on a session that has none. */
 void session_run(struct session *session, struct query *query);
 
+/* Takes its query away, which has not begun as long as the session is being made; false: it has. */
+bool session_take_back(struct session *session);
+
+/* Nobody waits for its query any more: gives it up (QUERY_LEFT), if it runs. */
+void session_give_up(struct session *session);
+
 /* Whether a pooler is between that may have another server for each transaction. */
 bool session_is_pooled(const struct session *session);
 
 /* It may come to run further queries: it connects, or has worked. */
 bool session_is_alive(const struct session *session);
+
+/* It has come to work, whatever it does now. */
+bool session_is_set_up(const struct session *session);
 
 /* It cannot be used any more. */
 bool session_is_closed(const struct session *session);

@@ -56,7 +56,6 @@ def order(stack):
                 "marker:" in line]
 
 
-@pytest.mark.xfail(strict=True, reason="queries wait in the order in which they came")
 @pytest.mark.parametrize("workers", [1, 4])
 def test_routes_take_turns(stack, workers):
     """Whoever asks one route a lot waits behind itself."""
@@ -76,7 +75,6 @@ def test_routes_take_turns(stack, workers):
     assert last <= 12, ran
 
 
-@pytest.mark.xfail(strict=True, reason="there is no such setting")
 def test_a_route_s_share_is_bounded_over_all_workers(stack):
     start(stack, share="slots = 2", workers=4, postgres="slots = 4\n slot_timeout = 20s")
     with stack.gate():
@@ -88,7 +86,6 @@ def test_a_route_s_share_is_bounded_over_all_workers(stack):
     assert {later.result()[0] for later in slow} == {200}
 
 
-@pytest.mark.xfail(strict=True, reason="each worker waits in its turn")
 def test_who_waits_in_vain_waits_once_however_many_workers_there_are(stack):
     start(stack, workers=6, postgres="slots = 1\n slot_timeout = 2s\n statement_timeout = 20s",
           settings="drain_timeout = 20s")
@@ -115,7 +112,6 @@ def hang_up(stack, count, path):
         client.close()
 
 
-@pytest.mark.xfail(strict=True, reason="it is begun all the same")
 def test_what_nobody_waits_for_does_not_begin(stack):
     start(stack, workers=1, postgres="slots = 1\n slot_timeout = 20s\n statement_timeout = 20s",
           settings="drain_timeout = 20s")
@@ -129,7 +125,6 @@ def test_what_nobody_waits_for_does_not_begin(stack):
     assert stack.executions("marker:slow") == 2
 
 
-@pytest.mark.xfail(strict=True, reason="it runs on")
 def test_a_query_that_would_not_be_stored_ends_with_its_client(stack):
     start(stack, workers=1, postgres="slots = 1\n statement_timeout = 60s",
           settings="drain_timeout = 60s")
@@ -141,7 +136,6 @@ def test_a_query_that_would_not_be_stored_ends_with_its_client(stack):
         wait_until(lambda: stack.ask("/quick/1")[0] == 200, "its slot is free")
 
 
-@pytest.mark.xfail(strict=True, reason="only requests do")
 def test_queries_that_nobody_waits_for_count_as_waiting(stack):
     start(stack, workers=1, settings="max_waiting = 2")
     with stack.gate():

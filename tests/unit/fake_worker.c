@@ -212,11 +212,51 @@ void respond_text_as(struct request *request, int status, const char *content_ty
 
 /* ---- Queries */
 
-void postgres_query(struct postgres *postgres, const struct query_request *request)
+static struct fake_query *fake_of(struct query *query)
+{
+    return (struct fake_query *)query;
+}
+
+struct query *postgres_query(struct postgres *postgres, const struct query_request *request)
 {
     (void)postgres;
     assert(the_worker->n_queries < FAKE_MAX_QUERIES);
-    the_worker->queries[the_worker->n_queries++] = (struct fake_query){.request = *request};
+    struct fake_query *query = &the_worker->queries[the_worker->n_queries++];
+    *query = (struct fake_query){.request = *request, .waits = the_worker->no_slots};
+    return (struct query *)query;
+}
+
+bool postgres_has_begun(const struct query *query)
+{
+    return !((const struct fake_query *)query)->waits;
+}
+
+void postgres_wait_longer(const struct postgres *postgres, struct query *query, int64_t since_us)
+{
+    struct fake_query *fake = fake_of(query);
+
+    (void)postgres;
+    if (since_us > fake->request.since_us)
+        fake->request.since_us = since_us;
+}
+
+bool postgres_leave(struct postgres *postgres, struct query *query, bool cancel)
+{
+    struct fake_query *fake = fake_of(query);
+
+    (void)postgres;
+    assert(!fake->ended);
+    if (fake->waits) {
+        fake->ended = true;
+        the_worker->withdrawn++;
+        return true;
+    }
+    if (cancel) {
+        fake_worker_send(the_worker, fake);
+        fake_worker_end_with(the_worker, fake,
+                             (struct query_result){.outcome = QUERY_LEFT, .hold_ms = 7000});
+    }
+    return false;
 }
 
 struct fake_query *fake_worker_query(struct fake_worker *worker)

@@ -24,6 +24,7 @@ struct reader {
 
 struct fake_query {
     struct query_request request;
+    bool waits; /* for a slot */
     bool ended;
     bool runs_on;    /* it has ended with `hold_ms`, and not settled */
     int64_t sent_us; /* 0: not yet */
@@ -37,7 +38,9 @@ struct fake_worker {
     struct fake_cache *cache;
     struct backend *backend; /* freed before the cache */
     bool verified;
-    bool away; /* Postgres is known to be */
+    bool away;          /* Postgres is known to be */
+    bool no_slots;      /* queries that are begun now wait */
+    unsigned withdrawn; /* queries of whom nobody waited any more before they had begun */
     uint64_t generation;
     int64_t row;    /* what queries read that are sent now */
     size_t padding; /* and so many spaces behind it */

@@ -322,6 +322,8 @@ static void test_broken_routes(void **state)
         {"route \"/a\" {" SQL "\n shape = list }\n", 2, "object, array or value"},
         {"route \"/a\" {" SQL "\n private = 1 }\n", 2, "true or false"},
         {"route \"/a\" {" SQL "\n unknown_params = drop }\n", 2, "ignore or reject"},
+        {"route \"/a\" {" SQL "\n slots = 0 }\n", 2, "slots"},
+        {"route \"/a\" {" SQL "\n slots = 1025 }\n", 2, "slots"},
         {"\nroute \"/a\" {\n}\n", 2, "no query"},
         {"route \"/a\" {" SQL "\n sql_file = \"sql/products.sql\" }\n", 2, "both"},
         {"route \"/a\" {\n sql_file = \"sql/none.sql\" }\n", 2, "sql/none.sql cannot be opened"},
@@ -721,7 +723,7 @@ static void test_routes(void **state)
         "  context = \"later\"\n"
         "  param \"id\" { type = int min = 1 }\n"
         "  sql = \"select id\n from users where id = $1 ;\n\"\n"
-        "  shape = object unknown_params = reject\n}\n"
+        "  shape = object unknown_params = reject slots = 3\n}\n"
         "context \"later\" { budget = 1s }\n"
         "route \"/products\" { param \"q\" { default = \"\" max_length = 64 }\n"
         "  param \"limit\" { type = int max = 100 required = false }\n"
@@ -746,6 +748,8 @@ static void test_routes(void **state)
     assert_string_equal(r[0].sql, "select id\n from users where id = $1");
     assert_int_equal(r[0].shape, SHAPE_OBJECT);
     assert_true(r[0].reject_unknown_params);
+    assert_int_equal(r[0].slots, 3);
+    assert_int_equal(r[1].slots, 0);
     assert_false(r[0].private);
     assert_int_equal(r[1].place.line, 10);
     assert_string_equal(r[1].context->name, "default");

@@ -12,6 +12,8 @@
      send, done, norow, away, slot, full, timeout, broken, bad    the oldest query is sent, or ends
      refused              it ends with an error that the server would tell others too
      pgaway, pgback       Postgres is known to be away, or there again
+     noslots, slots       queries that are asked for from now on wait for a slot, or do not
+     begin                the oldest that waits gets one
      giveup, settle       it times out and may run on for 7 s; the oldest such has ended
      news, untold         watches are told
      pass:MS, shift:MS    time goes on, of all; of the cache alone
@@ -24,6 +26,7 @@
      takes=N, queries=N   were asked for so far; likewise stores=, ends=, renews=, looks=, measures=
      waiting=N            visits; asked=N requests under way; flights=none or some
      watches=N            of the key
+     withdrawn=N          queries that were so before they had begun
      failed=N, timeouts=N collapsed answers that were failures; bypasses=N queries without a lease
      lease=WHAT           "free", "ours", "theirs" or the mark
      entry=BODY           "none" */
@@ -222,6 +225,12 @@ static bool change_world(struct scene *scene, const char *word)
         worker->away = true;
     else if (strcmp(word, "pgback") == 0)
         worker->away = false;
+    else if (strcmp(word, "noslots") == 0)
+        worker->no_slots = true;
+    else if (strcmp(word, "slots") == 0)
+        worker->no_slots = false;
+    else if (strcmp(word, "begin") == 0)
+        fake_worker_query(worker)->waits = false;
     else if (strcmp(word, "turn") == 0)
         worker->generation++;
     else if (strcmp(word, "large") == 0)
@@ -303,6 +312,8 @@ static void show(struct scene *scene, const char *what, char *out, size_t size)
         snprintf(out, size, "%zu", flights_waiting(scene->flights));
     else if (strcmp(what, "queries") == 0)
         snprintf(out, size, "%zu", scene->worker->n_queries);
+    else if (strcmp(what, "withdrawn") == 0)
+        snprintf(out, size, "%u", scene->worker->withdrawn);
     else if (strcmp(what, "asked") == 0)
         snprintf(out, size, "%zu", fake_cache_under_way(scene->cache));
     else if (strcmp(what, "watches") == 0)
@@ -476,6 +487,36 @@ static const struct flight_case away_cases[] = {
      "flights=none asked=0 watches=0"},
     {"a mark is set without the cache",
      "join:A take! away A=503 ends=0 queries=1 waiting=0 flights=none asked=0 watches=0"},
+};
+
+/* A query that waits for a slot; slot_timeout is 1 s. */
+static const struct flight_case slot_cases[] = {
+    {"nobody waits any more", "noslots join:A take lease=ours leave:A withdrawn=1 end lease=free "
+                              "waiting=0 flights=none asked=0 watches=0"},
+    {"one of two does", "noslots join:A join:B take leave:A withdrawn=0 begin done store "
+                        "B=collapsed:1 entry=1 waiting=0 flights=none asked=0 watches=0"},
+    {"it has begun", "noslots join:A take begin leave:A withdrawn=0 done store entry=1 waiting=0 "
+                     "flights=none asked=0 watches=0"},
+    {"each waits from its own arrival",
+     "noslots join:A take pass:500 join:B pass:550 A=503 B=waits withdrawn=0 renew pass:400 "
+     "B=waits "
+     "pass:60 B=503~ withdrawn=1 end lease=free waiting=0 flights=none asked=0 watches=0"},
+    {"and no longer once it has begun", "noslots join:A take pass:500 begin pass:600 renew "
+                                        "pass:600 A=waits renew done store A=miss*:1 "
+                                        "waiting=0 flights=none asked=0 watches=0"},
+    {"who has waited for another's query as long does not wait anew",
+     "hold join:A take news take pass:1500 noslots free news take pass:10 A=503 withdrawn=1 end "
+     "lease=free waiting=0 flights=none asked=0 watches=0"},
+    {"what would not be stored is given up with its client, and who comes next waits for its end",
+     "mark:large join:A take send leave:A flights=some join:B B=waits queries=1 settle takes=2 "
+     "take "
+     "queries=2 done measure B=too-large:1 waiting=0 flights=none asked=0 watches=0"},
+    {"he leaves too",
+     "mark:large join:A take send leave:A join:B leave:B queries=1 waiting=0 settle "
+     "flights=none asked=0 watches=0"},
+    {"a stop meanwhile",
+     "mark:large join:A take send leave:A join:B abandon B=503~ settle waiting=0 "
+     "flights=none asked=0 watches=0"},
 };
 
 /* Postgres is away for this worker, and the lease is not asked for. */
@@ -657,7 +698,7 @@ static const struct flight_case gone_cases[] = {
     {"leaves while it is stored",
      "join:A take send done leave:A store entry=1 waiting=0 flights=none asked=0 watches=0"},
     {"leaves when it was lost",
-     "join:A take send purge pass:600 renew leave:A join:B take done measure done store B=miss*:2 "
+     "join:A take send purge pass:600 renew leave:A join:B take done store B=miss*:2 settle "
      "waiting=0 flights=none asked=0 watches=0"},
     {"leaves, and who comes late goes on",
      "join:A take send purge join:B leave:A done store B=waits take done store B=miss*:2 waiting=0 "
@@ -788,7 +829,8 @@ static const struct flight_case alone_cases[] = {
      "bypasses=2 measures=0 waiting=0 flights=none asked=0 watches=0"},
     {"nor is its failure", "join:A join:B away A=503 B=waits done B=no-budget:1 looks=0 ends=0 "
                            "waiting=0 flights=none asked=0 watches=0"},
-    {"its client leaves", "join:A leave:A done waiting=0 flights=none asked=0 watches=0"},
+    {"its client leaves",
+     "join:A send leave:A queries=1 flights=some settle waiting=0 flights=none asked=0 watches=0"},
     {"a stop", "join:A abandon A=503~ done waiting=0 flights=none asked=0 watches=0"},
 };
 
@@ -824,6 +866,8 @@ static const struct flight_case full_cases[] = {
     {"more than may wait", "join:A join:B join:C C=503 waiting=2 take done store A=miss*:1"
                            " B=collapsed:1 join:D D=waits waiting=1"},
     {"who leaves makes room", "join:A join:B leave:A join:C C=waits waiting=2"},
+    {"what runs for nobody has a place too, and who comes for it needs none",
+     "join:A take send leave:A waiting=0 join:B B=waits done store B=collapsed:1"},
     {"those handed on have their room",
      "join:A take send purge join:B done store A=miss:1 B=waits"},
 };
@@ -851,6 +895,12 @@ static void test_away(void **state)
 {
     (void)state;
     run_all(away_cases, COUNT_OF(away_cases), 0, "");
+}
+
+static void test_slots(void **state)
+{
+    (void)state;
+    run_all(slot_cases, COUNT_OF(slot_cases), 0, "");
 }
 
 static void test_unable(void **state)
@@ -1002,6 +1052,7 @@ static void end_some_query(struct walk *walk, bool well)
 
     if (query == NULL)
         return;
+    query->waits = false;
     if (!well && dice(walk, 8) == 0)
         give_up_query(walk->scene, query);
     else if (!well && dice(walk, 2) == 0)
@@ -1044,6 +1095,7 @@ static void step_at_random(struct walk *walk)
     case 5:
         scene->worker->verified = dice(walk, 4) > 0;
         scene->worker->away = dice(walk, 4) == 0;
+        scene->worker->no_slots = dice(walk, 4) == 0;
         break;
     case 6:
     case 7:
@@ -1071,7 +1123,7 @@ static void come_to_an_end(struct walk *walk)
     struct scene *scene = walk->scene;
 
     scene->worker->verified = true;
-    scene->worker->away = false;
+    scene->worker->away = scene->worker->no_slots = false;
     for (int i = 0; i < ROUNDS; i++) {
         answer_something(walk, true);
         end_some_query(walk, true);
@@ -1105,14 +1157,15 @@ static void test_at_random(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_miss),     cmocka_unit_test(test_lease),
-        cmocka_unit_test(test_away),     cmocka_unit_test(test_unable),
-        cmocka_unit_test(test_store),    cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_runs_on),  cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_deadline), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_error),    cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_clock),    cmocka_unit_test(test_at_random),
-        cmocka_unit_test(test_large),    cmocka_unit_test(test_full),
+        cmocka_unit_test(test_miss),      cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_away),      cmocka_unit_test(test_unable),
+        cmocka_unit_test(test_slots),     cmocka_unit_test(test_store),
+        cmocka_unit_test(test_failure),   cmocka_unit_test(test_runs_on),
+        cmocka_unit_test(test_gone),      cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_stop),      cmocka_unit_test(test_error),
+        cmocka_unit_test(test_alone),     cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_at_random), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,13 +88,14 @@ static struct {
     size_t count;
 } fill;
 
-void fill_start(struct backend *backend, const struct fill_request *request)
+struct fill *fill_start(struct backend *backend, const struct fill_request *request)
 {
     (void)backend;
     check(!fill.under_way, "two fills");
     fill.request = *request;
     fill.under_way = true;
     fill.count++;
+    return NULL;
 }
 
 static void end_fill_with(struct fill_result result)

@@ -168,6 +168,54 @@ static void test_a_slot_that_is_held_twice(void **state)
     assert_int_equal(slots_take(fixture->slots), -1);
 }
 
+/* A route's share holds over processes and whatever place the route has there; what has no slot
+   holds no share. */
+static void test_shares(void **state)
+{
+    struct fixture *fixture = *state;
+    struct slots *other = open_another(fixture);
+    struct slots_place first, second, third;
+
+    slots_add_route(fixture->slots, "slow", 1);
+    slots_add_route(fixture->slots, "quick", 0);
+    slots_add_route(other, "quick", 0);
+    slots_add_route(other, "slow", 1);
+    slots_look(fixture->slots);
+    assert_int_equal(slots_take_place(fixture->slots, 0, 1, &first), SLOTS_TAKEN);
+    assert_int_equal(slots_take_place(fixture->slots, 0, 1, &second), SLOTS_NO_SHARE);
+    slots_look(other);
+    assert_int_equal(slots_take_place(other, 1, 1, &second), SLOTS_NO_SHARE);
+    assert_int_equal(slots_take_place(other, 0, 1, &second), SLOTS_TAKEN);
+    assert_int_equal(slots_take_place(other, 0, 1, &third), SLOTS_NONE);
+    slots_give_place_back(fixture->slots, &first);
+    slots_give_place_back(fixture->slots, &first);
+    assert_int_not_equal(slots_take(fixture->slots), -1);
+    slots_stop_waiting(other);
+    assert_int_equal(slots_take_place(other, 1, 1, &third), SLOTS_NONE);
+    slots_stop_waiting(other);
+    slots_give_place_back(other, &second);
+    slots_look(fixture->slots);
+    assert_int_equal(slots_take_place(fixture->slots, 0, 1, &first), SLOTS_TAKEN);
+    assert_int_not_equal(slots_served_us(fixture->slots, 0), 0);
+}
+
+/* They are held in the file that takes the place of one that was removed. */
+static void test_shares_of_a_removed_file(void **state)
+{
+    struct fixture *fixture = *state;
+    struct slots *other = open_another(fixture);
+    struct slots_place place;
+
+    slots_add_route(fixture->slots, "slow", 1);
+    slots_add_route(other, "slow", 1);
+    slots_look(fixture->slots);
+    assert_int_equal(slots_take_place(fixture->slots, 0, 1, &place), SLOTS_TAKEN);
+    remove_file(fixture);
+    slots_tend(fixture->slots);
+    slots_look(other);
+    assert_int_equal(slots_take_place(other, 0, 1, &place), SLOTS_NO_SHARE);
+}
+
 static void test_unusable_directory(void **state)
 {
     char error[256] = "";
@@ -186,6 +234,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_removed_file_is_seen_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_removed_directory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_slot_that_is_held_twice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shares, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shares_of_a_removed_file, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),
     };
 
