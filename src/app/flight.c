@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "app/fill.h"
+#include "app/flight_answer.h"
+#include "app/flight_state.h"
 #include "app/respond.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -19,18 +21,6 @@ enum {
     AFTER_LEASE_MS = 5, /* when a lease that was not renewed is surely gone */
     NO_EXPIRY_MS = 50,  /* it ended between two commands */
     UNTOLD_MS = 100,    /* how often to look where no wake-up comes */
-    MAX_TOO_OLD = 2,    /* of a visit */
-};
-
-enum flight_state {
-    FLIGHT_NEW,
-    FLIGHT_LOOKING,       /* the lease is asked for, or looked at where a query could not be run */
-    FLIGHT_LOOKING_TWICE, /* likewise, and it may have ended since: once more if another holds it */
-    FLIGHT_WAITING,       /* another holds it */
-    FLIGHT_FILLING,       /* a fill of ours is under way */
-    FLIGHT_FAILING,       /* the entry is looked up that may be served on an error */
-    FLIGHT_HELD, /* its query has failed or was given up, and the server may still run it */
-    FLIGHT_ENDED,
 };
 
 /* Why a response is not stored from the outset. */
@@ -116,50 +106,19 @@ static void unlist(struct flight *flight)
 
 /* ---- States */
 
-static bool is_looking(enum flight_state state)
-{
-    return state == FLIGHT_LOOKING || state == FLIGHT_LOOKING_TWICE;
-}
-
-/* It can still come to have another's answer. */
-static bool is_undecided(enum flight_state state)
-{
-    return is_looking(state) || state == FLIGHT_WAITING;
-}
-
-static bool may_follow(enum flight_state from, enum flight_state to)
-{
-    static const unsigned followers[] = {
-        [FLIGHT_NEW] =
-            1U << FLIGHT_LOOKING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
-        [FLIGHT_LOOKING] = 1U << FLIGHT_LOOKING | 1U << FLIGHT_LOOKING_TWICE |
-                           1U << FLIGHT_WAITING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING |
-                           1U << FLIGHT_ENDED,
-        [FLIGHT_LOOKING_TWICE] =
-            1U << FLIGHT_LOOKING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
-        [FLIGHT_WAITING] = 1U << FLIGHT_LOOKING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
-        [FLIGHT_FILLING] = 1U << FLIGHT_FAILING | 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
-        [FLIGHT_FAILING] = 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
-        [FLIGHT_HELD] = 1U << FLIGHT_ENDED,
-        [FLIGHT_ENDED] = 0,
-    };
-
-    return (followers[from] >> to & 1U) != 0;
-}
-
 /* What belongs to the states that `to` is not one of ends here. */
 static void set_state(struct flight *flight, enum flight_state to)
 {
     struct ev_loop *loop = flight->flights->backend->loop;
 
-    assert(may_follow(flight->state, to));
+    assert(flight_state_may_follow(flight->state, to));
     if (to != FLIGHT_LOOKING_TWICE) {
         cache_cancel(flight->asking);
         flight->asking = NULL;
     }
     if (to != FLIGHT_WAITING)
         ev_timer_stop(loop, &flight->recheck);
-    if (!is_undecided(to)) {
+    if (!flight_state_is_undecided(to)) {
         TALLOC_FREE(flight->watch);
         ev_timer_stop(loop, &flight->deadline);
     }
@@ -251,8 +210,9 @@ static void set_deadline(struct flight *flight, int64_t at_us)
 /* It can end before its query does. */
 static bool has_deadline(const struct flight *flight)
 {
-    return is_undecided(flight->state) || (flight->state == FLIGHT_FILLING &&
-                                           flight->fill != NULL && !fill_has_begun(flight->fill));
+    return flight_state_is_undecided(flight->state) ||
+           (flight->state == FLIGHT_FILLING && flight->fill != NULL &&
+            !fill_has_begun(flight->fill));
 }
 
 static void heed_deadline(struct flight *flight, const struct visit *visit)
@@ -378,61 +338,6 @@ static enum answer_row row_of(const struct flight *flight, const struct visit *v
     return visit->expired ? ANSWER_EXPIRED : ANSWER_MISS;
 }
 
-/* By the local clock, which saw this query sent. */
-static struct freshness_verdict judge_by_own_clock(const struct flight *flight,
-                                                   const struct fill_result *result, int status)
-{
-    return freshness_judge(&flight->rules->policy, status, result->sent_us,
-                           clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
-}
-
-/* By that and the cache's, which went on should this machine have stood still, the one that says
-   more. What the cache's has lost since is no matter: the other one knows. */
-static struct freshness_verdict judge_result(const struct flight *flight,
-                                             const struct fill_result *result, int status)
-{
-    const struct cache *cache = flight->flights->backend->cache;
-    struct freshness_verdict own = judge_by_own_clock(flight, result, status);
-    int64_t snapshot_us = result->entry.snapshot_us;
-
-    if (snapshot_us == 0 || !cache_is_up(cache))
-        return own;
-    int64_t now_us =
-        redis_clock_latest(cache_clock(cache), clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
-    if (now_us - snapshot_us <= own.age_us)
-        return own;
-    return freshness_judge(&flight->rules->policy, status, snapshot_us, now_us);
-}
-
-enum visit_end {
-    VISIT_ANSWERED,
-    VISIT_COMES_LATER, /* it has to be looked for again */
-    VISIT_TIMED_OUT,   /* it has been too old too often */
-};
-
-static enum visit_end answer_visit(struct flight *flight, struct visit *visit,
-                                   const struct fill_result *result)
-{
-    bool has_budget = flight->rules->policy.budget_us > 0;
-    struct answer answer = {
-        .row = row_of(flight, visit, result),
-        .fwd_status = result->status,
-        .stored = result->storing == FILL_STORED,
-        .private = !flight->rules->edge,
-        .sent_us = result->sent_us,
-    };
-
-    if (visit->request->received_us > result->for_before_us)
-        return VISIT_COMES_LATER;
-    /* a query is ended when its budget is over, so it is this process or Redis's that stood still
-     */
-    if (has_budget && judge_result(flight, result, 200).ttl_us <= 0)
-        return ++visit->too_old < MAX_TOO_OLD ? VISIT_COMES_LATER : VISIT_TIMED_OUT;
-    answer.verdict = judge_result(flight, result, result->status);
-    respond_entry(visit, &result->entry, &answer, result->bytes);
-    return VISIT_ANSWERED;
-}
-
 static struct flight *new_flight(struct flights *flights, const struct visit *visit);
 
 /* Moves a visit into a flight of those that fail apart from the others, which is made for the first
@@ -470,7 +375,7 @@ static void end_with_result(struct flight *flight, const struct fill_result *res
     struct visit *visit;
 
     while ((visit = next_visit(flight)) != NULL) {
-        enum visit_end how = answer_visit(flight, visit, result);
+        enum visit_end how = flight_answer(visit, result, row_of(flight, visit, result));
         if (how == VISIT_TIMED_OUT)
             failing = set_apart(failing, flight, visit);
         else if (how == VISIT_COMES_LATER)
@@ -777,13 +682,14 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 /* Nothing more may wait or be begun. An old answer takes one look-up, and no place. */
-static void refuse(struct flights *flights, struct visit *visit)
+static void refuse(struct flights *flights, struct visit *visit, bool shared)
 {
     static const struct flight_failure full = {503, NULL, COLLAPSE_FAILED};
     struct flight *flight = new_flight(flights, visit);
 
     park(flight, visit);
     flight->leader = visit;
+    flight->bypass = shared ? BYPASS_NONE : BYPASS_NO_BUDGET;
     fail(flight, &full, true);
 }
 
@@ -815,7 +721,7 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
     found = shared ? tfind(&wanted, &flights->by_base, compare) : NULL;
     if (flights->waiting >= (size_t)settings->max_waiting ||
         (found == NULL && flights->count >= (size_t)settings->max_waiting)) {
-        refuse(flights, visit);
+        refuse(flights, visit, shared);
         return;
     }
     if (found != NULL && (*found)->held && !(*found)->left) {
