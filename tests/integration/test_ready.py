@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whether a balancer may send requests here: what is one host's own trouble takes it out, what all
+share takes nobody out; and programs that ask a running pool."""
+import json
+import os
+import re
+
+import pytest
+
+from harness.address import Address
+from harness.wait import wait_until
+
+ROUTES = """
+context "none" { budget = 0s }
+route "/now" { context = "none"  sql = "select 1"  shape = value }
+"""
+
+
+def ready(host):
+    """`shared` comes and goes with what the others say."""
+    status, _, body = host.ask("/ready", REMOTE_ADDR="127.0.0.1")
+    return status, json.loads(body)
+
+
+def words(stack):
+    """What processes say of themselves, by key."""
+    client = stack.redis.client()
+    found = {}
+    for key in client.scan_iter("leeway:{peers.*}:*", _type="string"):
+        word = client.get(key)
+        if word is not None:
+            found[key] = word.decode() if isinstance(word, bytes) else word
+    return found
+
+
+def hosts_in_trouble(stack):
+    return sum("postgres" in word for word in words(stack).values())
+
+
+class Fleet:
+    """Hosts over the same servers, each of which reaches Postgres by an address of its own."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.hosts = []
+        for number in range(2):
+            host = stack.beside(f"host{number}")
+            host.address = Address(host.path("postgres"))
+            host.address.point(stack.postgres)
+            host.postgres_conninfo = (
+                f"host={host.address.folder} user=leeway dbname={stack.database}")
+            host.configure(ROUTES, workers=1, redis='namespace = "fleet"')
+            host.start_worker()
+            self.hosts.append(host)
+        wait_until(lambda: len(words(stack)) == 2, "each says how it is")
+
+    def lose(self, *hosts):
+        for host in hosts:
+            host.address.clear()
+        self.stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
+                       " where datname = current_database() and pid <> pg_backend_pid()")
+        for host in hosts:
+            # it finds out by trying
+            wait_until(lambda: host.ask("/now")[0] == 503, "it is away")  # pylint: disable=W0640
+
+
+@pytest.mark.xfail(strict=True, reason="nobody tells others how it is")
+def test_each_process_says_how_it_is_until_it_dies(stack):
+    stack.expect_deaths = True
+    stack.configure(ROUTES)
+    worker = stack.start_worker()
+    stack.start_refresher()
+    wait_until(lambda: len(words(stack)) == 3, "two workers and a refresher")
+    client = stack.redis.client()
+    assert all(0 < client.pttl(key) <= 3000 for key in words(stack))
+    worker.kill_tree()
+    wait_until(lambda: len(words(stack)) == 1, "only the refresher is left")
+
+
+@pytest.mark.xfail(strict=True, reason="nobody tells others how it is")
+def test_a_host_s_own_trouble_takes_it_out_and_a_shared_one_nobody(stack):
+    fleet = Fleet(stack)
+    first, second = fleet.hosts
+    assert [ready(host) for host in fleet.hosts] == [(200, {"status": "ready"})] * 2
+    fleet.lose(first)
+    wait_until(lambda: ready(first)[0] == 503, "it is out")
+    assert ready(first)[1]["reasons"] == ["postgres"] and len(ready(first)[1]["details"]) == 1
+    assert ready(second)[0] == 200
+    # now the other one too
+    fleet.lose(second)
+    wait_until(lambda: hosts_in_trouble(stack) == 2, "both say so")
+    wait_until(lambda: [ready(host)[0] for host in fleet.hosts] == [200, 200], "nobody is out")
+    assert first.ask("/health")[0] == 200
+    # the second one is well again
+    second.address.point(stack.postgres)
+    wait_until(lambda: second.ask("/now")[0] == 200, "it is back")
+    wait_until(lambda: ready(first)[0] == 503 and ready(second)[0] == 200, "the first is out again")
+    first.address.point(stack.postgres)
+    wait_until(lambda: first.ask("/now")[0] == 200, "it is back")
+    wait_until(lambda: ready(first)[0] == 200, "it is in again")
+
+
+@pytest.mark.xfail(strict=True, reason="nobody tells others how it is")
+def test_a_redis_that_takes_no_writes_of_one_host(stack):
+    """As a replica that it took for the primary. Where Redis is away nothing is known of others,
+    and that takes nobody out."""
+    client = stack.redis.client()
+    hosts = [stack.beside(f"host{number}") for number in range(2)]
+    client.execute_command("ACL", "SETUSER", "host1", "on", ">secret", "allkeys", "allchannels",
+                           "+@all")
+    for number, host in enumerate(hosts):
+        user = 'username = "host1"  password = "secret"' if number == 1 else ""
+        host.configure(ROUTES, workers=1, redis=user)
+        host.start_worker()
+    wait_until(lambda: len(words(stack)) == 2, "each says how it is")
+    client.execute_command("ACL", "SETUSER", "host1", "-@write", "-eval")
+    wait_until(lambda: ready(hosts[1])[0] == 503, "it is out")
+    assert ready(hosts[1])[1]["reasons"] == ["redis"]
+    assert ready(hosts[0]) == (200, {"status": "ready"})
+    stack.redis.stop()
+    wait_until(lambda: [ready(host)[0] for host in hosts] == [200, 200], "nobody is out")
+
+
+ASK = ["--ready", "--health"]
+
+
+def ask_pool(stack, *options, address=None):
+    return stack.run("leeway-worker", "-c", stack.config, "-s",
+                     address or "unix:" + stack.socket, *options)
+
+
+@pytest.mark.xfail(strict=True, reason="there are no such options")
+@pytest.mark.parametrize("option", ASK)
+def test_a_program_asks_a_running_pool(stack, option):
+    stack.configure(ROUTES, settings='mount = "/api"\nready_path = "/is/ready"')
+    stack.start_worker()
+    run = ask_pool(stack, option)
+    assert run.returncode == 0, run
+    assert json.loads(run.stdout)["status"] in ("ready", "ok")
+
+
+@pytest.mark.xfail(strict=True, reason="there are no such options")
+def test_a_program_asks_a_pool_that_is_not_ready(stack):
+    address = Address(stack.path("postgres"))
+    stack.postgres_conninfo = f"host={address.folder} user=leeway dbname={stack.database}"
+    stack.configure(ROUTES, workers=1)
+    stack.start_worker()
+    run = ask_pool(stack, "--ready")
+    assert run.returncode == 1 and json.loads(run.stdout)["reasons"] == ["identity"]
+    assert ask_pool(stack, "--health").returncode == 0
+
+
+@pytest.mark.xfail(strict=True, reason="there are no such options")
+@pytest.mark.parametrize("option", ASK)
+def test_nobody_who_could_be_asked(stack, option):
+    stack.configure(ROUTES)
+    run = ask_pool(stack, option)
+    assert run.returncode == 2 and stack.socket in run.stderr
+    run = stack.run("leeway-worker", "-c", stack.config, option)
+    assert run.returncode == 2 and "-s" in run.stderr
+    stack.configure(ROUTES, settings='ready_path = ""\nhealth_path = ""')
+    run = ask_pool(stack, option)
+    assert run.returncode == 2 and re.search(r"(ready|health)_path", run.stderr)
+
+
+@pytest.mark.xfail(strict=True, reason="there are no such options")
+def test_a_pool_that_does_not_answer(stack):
+    """Each worker is stopped: the question ends by itself."""
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_worker()
+    stack.others.clear()
+    worker.send(19)
+    child, = worker.children()
+    os.kill(child, 19)
+    try:
+        run = ask_pool(stack, "--ready")
+        assert run.returncode == 2 and "no answer" in run.stderr
+    finally:
+        os.kill(child, 18)
+        worker.send(18)
