@@ -10,6 +10,7 @@
 #include "app/switches.h"
 #include "cache/cache.h"
 #include "metrics/metrics.h"
+#include "prefork/pulse.h"
 #include "refresh/queue.h"
 #include "source/postgres.h"
 
@@ -23,6 +24,7 @@ struct backend {
     struct postgres *postgres;
     struct switches *switches; /* NULL: nothing can be switched off */
     struct metrics *metrics;
+    struct pulse *pulse; /* by which the parent sees that it works; NULL: it has none */
     struct slots *slots; /* NULL: a refresher, which needs none */
     bool speaks;         /* it warns of what concerns all of its kind */
 };

@@ -358,6 +358,7 @@ static void on_query(void *data, const struct query_result *query)
     const struct backend *backend = fill->backend;
 
     fill->query = NULL;
+    pulse_at(backend->pulse, fill->request.route->pattern);
     fill->result = (struct fill_result){
         .outcome = query->outcome,
         .status = query->status != 0 ? query->status : fill_status(query->outcome),

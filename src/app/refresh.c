@@ -286,6 +286,7 @@ static bool understand(struct refresh *refresh)
     task->route = route_table_by_name(app->routes, task->job.route);
     if (task->route == NULL)
         return false;
+    pulse_at(refresh->backend->pulse, task->route->pattern);
     /* the key is the job's own in any case, so that its mark can be taken away */
     task->base = key_base(task, app->config->settings.redis.prefix, task->route,
                           task->job.fingerprint, &task->job.values);

@@ -142,6 +142,7 @@ void respond_entry(struct visit *visit, const struct cache_entry *entry,
         .snapshot_us = entry->snapshot_us,
     };
 
+    pulse_at(visit->backend->pulse, visit->route->pattern);
     if (entry->status == 200 && conditional_none_match(visit->request->if_none_match, entry->etag))
         send_not_modified(visit, entry, answer);
     else

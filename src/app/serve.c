@@ -119,6 +119,7 @@ static struct visit *make_visit(struct server *server, struct request *request,
     visit->backend = server->backend;
     visit->request = request;
     visit->route = resolved->match.route;
+    pulse_at(visit->backend->pulse, visit->route->pattern);
     visit->rules = application_rules(app, visit->route);
     visit->values = resolved->values;
     request->owner = visit;

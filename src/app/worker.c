@@ -4,14 +4,15 @@
 
 #include "app/worker.h"
 
-#include <signal.h>
 #include <sys/resource.h>
 
+#include "app/process.h"
 #include "app/serve.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/processors.h"
 #include "http/transport.h"
+#include "prefork/notify.h"
 
 enum {
     /* Connections that are being read or written beside those that wait. */
@@ -29,16 +30,14 @@ enum {
 struct worker {
     const struct application *app;
     struct ev_loop *loop;
+    struct process *process;
     struct backend *backend;
     struct server *server;
     struct transport *transport;
     bool draining;
     bool reload;
-    ev_signal term, interrupt, hangup;
-    ev_io parent;
     ev_timer drain_check;
     ev_timer drain_deadline;
-    ev_timer report;
 };
 
 static void on_request(void *data, struct request *request)
@@ -91,50 +90,25 @@ static void drain(struct worker *worker)
     ev_timer_start(worker->loop, &worker->drain_deadline);
 }
 
-static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
+static void on_stop(void *data)
 {
-    struct worker *worker = signal->data;
+    struct worker *worker = data;
 
-    (void)loop;
-    (void)events;
     worker->reload = false;
+    process_stopping(worker->process);
     drain(worker);
 }
 
 /* Without a parent a reload is a stop after which the program starts itself anew. */
-static void on_hangup(struct ev_loop *loop, ev_signal *signal, int events)
+static void on_hangup(void *data)
 {
-    struct worker *worker = signal->data;
+    struct worker *worker = data;
 
-    (void)loop;
-    (void)events;
     if (worker->draining || !application_check(worker->app->config->file))
         return;
     worker->reload = true;
+    notify_reloading();
     drain(worker);
-}
-
-static void on_parent_gone(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    struct worker *worker = watcher->data;
-
-    (void)events;
-    ev_io_stop(loop, watcher);
-    log_event(LOG_LEVEL_WARN, "the parent process has died", log_text("action", "drain"));
-    drain(worker);
-}
-
-static void on_report(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    const struct worker *worker = timer->data;
-
-    (void)loop;
-    (void)events;
-    backend_tend(worker->backend);
-    metrics_set_up(worker->backend->metrics, cache_is_up(worker->backend->cache),
-                   postgres_is_up(worker->backend->postgres));
-    log_tell_suppressed(false);
-    identity_tick(worker->backend->identity);
 }
 
 /* As many as the process may have descriptors for, less those it needs itself. */
@@ -198,6 +172,7 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
     worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER, speaks);
     if (worker->backend == NULL)
         return -1;
+    worker->backend->pulse = link != NULL ? link->pulse : NULL;
     await_identity(worker, link);
     worker->server = server_new(worker, worker->backend);
     worker->transport = transport_new(worker, &options);
@@ -210,54 +185,28 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
 }
 
 /* After start(), because libfcgi installs handlers where it finds none. */
-static void watch_signals(struct worker *worker, const struct child_link *link)
+static void watch(struct worker *worker, struct child_link *link)
 {
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGUSR1, SIG_DFL);
-    ev_signal_init(&worker->term, on_signal, SIGTERM);
-    ev_signal_init(&worker->interrupt, on_signal, SIGINT);
-    worker->term.data = worker->interrupt.data = worker->hangup.data = worker;
-    ev_signal_start(worker->loop, &worker->term);
-    ev_signal_start(worker->loop, &worker->interrupt);
-    if (link == NULL) {
-        ev_signal_init(&worker->hangup, on_hangup, SIGHUP);
-        ev_signal_start(worker->loop, &worker->hangup);
-    } else {
-        signal(SIGHUP, SIG_IGN); /* a terminal's hang-up is the parent's business */
-        ev_io_init(&worker->parent, on_parent_gone, link->parent_fd, EV_READ);
-        worker->parent.data = worker;
-        ev_io_start(worker->loop, &worker->parent);
-    }
-    ev_timer_init(&worker->report, on_report, 0.0, 1.0);
-    worker->report.data = worker;
-    ev_timer_start(worker->loop, &worker->report);
+    const struct process_options options = {
+        .loop = worker->loop,
+        .backend = worker->backend,
+        .link = link,
+        .on_stop = on_stop,
+        .on_hangup = on_hangup,
+        .data = worker,
+    };
+
+    process_watch(worker->process, &options, link);
 }
 
 static void stop(struct worker *worker)
 {
-    ev_signal_stop(worker->loop, &worker->term);
-    ev_signal_stop(worker->loop, &worker->interrupt);
-    ev_signal_stop(worker->loop, &worker->hangup);
-    ev_io_stop(worker->loop, &worker->parent);
-    ev_timer_stop(worker->loop, &worker->report);
     ev_timer_stop(worker->loop, &worker->drain_check);
     ev_timer_stop(worker->loop, &worker->drain_deadline);
+    TALLOC_FREE(worker->process);
     TALLOC_FREE(worker->transport);
     TALLOC_FREE(worker->server);
     TALLOC_FREE(worker->backend);
-}
-
-/* One that came while libfcgi's handler is installed would be lost, and one that came while there
-   is none, before or after, would kill. What is held is kept through a restart (execve(2)). */
-static void hold_signals(int how)
-{
-    sigset_t signals;
-
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    sigprocmask(how, &signals, NULL);
 }
 
 enum worker_end worker_run(const struct application *app, int listen_fd, struct child_link *link)
@@ -267,15 +216,13 @@ enum worker_end worker_run(const struct application *app, int listen_fd, struct 
 
     worker->app = app;
     worker->loop = mem_check(ev_loop_new(EVBACKEND_EPOLL));
-    hold_signals(SIG_BLOCK);
+    worker->process = process_new(worker, worker->loop, link);
+    process_hold_signals();
     if (start(worker, listen_fd, link) == 0) {
-        watch_signals(worker, link);
-        hold_signals(SIG_UNBLOCK);
-        if (link != NULL)
-            child_ready(link);
+        watch(worker, link);
         ev_run(worker->loop, 0);
         end = worker->reload ? WORKER_RELOAD : WORKER_STOPPED;
-        hold_signals(SIG_BLOCK);
+        process_hold_signals();
         log_tell_suppressed(true);
     }
     stop(worker);

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/num.h"
+
 /* A manager at work reads at once. */
 enum { PATIENCE_S = 2 };
 
@@ -50,4 +52,16 @@ void notify_reloading(void)
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
              (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
     notify_manager(state);
+}
+
+int64_t notify_watchdog_us(void)
+{
+    const char *period = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+    int64_t period_us, number;
+
+    if (period == NULL || !num_parse_i64(period, strlen(period), &period_us) || period_us < 2)
+        return 0;
+    if (pid != NULL && (!num_parse_i64(pid, strlen(pid), &number) || number != getpid()))
+        return 0;
+    return period_us / 2;
 }

@@ -3,6 +3,8 @@
 #ifndef LEEWAY_PREFORK_NOTIFY_H
 #define LEEWAY_PREFORK_NOTIFY_H
 
+#include <stdint.h>
+
 /* Sends `state`, such as "READY=1", to $NOTIFY_SOCKET; nothing where there is none. A full socket
    is waited for, two seconds at most, for a READY=1 that is lost would end the service; then the
    message is lost. */
@@ -10,5 +12,9 @@ void notify_manager(const char *state);
 
 /* "RELOADING=1" with the monotonic time that Type=notify-reload asks for. */
 void notify_reloading(void);
+
+/* How often the manager wants to hear "WATCHDOG=1", with room for a delay: half of $WATCHDOG_USEC.
+   0: it does not want to, or not of this process ($WATCHDOG_PID). */
+int64_t notify_watchdog_us(void);
 
 #endif

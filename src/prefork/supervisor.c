@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "prefork/notify.h"
+#include "prefork/post.h"
 
 enum {
     FIRST_DELAY_MS = 100,
@@ -29,10 +30,13 @@ enum {
     /* A child that dies this soon after it was ready has not worked. */
     PROVEN_MS = 1000,
     KILL_AFTER_DRAIN_MS = 1000,
+    /* From SIGABRT to SIGKILL: a stopped process does not take the first. */
+    KILL_AFTER_ABORT_MS = 1000,
     STATUS_BYTES = 160,
+    ROUTE_BYTES = 256,
 };
 
-enum child_state { CHILD_STARTING, CHILD_READY, CHILD_DRAINING };
+enum child_state { CHILD_STARTING, CHILD_READY, CHILD_DRAINING, CHILD_HUNG };
 
 struct child {
     TAILQ_ENTRY(child) link;
@@ -42,11 +46,14 @@ struct child {
     enum child_state state;
     int ready_fd;       /* -1 once it has said so */
     int64_t ready_us;   /* when it did */
-    int64_t kill_at_us; /* CHILD_DRAINING */
+    int64_t kill_at_us; /* CHILD_DRAINING, CHILD_HUNG */
+    struct pulse *pulse;
+    struct pulse_watch watch;
+    bool traced; /* a debugger held it at the last look at which it had not turned */
 };
 
 /* What is remembered of an index beyond its children. */
-struct post {
+struct back_off {
     int64_t start_at_us;
     int64_t delay_ms; /* 0: the last child had worked */
 };
@@ -54,13 +61,17 @@ struct post {
 struct supervisor {
     const struct supervisor_program *program;
     TAILQ_HEAD(, child) children;
-    struct post *posts; /* by index */
+    struct back_off *back_offs; /* by index */
     int n_posts;
     unsigned generation; /* counts reloads */
     bool stopping;
-    bool announced; /* READY=1 was said of this generation */
-    bool rejected;  /* the last reload found the configuration wrong */
-    bool killed;    /* some child did not stop by itself */
+    bool announced;     /* READY=1 was said of this generation */
+    bool rejected;      /* the last reload found the configuration wrong */
+    bool killed;        /* some child did not stop by itself */
+    int64_t look_at_us; /* at the children's pulses */
+    int64_t
+        watchdog_us; /* how often the service manager is told that we turn; 0: it does not ask */
+    int64_t tell_at_us;
     char status[STATUS_BYTES];
     int signal_fd;
     int parent_pipe[2]; /* nobody writes: its end is what children wait for */
@@ -97,6 +108,7 @@ static void become_child(struct supervisor *supervisor, const struct child *chil
         .count = supervisor->program->count(supervisor->program->data),
         .parent_fd = supervisor->parent_pipe[0],
         .ready_fd = ready_fd,
+        .pulse = child->pulse,
         .replaces = is_manned(supervisor, child->index),
     };
     const struct child *other;
@@ -117,12 +129,12 @@ static void log_failure(const char *message)
 }
 
 /* A failure to fork is treated like a child that died at once. */
-static void postpone(struct post *post)
+static void postpone(struct back_off *back_off)
 {
-    post->delay_ms = post->delay_ms == 0 ? FIRST_DELAY_MS : 2 * post->delay_ms;
-    if (post->delay_ms > MAX_DELAY_MS)
-        post->delay_ms = MAX_DELAY_MS;
-    post->start_at_us = clock_monotonic_us() + post->delay_ms * 1000;
+    back_off->delay_ms = back_off->delay_ms == 0 ? FIRST_DELAY_MS : 2 * back_off->delay_ms;
+    if (back_off->delay_ms > MAX_DELAY_MS)
+        back_off->delay_ms = MAX_DELAY_MS;
+    back_off->start_at_us = clock_monotonic_us() + back_off->delay_ms * 1000;
 }
 
 static void start_child(struct supervisor *supervisor, int index)
@@ -130,9 +142,10 @@ static void start_child(struct supervisor *supervisor, int index)
     struct child *child = mem_check(talloc_zero(supervisor, struct child));
     int ready[2];
 
-    if (pipe2(ready, O_CLOEXEC) == -1) {
-        log_failure("cannot make a pipe");
-        postpone(&supervisor->posts[index]);
+    child->pulse = pulse_new(child);
+    if (child->pulse == NULL || pipe2(ready, O_CLOEXEC) == -1) {
+        log_failure("cannot make what a child speaks through");
+        postpone(&supervisor->back_offs[index]);
         talloc_free(child);
         return;
     }
@@ -146,7 +159,7 @@ static void start_child(struct supervisor *supervisor, int index)
     close(ready[1]);
     if (child->pid == -1) {
         log_failure("cannot fork");
-        postpone(&supervisor->posts[index]);
+        postpone(&supervisor->back_offs[index]);
         close(ready[0]);
         TAILQ_REMOVE(&supervisor->children, child, link);
         talloc_free(child);
@@ -158,7 +171,7 @@ static void drain_child(struct supervisor *supervisor, struct child *child)
     int64_t patience_ms =
         supervisor->program->drain_timeout_ms(supervisor->program->data) + KILL_AFTER_DRAIN_MS;
 
-    if (child->state == CHILD_DRAINING)
+    if (child->state == CHILD_DRAINING || child->state == CHILD_HUNG)
         return;
     child->state = CHILD_DRAINING;
     child->kill_at_us = clock_monotonic_us() + patience_ms * 1000;
@@ -170,7 +183,7 @@ static struct child *find_child(const struct supervisor *supervisor, int index, 
     struct child *child;
 
     TAILQ_FOREACH (child, &supervisor->children, link)
-        if (child->index == index && child->state != CHILD_DRAINING &&
+        if (child->index == index && child->state != CHILD_DRAINING && child->state != CHILD_HUNG &&
             (child->generation == supervisor->generation) == current)
             return child;
     return NULL;
@@ -186,18 +199,101 @@ static bool is_any_starting(const struct supervisor *supervisor)
     return false;
 }
 
-/* One index: a current child, and the one before it until the current one is ready. Successors
-   of living children start one at a time. */
+static struct post look_at_post(const struct supervisor *supervisor, int index)
+{
+    const struct child *current = find_child(supervisor, index, true);
+
+    return (struct post){
+        .current = current != NULL,
+        .current_ready = current != NULL && current->state == CHILD_READY,
+        .former = find_child(supervisor, index, false) != NULL,
+        .other_starting = is_any_starting(supervisor),
+        .start_at_us = supervisor->back_offs[index].start_at_us,
+    };
+}
+
 static void tend_post(struct supervisor *supervisor, int index)
 {
-    struct child *current = find_child(supervisor, index, true);
-    struct child *former = find_child(supervisor, index, false);
+    const struct post post = look_at_post(supervisor, index);
+    struct post_step step = next_action(&post);
 
-    if (current == NULL && supervisor->posts[index].start_at_us <= clock_monotonic_us() &&
-        (former == NULL || !is_any_starting(supervisor)))
+    if (step.at_us > clock_monotonic_us())
+        return;
+    if (step.action == POST_START)
         start_child(supervisor, index);
-    else if (current != NULL && current->state == CHILD_READY && former != NULL)
-        drain_child(supervisor, former);
+    else if (step.action == POST_DRAIN_FORMER)
+        drain_child(supervisor, find_child(supervisor, index, false));
+}
+
+/* ---- Children that hang */
+
+/* Whether a debugger holds it: it says why it does not turn, and killing it would take away what is
+   being looked at. A child that was stopped by a signal serves nobody and has no such excuse. */
+static bool is_traced(pid_t pid)
+{
+    char path[32], line[128];
+    bool traced = false;
+
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    FILE *status = fopen(path, "re");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (strncmp(line, "TracerPid:", 10) == 0)
+            traced = strtol(line + 10, NULL, 10) != 0;
+    if (status != NULL)
+        fclose(status);
+    return traced;
+}
+
+static void end_hung(struct supervisor *supervisor, struct child *child)
+{
+    char route[ROUTE_BYTES];
+
+    pulse_route(child->pulse, route, sizeof route);
+    log_event(LOG_LEVEL_ERROR, "child hangs and is killed",
+              log_text("role", supervisor->program->role), log_number("index", child->index),
+              log_number("child", child->pid), log_text("route", route));
+    /* a core, where the system keeps any, says where it hangs */
+    kill(child->pid, SIGABRT);
+    child->state = CHILD_HUNG;
+    child->kill_at_us = clock_monotonic_us() + KILL_AFTER_ABORT_MS * 1000;
+}
+
+static void look_at_child(struct supervisor *supervisor, struct child *child)
+{
+    uint32_t turns = pulse_turns(child->pulse);
+    bool traced = turns == child->watch.turns && is_traced(child->pid);
+
+    if (traced && !child->traced)
+        log_event(LOG_LEVEL_WARN, "child is held by a debugger and not watched",
+                  log_text("role", supervisor->program->role), log_number("child", child->pid));
+    child->traced = traced;
+    if (pulse_look(&child->watch, turns, traced))
+        end_hung(supervisor, child);
+}
+
+/* Children that drain have a deadline of their own. */
+static void look_at_children(struct supervisor *supervisor)
+{
+    struct child *child;
+    int64_t now_us = clock_monotonic_us();
+
+    if (now_us < supervisor->look_at_us)
+        return;
+    supervisor->look_at_us = now_us + PULSE_LOOK_MS * 1000;
+    TAILQ_FOREACH (child, &supervisor->children, link)
+        if (child->state == CHILD_STARTING || child->state == CHILD_READY)
+            look_at_child(supervisor, child);
+}
+
+/* Only a parent that turns says so. */
+static void tell_watchdog(struct supervisor *supervisor)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (supervisor->watchdog_us == 0 || now_us < supervisor->tell_at_us)
+        return;
+    notify_manager("WATCHDOG=1");
+    supervisor->tell_at_us = now_us + supervisor->watchdog_us;
 }
 
 static void kill_overdue(struct supervisor *supervisor)
@@ -205,13 +301,16 @@ static void kill_overdue(struct supervisor *supervisor)
     struct child *child;
 
     TAILQ_FOREACH (child, &supervisor->children, link) {
-        if (child->state != CHILD_DRAINING || child->kill_at_us > clock_monotonic_us())
+        if ((child->state != CHILD_DRAINING && child->state != CHILD_HUNG) ||
+            child->kill_at_us > clock_monotonic_us())
             continue;
-        log_event(LOG_LEVEL_ERROR, "child did not stop in time and is killed",
-                  log_text("role", supervisor->program->role), log_number("child", child->pid));
+        if (child->state == CHILD_DRAINING) {
+            log_event(LOG_LEVEL_ERROR, "child did not stop in time and is killed",
+                      log_text("role", supervisor->program->role), log_number("child", child->pid));
+            supervisor->killed = true;
+        }
         kill(child->pid, SIGKILL);
         child->kill_at_us = INT64_MAX;
-        supervisor->killed = true;
     }
 }
 
@@ -264,7 +363,9 @@ static void tend(struct supervisor *supervisor)
 {
     struct child *child;
 
+    tell_watchdog(supervisor);
     kill_overdue(supervisor);
+    look_at_children(supervisor);
     if (supervisor->stopping) {
         TAILQ_FOREACH (child, &supervisor->children, link)
             drain_child(supervisor, child);
@@ -282,18 +383,20 @@ static void tend(struct supervisor *supervisor)
 static void log_death(const struct supervisor *supervisor, const struct child *child, int status)
 {
     bool signalled = WIFSIGNALED(status);
+    char route[ROUTE_BYTES];
 
+    pulse_route(child->pulse, route, sizeof route);
     log_event(signalled ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "child died",
               log_text("role", supervisor->program->role), log_number("index", child->index),
               log_number("child", child->pid),
               log_number(signalled ? "signal" : "status",
-                         signalled ? WTERMSIG(status) : WEXITSTATUS(status)));
+                         signalled ? WTERMSIG(status) : WEXITSTATUS(status)),
+              log_text("route", route));
 }
 
 static bool had_worked(const struct child *child)
 {
-    return child->state == CHILD_READY &&
-           clock_monotonic_us() - child->ready_us >= PROVEN_MS * 1000;
+    return child->ready_us != 0 && clock_monotonic_us() - child->ready_us >= PROVEN_MS * 1000;
 }
 
 static void bury(struct supervisor *supervisor, struct child *child, int status)
@@ -305,11 +408,11 @@ static void bury(struct supervisor *supervisor, struct child *child, int status)
     if (child->state != CHILD_DRAINING || !stopped)
         log_death(supervisor, child, status);
     if (child->state != CHILD_DRAINING && child->index < supervisor->n_posts) {
-        struct post *post = &supervisor->posts[child->index];
+        struct back_off *back_off = &supervisor->back_offs[child->index];
         if (had_worked(child))
-            *post = (struct post){.delay_ms = 0};
+            *back_off = (struct back_off){.delay_ms = 0};
         else
-            postpone(post);
+            postpone(back_off);
     }
     if (child->ready_fd != -1)
         close(child->ready_fd);
@@ -336,9 +439,9 @@ static void set_posts(struct supervisor *supervisor)
 {
     int count = (int)supervisor->program->count(supervisor->program->data);
 
-    supervisor->posts =
-        mem_check(talloc_realloc(supervisor, supervisor->posts, struct post, (unsigned)count));
-    memset(supervisor->posts, 0, (size_t)count * sizeof *supervisor->posts);
+    supervisor->back_offs = mem_check(
+        talloc_realloc(supervisor, supervisor->back_offs, struct back_off, (unsigned)count));
+    memset(supervisor->back_offs, 0, (size_t)count * sizeof *supervisor->back_offs);
     supervisor->n_posts = count;
 }
 
@@ -398,21 +501,26 @@ static void take_readiness(struct child *child)
     child->ready_fd = -1;
 }
 
-/* Until the next start or kill that is due; -1: only a signal can change anything. */
+static int64_t earlier(int64_t a_us, int64_t b_us)
+{
+    return a_us < b_us ? a_us : b_us;
+}
+
+/* Until the next thing that is due. */
 static int next_deadline_ms(const struct supervisor *supervisor)
 {
-    int64_t at_us = INT64_MAX, now_us = clock_monotonic_us();
+    int64_t at_us = supervisor->look_at_us, now_us = clock_monotonic_us();
     const struct child *child;
 
+    if (supervisor->watchdog_us > 0)
+        at_us = earlier(at_us, supervisor->tell_at_us);
     TAILQ_FOREACH (child, &supervisor->children, link)
-        if (child->state == CHILD_DRAINING && child->kill_at_us < at_us)
-            at_us = child->kill_at_us;
-    for (int i = 0; i < supervisor->n_posts && !supervisor->stopping; i++)
-        if (supervisor->posts[i].start_at_us < at_us && find_child(supervisor, i, true) == NULL &&
-            (find_child(supervisor, i, false) == NULL || !is_any_starting(supervisor)))
-            at_us = supervisor->posts[i].start_at_us;
-    if (at_us == INT64_MAX)
-        return -1;
+        if (child->state == CHILD_DRAINING || child->state == CHILD_HUNG)
+            at_us = earlier(at_us, child->kill_at_us);
+    for (int i = 0; i < supervisor->n_posts && !supervisor->stopping; i++) {
+        const struct post post = look_at_post(supervisor, i);
+        at_us = earlier(at_us, next_action(&post).at_us);
+    }
     return at_us <= now_us ? 0 : (int)((at_us - now_us + 999) / 1000);
 }
 
@@ -466,6 +574,8 @@ int supervisor_run(const struct supervisor_program *program)
     struct supervisor *supervisor = mem_check(talloc_zero(NULL, struct supervisor));
 
     supervisor->program = program;
+    supervisor->watchdog_us = notify_watchdog_us();
+    supervisor->look_at_us = clock_monotonic_us() + PULSE_LOOK_MS * 1000;
     TAILQ_INIT(&supervisor->children);
     if (catch_signals(supervisor) == -1) {
         log_failure("cannot take signals");

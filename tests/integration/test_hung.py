@@ -23,7 +23,6 @@ def hung_lines(process):
     return [line for line in process.log_text().splitlines() if 'msg="child hangs' in line]
 
 
-@pytest.mark.xfail(strict=True, reason="nobody looks whether a child works")
 def test_a_worker_that_hangs_is_replaced_and_its_route_named(stack):
     stack.expect_deaths = True
     shim = stack.shim()
@@ -48,7 +47,6 @@ def test_a_worker_that_hangs_is_replaced_and_its_route_named(stack):
     assert stack.ask("/hello")[0] == 200
 
 
-@pytest.mark.xfail(strict=True, reason="nobody looks whether a child works")
 def test_a_stopped_refresher_is_replaced(stack):
     """SIGABRT does not reach it, but SIGKILL does."""
     stack.expect_deaths = True
@@ -80,7 +78,6 @@ def await_beats(manager):
     wait_until(lambda: beats(manager) >= before + 3, "it says that it lives")
 
 
-@pytest.mark.xfail(strict=True, reason="WATCHDOG_USEC is not looked at")
 @pytest.mark.parametrize("role", ["worker", "refresher"])
 def test_the_manager_hears_from_the_parent(stack, manager, role):
     stack.configure(ROUTES)
@@ -94,7 +91,6 @@ def test_the_manager_hears_from_the_parent(stack, manager, role):
     assert process.stop() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="WATCHDOG_USEC is not looked at")
 def test_the_manager_hears_from_a_process_without_a_parent(stack, manager):
     stack.configure(ROUTES)
     worker = manager.start("worker", stack.worker_command("-n", "0"))
