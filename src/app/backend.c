@@ -84,6 +84,14 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     backend->cache = cache_open(backend, loop, &options);
     backend->switches = switches_new(backend, app, backend->cache, speaks);
     backend->queue = queue_open(backend, backend->cache, &settings->redis);
+    const struct peers_options peers = {
+        .cache = backend->cache,
+        .prefix = settings->redis.prefix,
+        .identity = app->identity,
+        .instance = settings->runtime_dir,
+        .is_worker = role == METRICS_WORKER,
+    };
+    backend->peers = peers_new(backend, &peers);
     /* nothing else is to be done before it is there, or known to be away */
     loop_run_for(loop, settings->redis.connect_timeout_ms, &backend->cache_came_up, NULL);
     switches_tick(backend->switches);

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 
+#include "app/ready.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "prefork/notify.h"
@@ -15,6 +16,7 @@ struct process {
     struct pulse *pulse; /* NULL: there is no parent */
     struct process_options options;
     bool stopping;
+    bool orphan;
     ev_check turn;
     ev_timer pulse_timer; /* the loop turns although nothing happens */
     ev_timer watchdog;    /* without a parent */
@@ -83,10 +85,11 @@ static void on_hangup(struct ev_loop *loop, ev_signal *signal, int events)
 
 static void on_parent_gone(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    const struct process *process = watcher->data;
+    struct process *process = watcher->data;
 
     (void)events;
     ev_io_stop(loop, watcher);
+    process->orphan = true;
     log_event(LOG_LEVEL_WARN, "the parent process has died", log_text("action", "stop"));
     process->options.on_stop(process->options.data);
 }
@@ -104,6 +107,7 @@ static void on_second(struct ev_loop *loop, ev_timer *timer, int events)
                    postgres_is_up(backend->postgres));
     log_tell_suppressed(false);
     identity_tick(backend->identity);
+    ready_tick(backend);
     if (options->on_second != NULL)
         options->on_second(options->data);
 }
@@ -187,6 +191,11 @@ void process_watch(struct process *process, const struct process_options *option
         child_ready(link);
     else
         notify_manager("READY=1");
+}
+
+bool process_is_orphan(const struct process *process)
+{
+    return process->orphan;
 }
 
 void process_stopping(struct process *process)

@@ -38,6 +38,9 @@ struct process *process_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
 void process_watch(struct process *process, const struct process_options *options,
                    struct child_link *link);
 
+/* Whether the parent has died. */
+bool process_is_orphan(const struct process *process);
+
 /* A stop begins; the service manager is told where there is no parent. */
 void process_stopping(struct process *process);
 

@@ -9,8 +9,16 @@
 
 #include "app/respond.h"
 #include "base/mem.h"
+#include "cache/peer_word.h"
+#include "metrics/slot.h"
 
-enum { MAX_REASONS = 2 };
+enum {
+    MAX_REASONS = 5,
+    /* Dead refreshers of this host are looked for so often, and count when they were found dead at
+       so many looks in a row. */
+    REFRESHER_LOOK_S = 5,
+    REFRESHER_LOOKS = 3,
+};
 
 struct reasons {
     const char *codes[MAX_REASONS];
@@ -61,15 +69,56 @@ static void send_reasons(struct request *request, const struct reasons *reasons,
     respond_text_as(request, reasons->count == 0 ? 200 : 503, "application/json", body, len + 1);
 }
 
-void ready_answer(struct request *request, const struct backend *backend, bool draining,
-                  bool detailed)
+/* A dead refresher is back within its parent's back-off, or when a manager has started it anew. */
+static void look_at_refreshers(struct backend *backend)
 {
+    const struct settings *settings = &backend->app->config->settings;
+
+    if (backend->looks++ % REFRESHER_LOOK_S != 0)
+        return;
+    backend->refreshers_died =
+        slot_role_died(settings->runtime_dir, METRICS_REFRESHER) ? backend->refreshers_died + 1 : 0;
+}
+
+unsigned ready_codes(const struct backend *backend)
+{
+    bool redis_well = cache_is_up(backend->cache) && !peers_are_refused(backend->peers);
+
+    return (postgres_is_up(backend->postgres) ? 0 : PEER_POSTGRES) | (redis_well ? 0 : PEER_REDIS) |
+           (backend->refreshers_died < REFRESHER_LOOKS ? 0 : PEER_REFRESHER) |
+           (identity_is_verified(backend->identity) ? 0 : PEER_IDENTITY) |
+           (backend->draining ? PEER_DRAINING : 0);
+}
+
+void ready_tick(struct backend *backend)
+{
+    if (backend->peers == NULL)
+        return;
+    look_at_refreshers(backend);
+    peers_beat(backend->peers, ready_codes(backend));
+}
+
+void ready_answer(struct request *request, const struct backend *backend, bool detailed)
+{
+    static const struct {
+        unsigned code;
+        const char *detail;
+    } own[] = {
+        {PEER_POSTGRES, "this host cannot reach Postgres, and others can"},
+        {PEER_REDIS, "the Redis that this host reaches takes no writes, and that of others does"},
+        {PEER_REFRESHER, "the refreshers of this host have died, and those of others have not"},
+    };
+    unsigned codes = ready_codes(backend);
+    unsigned own_codes = peers_own(backend->peers, codes);
     struct reasons reasons = {.count = 0};
 
-    if (!identity_is_verified(backend->identity))
+    if ((codes & PEER_IDENTITY) != 0)
         add(&reasons, "identity", identity_problem(backend->identity));
-    if (draining)
+    if ((codes & PEER_DRAINING) != 0)
         add(&reasons, "draining", "the process stops");
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if ((own_codes & own[i].code) != 0)
+            add(&reasons, peer_code_name(own[i].code), own[i].detail);
     send_reasons(request, &reasons, "ready", "unready", detailed);
 }
 

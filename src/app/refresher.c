@@ -36,7 +36,10 @@ static void on_stop(void *data)
 {
     struct refresher *refresher = data;
 
-    metrics_set_state(refresher->backend->metrics, METRICS_DRAINING);
+    refresher->backend->draining = true;
+    /* one that ends for the death of its parent was not to end, and is missed (app/ready.h) */
+    if (!process_is_orphan(refresher->process))
+        metrics_set_state(refresher->backend->metrics, METRICS_DRAINING);
     refresh_stop(refresher->refresh);
 }
 

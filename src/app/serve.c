@@ -29,7 +29,6 @@ struct server {
     struct flights *flights;
     struct recent *asked;         /* keys whose refresh was asked for */
     struct visit_list looking_up; /* whose responses are being looked up */
-    bool draining;
 };
 
 /* A job for a stale hit on its way to the queue; it outlives the visit. */
@@ -58,7 +57,7 @@ struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
 
 void server_drain(struct server *server)
 {
-    server->draining = true;
+    server->backend->draining = true;
 }
 
 /* Whether what concerns the operator may be told. */
@@ -152,7 +151,7 @@ static struct visit *understand(struct server *server, struct request *request)
         serve_metrics(server, request);
         return NULL;
     case RESOLVED_READY:
-        ready_answer(request, server->backend, server->draining, is_allowed(server, request));
+        ready_answer(request, server->backend, is_allowed(server, request));
         return NULL;
     case RESOLVED_ROUTE:
         break;

@@ -108,6 +108,16 @@ char *key_switches(TALLOC_CTX *ctx, const char *prefix, const char *identity)
     return mem_check(talloc_asprintf(ctx, "%s:switches:%s", prefix, identity));
 }
 
+char *key_peers(TALLOC_CTX *ctx, const char *prefix, const char *identity)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:{peers.%s}", prefix, identity));
+}
+
+char *key_peer(TALLOC_CTX *ctx, const char *prefix, const char *identity, const char *name)
+{
+    return mem_check(talloc_asprintf(ctx, "%s:{peers.%s}:%s", prefix, identity, name));
+}
+
 char *key_clock(TALLOC_CTX *ctx, const char *prefix)
 {
     return with_suffix(ctx, prefix, ":clock");

@@ -40,6 +40,11 @@ char *key_note(TALLOC_CTX *ctx, const char *prefix, const char *identity);
 /* What operators have switched off, for an identity. */
 char *key_switches(TALLOC_CTX *ctx, const char *prefix, const char *identity);
 
+/* The names of the processes that serve a database, and the word of one of them; all of them share
+   a slot. */
+char *key_peers(TALLOC_CTX *ctx, const char *prefix, const char *identity);
+char *key_peer(TALLOC_CTX *ctx, const char *prefix, const char *identity, const char *name);
+
 /* Where processes tell each other that Redis's clock was set back. */
 char *key_clock(TALLOC_CTX *ctx, const char *prefix);
 

@@ -124,6 +124,14 @@ static const struct right rights[] = {
     {RIGHTS_REFRESHER, "SCAN 0", false,
      "to find what dead refreshers had although their names were lost", RIGHTS_BY_SCRIPT},
 
+    /* how others are */
+    {DAEMONS, "SET %W~peer 1 PX 1", false, "to tell other hosts how it is", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "SADD %W~peers 1", false, "to tell other hosts how it is", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "SRANDMEMBER %R~peers 1", false, "to know how other hosts are", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "MGET %R~peer", false, "to know how other hosts are", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "SREM %W~peers 1", false, "to forget processes that have ended", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "PEXPIRE %W~peers 1", false, "to leave nothing behind", RIGHTS_BY_SCRIPT},
+
     /* as operators look at them */
     {RIGHTS_OPERATOR, "LINDEX %R~processing -1", false, "for leewayctl queue", RIGHTS_BY_SCRIPT},
     {RIGHTS_OPERATOR, "PTTL %R~mark", false, "for leewayctl explain", RIGHTS_BY_SCRIPT},
@@ -172,6 +180,10 @@ static char *name_place(TALLOC_CTX *ctx, const char *place, const char *prefix, 
         return key_channel(ctx, base);
     if (strcmp(place, "note") == 0)
         return key_note(ctx, prefix, of);
+    if (strcmp(place, "peers") == 0)
+        return key_peers(ctx, prefix, of);
+    if (strcmp(place, "peer") == 0)
+        return key_peer(ctx, prefix, of, of);
     if (strcmp(place, "switches") == 0)
         return key_switches(ctx, prefix, of);
     if (strcmp(place, "clock") == 0)

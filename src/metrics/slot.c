@@ -230,6 +230,24 @@ int slot_read(struct slot *slot, const char *directory, int number)
     return 1;
 }
 
+bool slot_role_died(const char *directory, enum metrics_role role)
+{
+    bool died = false, alive = false;
+    int end = slot_end(directory);
+    struct slot slot;
+
+    for (int i = 0; i < end && !alive; i++) {
+        if (slot_read(&slot, directory, i) == 0)
+            continue;
+        if (slot.memory->role == role) {
+            alive = slot.alive;
+            died = died || (!slot.alive && slot.memory->state == METRICS_SERVING);
+        }
+        slot_close(&slot);
+    }
+    return died && !alive;
+}
+
 void slot_close(struct slot *slot)
 {
     if (slot->memory != NULL)

@@ -86,6 +86,10 @@ int slot_end(const char *directory) __attribute__((warn_unused_result));
 int slot_read(struct slot *slot, const char *directory, int number)
     __attribute__((warn_unused_result));
 
+/* Whether processes of that role that shared the directory have died without being stopped, and
+   none works there now. */
+bool slot_role_died(const char *directory, enum metrics_role role);
+
 void slot_close(struct slot *slot);
 
 /* The series of `pattern` in a slot that is ours, made if it is new; never NULL: when there is no

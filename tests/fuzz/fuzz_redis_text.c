@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Texts that come from Redis beside entries and jobs: INFO, and word of a step of its clock. */
+/* Texts that come from Redis beside entries and jobs: INFO, word of a step of its clock, and what
+   other processes say of themselves. */
 #include "config.h"
 
 #include <stdint.h>
@@ -8,6 +9,7 @@
 #include <talloc.h>
 
 #include "base/mem.h"
+#include "cache/peer_word.h"
 #include "cache/switch.h"
 #include "redis/clock.h"
 #include "redis/info.h"
@@ -63,6 +65,21 @@ static void check_step(const char *text, size_t len)
         must(redis_clock_latest_for(&clock, step.until_us, local_us) >= now_us + step.ahead_us);
 }
 
+/* What is understood comes out as what is understood again. */
+static void check_word(const char *text, size_t len)
+{
+    struct peer_word word, again;
+    char written[PEER_WORD_BYTES];
+
+    if (peer_word_read(text, len, &word) == -1)
+        return;
+    must((word.codes & ~(unsigned)PEER_CODES) == 0 && word.host[0] != '\0');
+    size_t written_len = peer_word_write(&word, written);
+    must(written_len < sizeof written && peer_word_read(written, written_len, &again) == 0);
+    must(again.is_worker == word.is_worker && again.codes == word.codes &&
+         strcmp(again.host, word.host) == 0 && strcmp(again.version, word.version) == 0);
+}
+
 /* What is taken in comes out the same. */
 static void check_switches(const char *text)
 {
@@ -90,6 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_info(text);
     check_switches(text);
     check_step((const char *)data, size);
+    check_word((const char *)data, size);
     talloc_free(text);
     return 0;
 }

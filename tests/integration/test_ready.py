@@ -8,6 +8,8 @@ import re
 import pytest
 
 from harness.address import Address
+from harness.network import free_port
+from harness.redis_server import Redis
 from harness.wait import wait_until
 
 ROUTES = """
@@ -64,7 +66,6 @@ class Fleet:
             wait_until(lambda: host.ask("/now")[0] == 503, "it is away")  # pylint: disable=W0640
 
 
-@pytest.mark.xfail(strict=True, reason="nobody tells others how it is")
 def test_each_process_says_how_it_is_until_it_dies(stack):
     stack.expect_deaths = True
     stack.configure(ROUTES)
@@ -77,7 +78,6 @@ def test_each_process_says_how_it_is_until_it_dies(stack):
     wait_until(lambda: len(words(stack)) == 1, "only the refresher is left")
 
 
-@pytest.mark.xfail(strict=True, reason="nobody tells others how it is")
 def test_a_host_s_own_trouble_takes_it_out_and_a_shared_one_nobody(stack):
     fleet = Fleet(stack)
     first, second = fleet.hosts
@@ -100,25 +100,47 @@ def test_a_host_s_own_trouble_takes_it_out_and_a_shared_one_nobody(stack):
     wait_until(lambda: ready(first)[0] == 200, "it is in again")
 
 
-@pytest.mark.xfail(strict=True, reason="nobody tells others how it is")
-def test_a_redis_that_takes_no_writes_of_one_host(stack):
-    """As a replica that it took for the primary. Where Redis is away nothing is known of others,
-    and that takes nobody out."""
-    client = stack.redis.client()
+def test_one_host_takes_a_replica_for_the_primary(stack):
+    """Where Redis is away nothing is known of others, and that takes nobody out."""
+    port = free_port()
+    stack.redis.client().config_set("port", port)
+    os.mkdir(stack.path("replica"))
+    replica = Redis(stack.path("replica"), "unix")
+    try:
+        hosts = [stack.beside(f"host{number}") for number in range(2)]
+        hosts[1].reach_redis_by(replica.socket)
+        for host in hosts:
+            host.configure(ROUTES, workers=1)
+            host.start_worker()
+            wait_until(lambda: ready(host)[0] == 200, "it is ready")  # pylint: disable=W0640
+        replica.client().replicaof("127.0.0.1", port)
+        wait_until(lambda: replica.client().info("replication")["master_link_status"] == "up",
+                   "it is a replica")
+        wait_until(lambda: ready(hosts[1])[0] == 503, "it is out")
+        assert ready(hosts[1])[1]["reasons"] == ["redis"]
+        assert ready(hosts[0]) == (200, {"status": "ready"})
+        replica.stop()
+        stack.redis.stop()
+        wait_until(lambda: [ready(host)[0] for host in hosts] == [200, 200], "nobody is out")
+    finally:
+        replica.stop()
+
+
+def test_the_refreshers_of_one_host_have_died(stack):
+    """One that was stopped is not missed."""
+    stack.expect_deaths = True
     hosts = [stack.beside(f"host{number}") for number in range(2)]
-    client.execute_command("ACL", "SETUSER", "host1", "on", ">secret", "allkeys", "allchannels",
-                           "+@all")
-    for number, host in enumerate(hosts):
-        user = 'username = "host1"  password = "secret"' if number == 1 else ""
-        host.configure(ROUTES, workers=1, redis=user)
+    for host in hosts:
+        host.configure(ROUTES, workers=1)
         host.start_worker()
-    wait_until(lambda: len(words(stack)) == 2, "each says how it is")
-    client.execute_command("ACL", "SETUSER", "host1", "-@write", "-eval")
-    wait_until(lambda: ready(hosts[1])[0] == 503, "it is out")
-    assert ready(hosts[1])[1]["reasons"] == ["redis"]
+        host.refresher = host.start_refresher()
+    hosts[0].refresher.stop()
+    hosts[1].refresher.kill_tree()
+    wait_until(lambda: ready(hosts[1])[0] == 503, "it is out", 40)
+    assert ready(hosts[1])[1]["reasons"] == ["refresher"]
     assert ready(hosts[0]) == (200, {"status": "ready"})
-    stack.redis.stop()
-    wait_until(lambda: [ready(host)[0] for host in hosts] == [200, 200], "nobody is out")
+    hosts[1].start_refresher(name="again")
+    wait_until(lambda: ready(hosts[1])[0] == 200, "it is in again")
 
 
 ASK = ["--ready", "--health"]

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A word is a key of its own, so that it ends with its process. A set lists their names: a name
+   that is there costs nothing to be added again, neither memory nor replication. Who reads takes
+   some of them at random, so that a trouble of a whole fleet does not make each of its processes
+   read all others. */
+#include "config.h"
+
+#include "cache/peers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/keys.h"
+#include "cache/peer_word.h"
+#include "cache/redis_cache.h"
+
+enum {
+    WORD_MS = 3000,
+    /* Of an answer that was read. */
+    KNOWN_US = 3000 * 1000,
+    /* Names looked at, at once. */
+    SAMPLE = 64,
+    /* Also a process that is well looks now and then, to take away the names of the dead. */
+    SWEEP_BEATS = 60,
+    LIST_MS = 3600 * 1000,
+};
+
+struct peers {
+    struct redis *redis;
+    struct peer_word mine;
+    char *list;
+    char *key;
+    char *name;
+    const char *prefix, *identity;
+    unsigned beats;
+    bool refused;
+    unsigned free_of; /* codes that others are without */
+    int64_t read_us;  /* when that was read; 0: never */
+    struct redis_request *saying, *listing, *reading;
+    struct redis_reply *names; /* that are being read */
+};
+
+static int peers_destroy(struct peers *peers)
+{
+    redis_cancel(peers->saying);
+    redis_cancel(peers->listing);
+    redis_cancel(peers->reading);
+    return 0;
+}
+
+static void name_host(struct peers *peers, const char *instance)
+{
+    char host[48] = "";
+
+    gethostname(host, sizeof host - 1);
+    peer_text_clean(host);
+    snprintf(peers->mine.host, sizeof peers->mine.host, "%s.%016llx", host,
+             (unsigned long long)XXH3_64bits(instance, strlen(instance)));
+}
+
+struct peers *peers_new(TALLOC_CTX *ctx, const struct peers_options *options)
+{
+    struct peers *peers = mem_check(talloc_zero(ctx, struct peers));
+    unsigned random = 0;
+
+    if (getrandom(&random, sizeof random, 0) == -1)
+        random = 0;
+    peers->redis = cache_redis(options->cache);
+    peers->prefix = options->prefix;
+    peers->identity = options->identity;
+    peers->mine.is_worker = options->is_worker;
+    snprintf(peers->mine.version, sizeof peers->mine.version, "%s", PACKAGE_VERSION);
+    name_host(peers, options->instance);
+    peers->name =
+        mem_check(talloc_asprintf(peers, "%s.%ld.%08x", peers->mine.host, (long)getpid(), random));
+    peers->list = key_peers(peers, options->prefix, options->identity);
+    peers->key = key_peer(peers, options->prefix, options->identity, peers->name);
+    /* so that not all of a pool look in the same second */
+    peers->beats = random % SWEEP_BEATS;
+    talloc_set_destructor(peers, peers_destroy);
+    return peers;
+}
+
+static struct redis_request *send_parts(struct peers *peers, const struct redis_part *parts,
+                                        size_t count, bool writes, redis_fn *fn)
+{
+    const struct redis_command command = {
+        .parts = parts,
+        .count = count,
+        .key = peers->list,
+        .writes = writes,
+        .is_a_trial = true,
+    };
+
+    return redis_send(peers->redis, &command, fn, peers);
+}
+
+/* It may be called when the peers are gone. */
+static void ignore(void *data, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    (void)data;
+    (void)outcome;
+    (void)reply;
+}
+
+/* A missing right is no trouble of the host's: it is an older ACL. */
+static bool takes_no_writes(const struct redis_reply *reply)
+{
+    switch (redis_refusal_of(reply)) {
+    case REDIS_READ_ONLY:
+    case REDIS_FULL:
+    case REDIS_NOT_SAVING:
+    case REDIS_NO_REPLICAS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void on_said(void *data, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct peers *peers = data;
+
+    peers->saying = NULL;
+    peers->refused = outcome == REDIS_REFUSED && takes_no_writes(reply);
+}
+
+static void say(struct peers *peers)
+{
+    char word[PEER_WORD_BYTES];
+    struct redis_digits ms;
+    const struct redis_part enrol[] = {redis_text("SADD"), redis_text(peers->list),
+                                       redis_text(peers->name)};
+
+    if (peers->saying != NULL) /* Redis is slow, and will hear it with the next */
+        return;
+    peer_word_write(&peers->mine, word);
+    const struct redis_part parts[] = {redis_text("SET"), redis_text(peers->key), redis_text(word),
+                                       redis_text("PX"), redis_number(&ms, WORD_MS)};
+    peers->saying = send_parts(peers, parts, 5, true, on_said);
+    send_parts(peers, enrol, 3, true, ignore);
+}
+
+/* ---- Reading */
+
+/* Its owner may be alive and only late: then it is back within a second. */
+static void strike_off(struct peers *peers, const struct redis_reply *name)
+{
+    const struct redis_part parts[] = {
+        redis_text("SREM"), redis_text(peers->list), {.data = name->text, .len = name->len}};
+
+    send_parts(peers, parts, 3, true, ignore);
+}
+
+static void on_words(void *data, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct peers *peers = data;
+    const struct redis_reply *names = peers->names;
+    struct peer_word word;
+
+    peers->reading = NULL;
+    peers->free_of = 0;
+    peers->read_us = clock_monotonic_us();
+    if (outcome != REDIS_REPLIED || reply->kind != REDIS_ARRAY)
+        return;
+    for (size_t i = 0; i < reply->n_elements && i < names->n_elements; i++) {
+        const struct redis_reply *text = reply->elements[i];
+        if (text->kind == REDIS_NIL)
+            strike_off(peers, names->elements[i]);
+        else if (text->kind == REDIS_TEXT && peer_word_read(text->text, text->len, &word) == 0)
+            peers->free_of |= peer_free_of(&peers->mine, &word);
+    }
+}
+
+static void read_words(struct peers *peers)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(peers));
+    struct redis_part parts[1 + SAMPLE] = {redis_text("MGET")};
+    size_t count = 1;
+
+    for (size_t i = 0; i < peers->names->n_elements && count <= SAMPLE; i++)
+        parts[count++] = redis_text(
+            key_peer(ctx, peers->prefix, peers->identity, peers->names->elements[i]->text));
+    if (count > 1)
+        peers->reading = send_parts(peers, parts, count, false, on_words);
+    talloc_free(ctx);
+}
+
+static void on_names(void *data, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct peers *peers = data;
+
+    peers->listing = NULL;
+    if (outcome != REDIS_REPLIED || reply->kind != REDIS_ARRAY) {
+        peers->free_of = 0;
+        return;
+    }
+    talloc_free(peers->names);
+    peers->names = talloc_steal(peers, reply);
+    read_words(peers);
+}
+
+static void look_around(struct peers *peers)
+{
+    struct redis_digits count, ms;
+    const struct redis_part list[] = {redis_text("SRANDMEMBER"), redis_text(peers->list),
+                                      redis_number(&count, SAMPLE)};
+    const struct redis_part keep[] = {redis_text("PEXPIRE"), redis_text(peers->list),
+                                      redis_number(&ms, LIST_MS)};
+
+    if (peers->beats % SWEEP_BEATS == 0)
+        send_parts(peers, keep, 3, true, ignore);
+    if (peers->listing == NULL && peers->reading == NULL)
+        peers->listing = send_parts(peers, list, 3, false, on_names);
+}
+
+void peers_beat(struct peers *peers, unsigned codes)
+{
+    if (peers == NULL)
+        return;
+    peers->mine.codes = codes;
+    say(peers);
+    peers->beats++;
+    if (codes != 0 || peers->beats % SWEEP_BEATS == 0)
+        look_around(peers);
+}
+
+bool peers_are_refused(const struct peers *peers)
+{
+    return peers != NULL && peers->refused;
+}
+
+unsigned peers_own(const struct peers *peers, unsigned codes)
+{
+    if (peers == NULL || peers->read_us == 0 || clock_monotonic_us() - peers->read_us > KNOWN_US)
+        return 0;
+    return codes & peers->free_of;
+}
