@@ -115,7 +115,9 @@ int main(int argc, char **argv)
         .name = "leeway-worker",
         .role = "worker",
         .options = "c:s:n:tVh",
-        .usage = "[-c FILE] [-s unix:PATH|tcp:HOST:PORT] [-n COUNT] [-t] [-V] [-h]",
+        .usage = "[-c FILE] [-s unix:PATH|tcp:HOST:PORT] [-n COUNT] [-t] [-V] [-h]\n"
+                 "       leeway-worker --ready|--health [-c FILE] -s unix:PATH|tcp:HOST:PORT",
+        .asks = true,
         .configured_count = configured_workers,
         .run = run,
         .reloaded = adjust_listener,
@@ -128,6 +130,8 @@ int main(int argc, char **argv)
 
     descriptors_fill();
     program_parse_options(&program, argc, argv);
+    if (program.question != ASK_NOTHING)
+        return ask_pool(program.file, program.address, program.question);
     if (address != NULL)
         program_load_or_wait(&program);
     else

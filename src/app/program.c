@@ -4,6 +4,7 @@
 
 #include "app/program.h"
 
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,10 @@ static void take_option(struct program *program, int option)
     case 't':
         program->test_only = true;
         break;
+    case ASK_READY:
+    case ASK_HEALTH:
+        program->question = (enum question)option;
+        break;
     case 'V':
         printf("%s %s\n", program->name, PACKAGE_VERSION);
         exit(0);
@@ -56,13 +61,18 @@ static void take_option(struct program *program, int option)
 
 void program_parse_options(struct program *program, int argc, char **argv)
 {
+    static const struct option none[] = {{NULL, 0, NULL, 0}};
+    static const struct option asks[] = {{"ready", no_argument, NULL, ASK_READY},
+                                         {"health", no_argument, NULL, ASK_HEALTH},
+                                         {NULL, 0, NULL, 0}};
     int option;
 
     log_to_stderr(program->name);
     program->file = DEFAULT_FILE;
     program->count = -1;
     program->listen_fd = -1;
-    while ((option = getopt(argc, argv, program->options)) != -1)
+    while ((option =
+                getopt_long(argc, argv, program->options, program->asks ? asks : none, NULL)) != -1)
         take_option(program, option);
     if (optind < argc)
         usage_error(program, "unexpected argument");

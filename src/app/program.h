@@ -8,12 +8,14 @@
 #include <stdint.h>
 
 #include "app/application.h"
+#include "app/ask.h"
 #include "prefork/supervisor.h"
 
 struct program {
     const char *name;    /* "leeway-worker" */
     const char *role;    /* "worker" */
     const char *options; /* for getopt: a subset of "c:s:n:tVh" */
+    bool asks;           /* it knows --ready and --health */
     const char *usage;
     /* The number of children that the configuration asks for. */
     int64_t (*configured_count)(const struct settings *settings);
@@ -26,9 +28,10 @@ struct program {
 
     /* From the command line. */
     const char *file;
-    const char *address; /* -s; NULL: none */
-    int64_t count;       /* -n; -1: as configured */
-    bool test_only;      /* -t */
+    const char *address;    /* -s; NULL: none */
+    int64_t count;          /* -n; -1: as configured */
+    bool test_only;         /* -t */
+    enum question question; /* --ready, --health */
 
     TALLOC_CTX *generation; /* of the configuration in force */
     const struct application *app;

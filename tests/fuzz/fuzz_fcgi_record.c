@@ -4,13 +4,14 @@
    that is too large must end where it would without limits, in pieces of any size; the reply to
    a management record must be well formed. An input that begins with anything but the
    protocol's version chooses a response instead: it must come out the same in pieces of any
-   size, and be the content again. */
+   size, and be the content again. Any input is an answer, too, for a client to read. */
 #include "config.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/fcgi_client.h"
 #include "http/fcgi_record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -262,8 +263,28 @@ static void check_frame(const uint8_t *data, size_t size)
     free(pieces);
 }
 
+/* What a server says to a client, in whatever bytes: MORE until it is whole, and never more than
+   what came. */
+static void check_answer(const uint8_t *data, size_t size)
+{
+    struct fcgi_answer answer;
+    char *room = malloc(size + 1);
+    enum fcgi_answered whole;
+
+    must(room != NULL);
+    whole = fcgi_client_read(data, size, room, &answer);
+    if (whole == FCGI_ANSWER_WHOLE) {
+        must(answer.status >= 100 && answer.status <= 999);
+        must(answer.body >= room && answer.body + answer.body_len <= room + size);
+    }
+    for (size_t len = 0; whole == FCGI_ANSWER_MORE && len < size; len++)
+        must(fcgi_client_read(data, len, room, &answer) == FCGI_ANSWER_MORE);
+    free(room);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    check_answer(data, size < 1024 ? size : 1024);
     /* every length is tried, so that long inputs would only be slow */
     check_connection(data, size < 1024 ? size : 1024);
     if (size > 0 && data[0] != 1)

@@ -151,7 +151,6 @@ def ask_pool(stack, *options, address=None):
                      address or "unix:" + stack.socket, *options)
 
 
-@pytest.mark.xfail(strict=True, reason="there are no such options")
 @pytest.mark.parametrize("option", ASK)
 def test_a_program_asks_a_running_pool(stack, option):
     stack.configure(ROUTES, settings='mount = "/api"\nready_path = "/is/ready"')
@@ -161,7 +160,6 @@ def test_a_program_asks_a_running_pool(stack, option):
     assert json.loads(run.stdout)["status"] in ("ready", "ok")
 
 
-@pytest.mark.xfail(strict=True, reason="there are no such options")
 def test_a_program_asks_a_pool_that_is_not_ready(stack):
     address = Address(stack.path("postgres"))
     stack.postgres_conninfo = f"host={address.folder} user=leeway dbname={stack.database}"
@@ -172,7 +170,6 @@ def test_a_program_asks_a_pool_that_is_not_ready(stack):
     assert ask_pool(stack, "--health").returncode == 0
 
 
-@pytest.mark.xfail(strict=True, reason="there are no such options")
 @pytest.mark.parametrize("option", ASK)
 def test_nobody_who_could_be_asked(stack, option):
     stack.configure(ROUTES)
@@ -185,7 +182,6 @@ def test_nobody_who_could_be_asked(stack, option):
     assert run.returncode == 2 and re.search(r"(ready|health)_path", run.stderr)
 
 
-@pytest.mark.xfail(strict=True, reason="there are no such options")
 def test_a_pool_that_does_not_answer(stack):
     """Each worker is stopped: the question ends by itself."""
     stack.configure(ROUTES, workers=1)
