@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Connections as small state machines. The usual request is whole when it is first
-   looked at: it is peeked at, checked, and read by libfcgi from the socket itself.
-   Anything else (pieces, several at once) is collected here first and replayed to
-   libfcgi from memory. */
+/* The listener: who is accepted when, and the end of it all. */
 #include "config.h"
 
 #include "http/transport.h"
@@ -12,25 +9,13 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/pools.h"
-#include "http/exclusive.h"
-#include "http/fcgi_record.h"
-#include "http/parse.h"
-#include "http/problem.h"
+#include "http/transport_private.h"
 
 enum {
-    /* Both caps, their record headers and padding. */
-    INPUT_BYTES = TRANSPORT_MAX_PARAMS_BYTES + TRANSPORT_MAX_STDIN_BYTES + 32 * 1024,
-    IOV_PIECES = 64,
-    HEADER_BYTES = 1024,
     ACCEPTS_PER_TURN = 8,
     REQUEST_POOL_BYTES = 4096,
 #ifdef SANITIZERS
@@ -39,122 +24,8 @@ enum {
     SPARE_POOLS = 16,
 #endif
     ACCEPT_PAUSE_MS = 100,
-    NEW_MS = 2, /* a request that is answered sooner is a hit, or nobody waited for anything */
-    KEPT_INPUT_BYTES = 16 * 1024, /* of a connection with nothing to do */
-    MAX_ASKED = 64,               /* management records; a web server sends one, if any */
     LONGEST_BACKLOG = SOMAXCONN,
 };
-
-enum connection_state {
-    CONNECTION_READING, /* no request is under way; some of one may have come */
-    CONNECTION_PASSING, /* the rest of a request that is too large is passed over */
-    CONNECTION_WAITING, /* for the answer */
-    CONNECTION_WRITING, /* the client is slow to take the answer */
-    CONNECTION_CLOSING, /* answered before its request was whole: the rest is thrown away, so that
-                           its sender reads the answer */
-};
-
-struct connection {
-    TAILQ_ENTRY(connection) link;
-    TAILQ_ENTRY(connection) new_link;
-    struct transport *transport;
-    int fd;
-    enum connection_state state;
-    bool answered_before; /* kept by the web server: it may stay silent */
-    bool stays;           /* it is watched, or kept */
-    bool keep;            /* the current request's wish */
-    bool is_new;          /* its request has just come and has not been answered yet */
-    uint16_t id;          /* of the current request */
-    struct request *request;
-    TALLOC_CTX *pool;              /* where `request` is; NULL: there is none */
-    struct buf input;              /* collected, not yet handled */
-    struct fcgi_verdict too_large; /* CONNECTION_PASSING: on the request, */
-    struct fcgi_rest rest;         /* what has not come of it, */
-    struct buf begun;              /* and what was before it */
-    unsigned asked;                /* management records so far */
-    bool cut_off;                  /* the rest has not come in time, and is not waited for */
-    struct fcgi_frame frame; /* CONNECTION_WRITING: points into what `pending` holds or refers to */
-    uint64_t written;
-    TALLOC_CTX *pending;
-    ev_io io;
-    ev_timer timer;
-};
-
-TAILQ_HEAD(connection_list, connection);
-
-struct transport {
-    struct transport_options options;
-    struct parser *parser;
-    struct pools *pools;                /* one for each request under way */
-    struct connection_list connections; /* idle ones that were kept longest come first */
-    size_t n_connections;
-    struct connection_list new; /* those that are */
-    ev_timer new_end;           /* active while there are some */
-    bool stopping;
-    bool behind;    /* while it stops: there may be more in the backlog */
-    size_t backlog; /* that much at the most */
-    size_t n_staying;
-    struct exclusive listener;
-    ev_timer accept_pause;
-    unsigned char peeked[INPUT_BYTES];
-};
-
-static void handle_input(struct connection *connection);
-
-static const struct fcgi_limits limits = {
-    .max_params_bytes = TRANSPORT_MAX_PARAMS_BYTES,
-    .max_stdin_bytes = TRANSPORT_MAX_STDIN_BYTES,
-};
-
-static bool is_idle(const struct connection *connection)
-{
-    return connection->state == CONNECTION_READING && connection->answered_before &&
-           connection->input.len == 0;
-}
-
-/* The connection will be here for a while. The next one that stays
-   is for another worker, if that is idle. */
-static void stay(struct connection *connection)
-{
-    struct transport *transport = connection->transport;
-
-    if (connection->stays)
-        return;
-    connection->stays = true;
-    if (++transport->n_staying >= transport->options.staying_together)
-        exclusive_yield(&transport->listener);
-}
-
-/* Watching is by need: most connections are never seen by the loop at all. */
-static void watch(struct connection *connection, int events)
-{
-    struct ev_loop *loop = connection->transport->options.loop;
-
-    if (events != 0)
-        stay(connection);
-    if (ev_is_active(&connection->io) && (connection->io.events & (EV_READ | EV_WRITE)) == events)
-        return;
-    ev_io_stop(loop, &connection->io);
-    ev_io_set(&connection->io, connection->fd, events);
-    if (events != 0)
-        ev_io_start(loop, &connection->io);
-}
-
-static void start_timer(struct connection *connection)
-{
-    const struct transport_options *options = &connection->transport->options;
-
-    if (ev_is_active(&connection->timer))
-        return;
-    ev_now_update(options->loop);
-    ev_timer_set(&connection->timer, (double)options->client_timeout_ms / 1000.0, 0.0);
-    ev_timer_start(options->loop, &connection->timer);
-}
-
-static void stop_timer(struct connection *connection)
-{
-    ev_timer_stop(connection->transport->options.loop, &connection->timer);
-}
 
 static void listen_again(struct transport *transport)
 {
@@ -162,550 +33,13 @@ static void listen_again(struct transport *transport)
         exclusive_resume(&transport->listener);
 }
 
-static void end_new(struct connection *connection)
+void transport_make_room(struct transport *transport)
 {
-    struct transport *transport = connection->transport;
-
-    if (!connection->is_new)
-        return;
-    TAILQ_REMOVE(&transport->new, connection, new_link);
-    connection->is_new = false;
-    if (TAILQ_EMPTY(&transport->new))
-        ev_timer_stop(transport->options.loop, &transport->new_end);
-}
-
-static void end_request(struct connection *connection)
-{
-    if (connection->pool != NULL)
-        pools_give_back(connection->transport->pools, connection->pool);
-    connection->pool = NULL;
-    connection->request = NULL;
-}
-
-static int connection_destroy(struct connection *connection)
-{
-    struct transport *transport = connection->transport;
-
-    end_new(connection);
-    end_request(connection);
-    ev_io_stop(transport->options.loop, &connection->io);
-    ev_timer_stop(transport->options.loop, &connection->timer);
-    if (connection->fd != -1)
-        close(connection->fd);
-    TAILQ_REMOVE(&transport->connections, connection, link);
-    transport->n_connections--;
-    transport->n_staying -= connection->stays;
     listen_again(transport);
     if (transport->behind && !ev_is_active(&transport->accept_pause)) {
         ev_timer_set(&transport->accept_pause, 0.0, 0.0);
         ev_timer_start(transport->options.loop, &transport->accept_pause);
     }
-    return 0;
-}
-
-static void close_connection(struct connection *connection)
-{
-    talloc_free(connection);
-}
-
-/* The one place where a client's disappearance is told. */
-static void lose_connection(struct connection *connection)
-{
-    struct transport *transport = connection->transport;
-
-    if (connection->state == CONNECTION_WAITING && connection->request != NULL)
-        transport->options.on_gone(transport->options.data, connection->request);
-    close_connection(connection);
-}
-
-static void await_request(struct connection *connection)
-{
-    struct transport *transport = connection->transport;
-
-    connection->state = CONNECTION_READING;
-    if (is_idle(connection)) {
-        buf_release(&connection->input, KEPT_INPUT_BYTES);
-        buf_release(&connection->begun, KEPT_INPUT_BYTES);
-        TAILQ_REMOVE(&transport->connections, connection, link);
-        TAILQ_INSERT_TAIL(&transport->connections, connection, link);
-        stop_timer(connection);
-    } else {
-        start_timer(connection);
-    }
-    watch(connection, EV_READ);
-    /* what was sent behind the last request is looked at in its turn */
-    if (connection->input.len > 0)
-        ev_feed_event(transport->options.loop, &connection->io, EV_CUSTOM);
-}
-
-/* Takes what has come into `input`; false: the peer has left. */
-static bool collect(struct connection *connection)
-{
-    struct transport *transport = connection->transport;
-    size_t room = INPUT_BYTES - connection->input.len;
-    ssize_t got = recv(connection->fd, transport->peeked, room, MSG_DONTWAIT);
-
-    if (got == -1)
-        return errno == EAGAIN || errno == EINTR;
-    buf_append(&connection->input, transport->peeked, (size_t)got);
-    return got > 0;
-}
-
-/* A web server may have put a request into a kept connection that has not been looked at yet: to
-   close it would lose the request. */
-static bool has_more(struct connection *connection)
-{
-    return connection->input.len > 0 || (collect(connection) && connection->input.len > 0);
-}
-
-/* To close while something comes that is not read would reset a TCP connection, and who has sent it
-   might lose the answer. */
-static void close_in_time(struct connection *connection)
-{
-    shutdown(connection->fd, SHUT_WR);
-    connection->state = CONNECTION_CLOSING;
-    buf_clear(&connection->input);
-    start_timer(connection);
-    watch(connection, EV_READ);
-}
-
-static void answer_taken(struct connection *connection)
-{
-    struct transport *transport = connection->transport;
-
-    TALLOC_FREE(connection->pending);
-    stop_timer(connection);
-    if (connection->cut_off) {
-        close_in_time(connection);
-        return;
-    }
-    if (!connection->keep || (transport->stopping && !has_more(connection))) {
-        close_connection(connection);
-        return;
-    }
-    connection->answered_before = true;
-    await_request(connection);
-}
-
-/* Sends what is left of the frame; 1: all of it, 0: the client does not take more now, -1. */
-static int send_frame(struct connection *connection)
-{
-    uint64_t length = fcgi_frame_length(&connection->frame);
-    struct iovec iov[IOV_PIECES];
-    unsigned char headers[HEADER_BYTES];
-
-    while (connection->written < length) {
-        struct msghdr message = {.msg_iov = iov};
-        message.msg_iovlen = (size_t)fcgi_frame_iov(&connection->frame, connection->written, iov,
-                                                    IOV_PIECES, headers, sizeof headers);
-        ssize_t sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
-        if (sent == -1 && errno == EINTR)
-            continue;
-        if (sent == -1)
-            return errno == EAGAIN ? 0 : -1;
-        connection->written += (uint64_t)sent;
-    }
-    return 1;
-}
-
-/* Keeps what has not been taken alive beyond the caller. */
-static void keep_pending(struct connection *connection, void *shared)
-{
-    struct fcgi_frame *frame = &connection->frame;
-
-    connection->pending = mem_check(talloc_new(connection));
-    frame->head = mem_check(talloc_memdup(connection->pending, frame->head, frame->head_len));
-    if (frame->body_len == 0)
-        return;
-    if (shared != NULL)
-        mem_check(talloc_reference(connection->pending, shared));
-    else
-        frame->body = mem_check(talloc_memdup(connection->pending, frame->body, frame->body_len));
-}
-
-static void send_answer(struct connection *connection, const struct answer_bytes *bytes)
-{
-    connection->frame = (struct fcgi_frame){
-        .id = connection->id,
-        .head = bytes->head,
-        .head_len = bytes->head_len,
-        .body = bytes->body,
-        .body_len = bytes->body_len,
-    };
-    connection->written = 0;
-    end_new(connection);
-    int sent = send_frame(connection);
-    if (sent == 0)
-        keep_pending(connection, bytes->shared);
-    end_request(connection);
-    if (sent == 1) {
-        answer_taken(connection);
-    } else if (sent == 0) {
-        connection->state = CONNECTION_WRITING;
-        watch(connection, EV_WRITE);
-        start_timer(connection);
-    } else {
-        close_connection(connection);
-    }
-}
-
-void request_answer(struct request *request, const struct answer_bytes *bytes)
-{
-    send_answer(request->connection, bytes);
-}
-
-static void write_more(struct connection *connection)
-{
-    int sent = send_frame(connection);
-
-    if (sent == -1)
-        close_connection(connection);
-    else if (sent == 1)
-        answer_taken(connection);
-}
-
-/* For a request that cannot be parsed. */
-static void refuse(struct connection *connection, const struct fcgi_verdict *verdict, int status,
-                   const char *detail)
-{
-    TALLOC_CTX *ctx = mem_check(talloc_new(connection->transport));
-    struct answer_bytes bytes = {0};
-
-    bytes.body = problem_body(ctx, status, detail, &bytes.body_len);
-    bytes.head = mem_check(talloc_asprintf(
-        ctx,
-        "Status: %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
-        "Cache-Control: no-store\r\n\r\n",
-        status, http_reason(status), bytes.body_len));
-    bytes.head_len = strlen(bytes.head);
-    connection->id = verdict->id;
-    connection->keep = verdict->keep;
-    stop_timer(connection);
-    send_answer(connection, &bytes);
-    talloc_free(ctx);
-}
-
-static void hand_over(struct connection *connection, struct request *request,
-                      const struct fcgi_verdict *verdict)
-{
-    struct transport *transport = connection->transport;
-
-    connection->request = request;
-    request->connection = connection;
-    connection->id = verdict->id;
-    connection->keep = verdict->keep;
-    connection->state = CONNECTION_WAITING;
-    if (connection->keep) /* before it is answered: its client may connect again at once */
-        stay(connection);
-    stop_timer(connection);
-    if (TAILQ_EMPTY(&transport->new)) {
-        ev_timer_set(&transport->new_end, NEW_MS / 1000.0, 0.0);
-        ev_timer_start(transport->options.loop, &transport->new_end);
-    }
-    TAILQ_INSERT_TAIL(&transport->new, connection, new_link);
-    connection->is_new = true;
-    transport->options.on_request(transport->options.data, request);
-}
-
-/* Who has not been answered by now waits, and may leave meanwhile. A hit is answered before, and so
-   costs no watching. */
-static void on_new_end(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    struct transport *transport = timer->data;
-    struct connection *connection;
-
-    (void)loop;
-    (void)events;
-    while ((connection = TAILQ_FIRST(&transport->new)) != NULL) {
-        end_new(connection);
-        watch(connection, EV_READ);
-    }
-}
-
-static void read_from_socket(struct connection *connection, const struct fcgi_verdict *verdict)
-{
-    const struct transport *transport = connection->transport;
-    bool closed;
-
-    connection->pool = pools_take(transport->pools);
-    struct request *request =
-        parser_read(transport->parser, connection->pool, connection->fd, &closed);
-    if (request == NULL) {
-        if (closed)
-            connection->fd = -1;
-        close_connection(connection);
-        return;
-    }
-    hand_over(connection, request, verdict);
-}
-
-/* NULL: libfcgi has refused. */
-static struct request *parse_in_memory(struct connection *connection, const struct buf *bytes,
-                                       size_t len)
-{
-    const struct transport *transport = connection->transport;
-    struct request *request = NULL;
-    bool closed = false;
-    int fd = memfd_create("leeway-request", MFD_CLOEXEC);
-
-    connection->pool = pools_take(transport->pools);
-    if (fd != -1 && write(fd, bytes->data, len) == (ssize_t)len && lseek(fd, 0, SEEK_SET) == 0)
-        request = parser_read(transport->parser, connection->pool, fd, &closed);
-    if (fd != -1 && !closed)
-        close(fd);
-    return request;
-}
-
-static void read_from_memory(struct connection *connection, const struct fcgi_verdict *verdict)
-{
-    struct request *request = parse_in_memory(connection, &connection->input, verdict->length);
-
-    if (request == NULL) {
-        close_connection(connection);
-        return;
-    }
-    buf_consume(&connection->input, verdict->length);
-    hand_over(connection, request, verdict);
-}
-
-/* A request whose body alone is too large is handed over without it: what it deserves depends on
-   its method. */
-static void read_without_body(struct connection *connection)
-{
-    unsigned char end[FCGI_STDIN_END_BYTES];
-
-    fcgi_stdin_end(connection->too_large.id, end);
-    buf_append(&connection->begun, end, sizeof end);
-    struct request *request =
-        parse_in_memory(connection, &connection->begun, connection->begun.len);
-    if (request == NULL) {
-        close_connection(connection);
-        return;
-    }
-    request->body_too_large = true;
-    hand_over(connection, request, &connection->too_large);
-}
-
-static void answer_too_large(struct connection *connection)
-{
-    if (connection->too_large.state == FCGI_CHECK_STDIN_TOO_LARGE)
-        read_without_body(connection);
-    else
-        refuse(connection, &connection->too_large, 431, "The request's header is over 64 KiB.");
-}
-
-/* FCGI_GET_VALUES and its like are answered at once; the reply is a few bytes. */
-static void answer_management(struct connection *connection, const struct fcgi_verdict *verdict)
-{
-    unsigned char reply[FCGI_MANAGEMENT_REPLY_BYTES];
-    size_t len = fcgi_management_reply((const unsigned char *)connection->input.data,
-                                       verdict->length, reply, sizeof reply);
-
-    buf_consume(&connection->input, verdict->length);
-    if (++connection->asked > MAX_ASKED ||
-        send(connection->fd, reply, len, MSG_NOSIGNAL) != (ssize_t)len)
-        close_connection(connection);
-    else
-        await_request(connection);
-}
-
-static void await_more(struct connection *connection)
-{
-    watch(connection, EV_READ);
-    start_timer(connection);
-}
-
-/* It is answered behind its end, like any other, so that no web server has to hear of an answer
-   while it sends, and the next request begins where this one has ended. */
-static void pass_rest(struct connection *connection)
-{
-    size_t passed;
-    enum fcgi_rest_state state =
-        fcgi_rest_pass(&connection->rest, (const unsigned char *)connection->input.data,
-                       connection->input.len, &passed);
-
-    buf_consume(&connection->input, passed);
-    switch (state) {
-    case FCGI_REST_MORE:
-        await_more(connection);
-        break;
-    case FCGI_REST_END:
-        answer_too_large(connection);
-        break;
-    case FCGI_REST_ABORT:
-    case FCGI_REST_BAD:
-        close_connection(connection);
-        break;
-    }
-}
-
-static void begin_passing(struct connection *connection, const struct fcgi_verdict *verdict)
-{
-    connection->state = CONNECTION_PASSING;
-    connection->too_large = *verdict;
-    fcgi_rest_begin(&connection->rest, verdict);
-    buf_clear(&connection->begun);
-    buf_append(&connection->begun, connection->input.data, verdict->length);
-    buf_consume(&connection->input, verdict->length);
-    pass_rest(connection);
-}
-
-static void handle_input(struct connection *connection)
-{
-    struct fcgi_verdict verdict;
-
-    if (connection->input.len == 0) {
-        await_request(connection);
-        return;
-    }
-    fcgi_check((const unsigned char *)connection->input.data, connection->input.len, &limits,
-               &verdict);
-    switch (verdict.state) {
-    case FCGI_CHECK_MORE:
-        if (connection->input.len >= INPUT_BYTES)
-            close_connection(connection);
-        else
-            await_more(connection);
-        break;
-    case FCGI_CHECK_WHOLE:
-        read_from_memory(connection, &verdict);
-        break;
-    case FCGI_CHECK_MANAGEMENT:
-        answer_management(connection, &verdict);
-        break;
-    case FCGI_CHECK_PARAMS_TOO_LARGE:
-    case FCGI_CHECK_STDIN_TOO_LARGE:
-        begin_passing(connection, &verdict);
-        break;
-    case FCGI_CHECK_ABORT:
-    case FCGI_CHECK_BAD:
-        close_connection(connection);
-        break;
-    }
-}
-
-/* The first look at a request. */
-static void peek(struct connection *connection)
-{
-    struct transport *transport = connection->transport;
-    struct fcgi_verdict verdict;
-    ssize_t got =
-        recv(connection->fd, transport->peeked, sizeof transport->peeked, MSG_PEEK | MSG_DONTWAIT);
-
-    if (got == -1 && (errno == EAGAIN || errno == EINTR)) {
-        await_request(connection);
-        return;
-    }
-    if (got <= 0) {
-        close_connection(connection);
-        return;
-    }
-    fcgi_check(transport->peeked, (size_t)got, &limits, &verdict);
-    if (verdict.state == FCGI_CHECK_WHOLE && verdict.length == (size_t)got)
-        read_from_socket(connection, &verdict);
-    else if (collect(connection))
-        handle_input(connection);
-    else
-        close_connection(connection);
-}
-
-/* While the answer is computed, input is an end, an abort, or a request sent ahead. */
-static void listen_while_waiting(struct connection *connection)
-{
-    struct fcgi_verdict verdict;
-
-    if (!collect(connection)) {
-        lose_connection(connection);
-        return;
-    }
-    if (connection->input.len == 0)
-        return;
-    fcgi_check((const unsigned char *)connection->input.data, connection->input.len, &limits,
-               &verdict);
-    if (verdict.state == FCGI_CHECK_ABORT)
-        lose_connection(connection);
-    else if (connection->input.len >= INPUT_BYTES)
-        watch(connection, 0);
-}
-
-static void throw_away(struct connection *connection)
-{
-    ssize_t got = recv(connection->fd, connection->transport->peeked,
-                       sizeof connection->transport->peeked, MSG_DONTWAIT);
-
-    if (got == 0 || (got == -1 && errno != EAGAIN && errno != EINTR))
-        close_connection(connection);
-}
-
-static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    struct connection *connection = watcher->data;
-
-    (void)loop;
-    switch (connection->state) {
-    case CONNECTION_READING:
-        if ((events & EV_READ) == 0)
-            handle_input(connection);
-        else if (connection->input.len == 0)
-            peek(connection);
-        else if (collect(connection))
-            handle_input(connection);
-        else
-            close_connection(connection);
-        break;
-    case CONNECTION_PASSING:
-        if (collect(connection))
-            pass_rest(connection);
-        else
-            close_connection(connection);
-        break;
-    case CONNECTION_WAITING:
-        listen_while_waiting(connection);
-        break;
-    case CONNECTION_WRITING:
-        write_more(connection);
-        break;
-    case CONNECTION_CLOSING:
-        throw_away(connection);
-        break;
-    }
-}
-
-/* Who is still sending what will be refused hears of it now. */
-static void cut_off_rest(struct connection *connection)
-{
-    connection->cut_off = true;
-    connection->too_large.keep = false;
-    answer_too_large(connection);
-}
-
-static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    struct connection *connection = timer->data;
-
-    (void)loop;
-    (void)events;
-    if (connection->state == CONNECTION_PASSING)
-        cut_off_rest(connection);
-    else
-        close_connection(connection);
-}
-
-static struct connection *new_connection(struct transport *transport, int fd)
-{
-    struct connection *connection = mem_check(talloc_zero(transport, struct connection));
-
-    connection->transport = transport;
-    connection->fd = fd;
-    buf_init(&connection->input, connection, 0);
-    buf_init(&connection->begun, connection, 0);
-    ev_init(&connection->io, on_io);
-    ev_init(&connection->timer, on_timer);
-    connection->io.data = connection->timer.data = connection;
-    TAILQ_INSERT_TAIL(&transport->connections, connection, link);
-    transport->n_connections++;
-    talloc_set_destructor(connection, connection_destroy);
-    return connection;
 }
 
 static struct connection *first_idle(const struct transport *transport)
@@ -713,7 +47,7 @@ static struct connection *first_idle(const struct transport *transport)
     struct connection *connection;
 
     TAILQ_FOREACH (connection, &transport->connections, link)
-        if (is_idle(connection))
+        if (connection_is_idle(connection))
             return connection;
     return NULL;
 }
@@ -725,10 +59,7 @@ static bool drop_first_idle(struct transport *transport)
 
     if (connection == NULL)
         return false;
-    if (has_more(connection))
-        await_request(connection);
-    else
-        close_connection(connection);
+    connection_drop(connection);
     return true;
 }
 
@@ -763,7 +94,7 @@ static bool accept_one(struct transport *transport)
     }
     int fd = accept4(transport->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd != -1) {
-        peek(new_connection(transport, fd));
+        connection_begin(transport, fd);
         return is_passing(transport, fd);
     }
     if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
@@ -807,7 +138,7 @@ static void accept_pending(struct transport *transport)
         int fd = accept4(options->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd == -1)
             return;
-        peek(new_connection(transport, fd));
+        connection_begin(transport, fd);
     }
 }
 
@@ -840,7 +171,7 @@ bool transport_is_idle(const struct transport *transport)
     if (transport->behind)
         return false;
     TAILQ_FOREACH (connection, &transport->connections, link)
-        if (!is_idle(connection))
+        if (!connection_is_idle(connection))
             return false;
     return true;
 }
@@ -855,7 +186,7 @@ static int transport_destroy(struct transport *transport)
     ev_timer_stop(loop, &transport->accept_pause);
     while (
         !TAILQ_EMPTY(&transport->connections)) /* while there is something to give pools back to */
-        close_connection(TAILQ_FIRST(&transport->connections));
+        connection_close(TAILQ_FIRST(&transport->connections));
     ev_timer_stop(loop, &transport->new_end);
     return 0;
 }
@@ -867,7 +198,7 @@ struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options 
     transport->options = *options;
     TAILQ_INIT(&transport->connections);
     TAILQ_INIT(&transport->new);
-    ev_init(&transport->new_end, on_new_end);
+    ev_init(&transport->new_end, connection_on_new_end);
     transport->new_end.data = transport;
     transport->parser = parser_new(transport, options->variables);
     transport->pools = pools_new(transport, REQUEST_POOL_BYTES, SPARE_POOLS);

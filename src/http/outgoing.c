@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Gathered writes, and what is kept between them. */
+#include "config.h"
+
+#include "http/outgoing.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+
+enum {
+    IOV_PIECES = 64,
+    HEADER_BYTES = 1024,
+};
+
+void outgoing_begin(struct outgoing *outgoing, uint16_t id, const struct answer_bytes *bytes)
+{
+    outgoing->frame = (struct fcgi_frame){
+        .id = id,
+        .head = bytes->head,
+        .head_len = bytes->head_len,
+        .body = bytes->body,
+        .body_len = bytes->body_len,
+    };
+    outgoing->written = 0;
+}
+
+int outgoing_send(struct outgoing *outgoing, int fd)
+{
+    uint64_t length = fcgi_frame_length(&outgoing->frame);
+    struct iovec iov[IOV_PIECES];
+    unsigned char headers[HEADER_BYTES];
+
+    while (outgoing->written < length) {
+        struct msghdr message = {.msg_iov = iov};
+        message.msg_iovlen = (size_t)fcgi_frame_iov(&outgoing->frame, outgoing->written, iov,
+                                                    IOV_PIECES, headers, sizeof headers);
+        ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        if (sent == -1 && errno == EINTR)
+            continue;
+        if (sent == -1)
+            return errno == EAGAIN ? 0 : -1;
+        outgoing->written += (uint64_t)sent;
+    }
+    return 1;
+}
+
+void outgoing_keep(struct outgoing *outgoing, TALLOC_CTX *ctx, void *shared)
+{
+    struct fcgi_frame *frame = &outgoing->frame;
+
+    outgoing->pending = mem_check(talloc_new(ctx));
+    frame->head = mem_check(talloc_memdup(outgoing->pending, frame->head, frame->head_len));
+    if (frame->body_len == 0)
+        return;
+    if (shared != NULL)
+        mem_check(talloc_reference(outgoing->pending, shared));
+    else
+        frame->body = mem_check(talloc_memdup(outgoing->pending, frame->body, frame->body_len));
+}
+
+void outgoing_end(struct outgoing *outgoing)
+{
+    TALLOC_FREE(outgoing->pending);
+}
