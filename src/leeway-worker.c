@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/capacity.h"
 #include "app/program.h"
 #include "app/worker.h"
 #include "base/descriptors.h"
@@ -137,6 +138,8 @@ int main(int argc, char **argv)
     else
         program_load_or_exit(&program);
     unsetenv(ANEW);
+    if (capacity_claim(&program.app->config->settings, false) == 0)
+        return 1;
     program.listen_fd = open_listener(&program, error, sizeof error);
     if (program.listen_fd == -1) {
         fprintf(stderr, "%s%s: %s\n", log_mark(LOG_LEVEL_ERROR), program.name, error);

@@ -4,8 +4,7 @@
 
 #include "app/worker.h"
 
-#include <sys/resource.h>
-
+#include "app/capacity.h"
 #include "app/process.h"
 #include "app/serve.h"
 #include "base/log.h"
@@ -15,10 +14,6 @@
 #include "prefork/notify.h"
 
 enum {
-    /* Connections that are being read or written beside those that wait. */
-    FURTHER_CONNECTIONS = 1024,
-    /* For Redis, Postgres, files and the loop. */
-    OWN_DESCRIPTORS = 128,
     /* Of more workers than processors so few connections are served as quickly by one as by many,
        and with a quarter less processor time. */
     STAYING_TOGETHER = 8,
@@ -111,23 +106,11 @@ static void on_hangup(void *data)
     drain(worker);
 }
 
-/* As many as the process may have descriptors for, less those it needs itself. */
-static size_t connection_limit(const struct settings *settings)
+static void on_second(void *data)
 {
-    size_t wanted = (size_t)settings->max_waiting + FURTHER_CONNECTIONS;
-    struct rlimit limit;
+    const struct worker *worker = data;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
-        return wanted;
-    if (limit.rlim_cur < wanted + OWN_DESCRIPTORS && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur =
-            limit.rlim_max < wanted + OWN_DESCRIPTORS ? limit.rlim_max : wanted + OWN_DESCRIPTORS;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    if (limit.rlim_cur >= wanted + OWN_DESCRIPTORS)
-        return wanted;
-    return limit.rlim_cur > 2 * OWN_DESCRIPTORS ? limit.rlim_cur - OWN_DESCRIPTORS
-                                                : OWN_DESCRIPTORS;
+    metrics_clients_cut(worker->backend->metrics, transport_take_cut(worker->transport));
 }
 
 static size_t staying_together(const struct child_link *link)
@@ -160,8 +143,9 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
     const struct transport_options options = {
         .loop = worker->loop,
         .listen_fd = listen_fd,
-        .max_connections = connection_limit(settings),
+        .max_connections = (size_t)capacity_claim(settings, speaks),
         .staying_together = staying_together(link),
+        .max_unsent_bytes = (size_t)settings->max_unsent_bytes,
         .client_timeout_ms = settings->client_timeout_ms,
         .variables = worker->app->variables,
         .on_request = on_request,
@@ -169,6 +153,8 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
         .data = worker,
     };
 
+    if (options.max_connections == 0)
+        return -1;
     worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER, speaks);
     if (worker->backend == NULL)
         return -1;
@@ -193,6 +179,7 @@ static void watch(struct worker *worker, struct child_link *link)
         .link = link,
         .on_stop = on_stop,
         .on_hangup = on_hangup,
+        .on_second = on_second,
         .data = worker,
     };
 

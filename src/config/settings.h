@@ -54,7 +54,9 @@ struct settings {
     const char *mount;  /* begins with '/', no trailing '/'; "" for the root */
     const char *runtime_dir;
     int64_t max_object_bytes;
+    int64_t max_response_bytes;
     int64_t max_waiting;
+    int64_t max_unsent_bytes;
     int64_t client_timeout_ms;
     int64_t drain_timeout_ms;
     int64_t socket_mode;      /* permission bits */

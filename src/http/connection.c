@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/problem.h"
 #include "http/transport_private.h"
@@ -106,6 +108,7 @@ static int connection_destroy(struct connection *connection)
     end_request(connection);
     ev_io_stop(transport->options.loop, &connection->io);
     ev_timer_stop(transport->options.loop, &connection->timer);
+    outgoing_end(&connection->outgoing);
     if (connection->fd != -1)
         close(connection->fd);
     TAILQ_REMOVE(&transport->connections, connection, link);
@@ -199,13 +202,53 @@ static void answer_taken(struct connection *connection)
     await_request(connection);
 }
 
+/* Of two slow ones that one goes whose end gives memory back. */
+static bool goes_before(const struct connection *a, const struct connection *b, int64_t now_us)
+{
+    bool a_frees = a->outgoing.body != NULL && unsent_is_sole(a->outgoing.body);
+    bool b_frees = b->outgoing.body != NULL && unsent_is_sole(b->outgoing.body);
+
+    return a_frees != b_frees ? a_frees : outgoing_is_slower(&a->outgoing, &b->outgoing, now_us);
+}
+
+/* NULL: there is but one, which may take its time. */
+static struct connection *slowest_of_many(const struct transport *transport)
+{
+    struct connection *connection, *slowest = NULL;
+    int64_t now_us = clock_monotonic_us();
+    size_t writing = 0;
+
+    TAILQ_FOREACH (connection, &transport->connections, link) {
+        if (connection->state != CONNECTION_WRITING)
+            continue;
+        writing++;
+        if (slowest == NULL || goes_before(connection, slowest, now_us))
+            slowest = connection;
+    }
+    return writing > 1 ? slowest : NULL;
+}
+
+/* Whoever has just been answered may be among those that are cut off. */
+static void bound_unsent(struct transport *transport)
+{
+    struct connection *slowest;
+
+    while (unsent_total(transport->unsent) > transport->options.max_unsent_bytes &&
+           (slowest = slowest_of_many(transport)) != NULL) {
+        log_event_limited(LOG_LEVEL_WARN, "a client that was slow to take its answer is cut off",
+                          log_text("limit", "max_unsent"));
+        transport->n_cut++;
+        connection_close(slowest);
+    }
+}
+
 static void send_answer(struct connection *connection, const struct answer_bytes *bytes)
 {
     outgoing_begin(&connection->outgoing, connection->id, bytes);
     end_new(connection);
     int sent = outgoing_send(&connection->outgoing, connection->fd);
     if (sent == 0)
-        outgoing_keep(&connection->outgoing, connection, bytes->shared);
+        outgoing_keep(&connection->outgoing, connection->transport->unsent, bytes->shared);
     end_request(connection);
     if (sent == 1) {
         answer_taken(connection);
@@ -213,6 +256,7 @@ static void send_answer(struct connection *connection, const struct answer_bytes
         connection->state = CONNECTION_WRITING;
         watch(connection, EV_WRITE);
         start_timer(connection);
+        bound_unsent(connection->transport);
     } else {
         connection_close(connection);
     }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum {
@@ -46,21 +47,31 @@ int outgoing_send(struct outgoing *outgoing, int fd)
     return 1;
 }
 
-void outgoing_keep(struct outgoing *outgoing, TALLOC_CTX *ctx, void *shared)
+void outgoing_keep(struct outgoing *outgoing, struct unsent *unsent, void *shared)
 {
     struct fcgi_frame *frame = &outgoing->frame;
 
-    outgoing->pending = mem_check(talloc_new(ctx));
-    frame->head = mem_check(talloc_memdup(outgoing->pending, frame->head, frame->head_len));
+    outgoing->begun_us = clock_monotonic_us();
+    outgoing->head = mem_check(talloc_memdup(unsent, frame->head, frame->head_len));
+    frame->head = outgoing->head;
     if (frame->body_len == 0)
         return;
-    if (shared != NULL)
-        mem_check(talloc_reference(outgoing->pending, shared));
-    else
-        frame->body = mem_check(talloc_memdup(outgoing->pending, frame->body, frame->body_len));
+    outgoing->body = unsent_keep(unsent, frame->body, frame->body_len, shared);
+    frame->body = unsent_bytes(outgoing->body);
+}
+
+/* One that has only just been begun has filled a socket's buffer in no time. */
+bool outgoing_is_slower(const struct outgoing *a, const struct outgoing *b, int64_t now_us)
+{
+    double a_us = (double)(now_us - a->begun_us + 1), b_us = (double)(now_us - b->begun_us + 1);
+
+    return (double)a->written * b_us < (double)b->written * a_us;
 }
 
 void outgoing_end(struct outgoing *outgoing)
 {
-    TALLOC_FREE(outgoing->pending);
+    TALLOC_FREE(outgoing->head);
+    if (outgoing->body != NULL)
+        unsent_let_go(outgoing->body);
+    outgoing->body = NULL;
 }

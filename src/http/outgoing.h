@@ -3,16 +3,20 @@
 #ifndef LEEWAY_HTTP_OUTGOING_H
 #define LEEWAY_HTTP_OUTGOING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <talloc.h>
 
 #include "http/fcgi_record.h"
 #include "http/request.h"
+#include "http/unsent.h"
 
 struct outgoing {
-    struct fcgi_frame frame; /* points into what the caller or `pending` holds or refers to */
+    struct fcgi_frame frame; /* points into what the caller, `head` or `body` holds */
     uint64_t written;
-    TALLOC_CTX *pending; /* NULL: nothing is kept */
+    int64_t begun_us;         /* monotonic; once it is kept */
+    char *head;               /* NULL: nothing is kept */
+    struct unsent_body *body; /* NULL: likewise, or there is none */
 };
 
 /* `bytes` is borrowed until outgoing_keep(). */
@@ -21,11 +25,13 @@ void outgoing_begin(struct outgoing *outgoing, uint16_t id, const struct answer_
 /* Sends what is left; 1: all of it, 0: the client does not take more now, -1: it has gone. */
 int outgoing_send(struct outgoing *outgoing, int fd) __attribute__((warn_unused_result));
 
-/* Keeps what has not been taken alive beyond the caller, as a child of `ctx`; `shared` as in struct
-   answer_bytes. */
-void outgoing_keep(struct outgoing *outgoing, TALLOC_CTX *ctx, void *shared);
+/* Keeps what has not been taken alive beyond the caller; `shared` as in struct answer_bytes. */
+void outgoing_keep(struct outgoing *outgoing, struct unsent *unsent, void *shared);
 
-/* What was kept is let go. */
+/* Whether `a` is taken more slowly than `b` since they were begun. Both are kept. */
+bool outgoing_is_slower(const struct outgoing *a, const struct outgoing *b, int64_t now_us);
+
+/* What was kept is let go, if anything was. */
 void outgoing_end(struct outgoing *outgoing);
 
 #endif

@@ -176,6 +176,14 @@ bool transport_is_idle(const struct transport *transport)
     return true;
 }
 
+uint64_t transport_take_cut(struct transport *transport)
+{
+    uint64_t cut = transport->n_cut;
+
+    transport->n_cut = 0;
+    return cut;
+}
+
 static int transport_destroy(struct transport *transport)
 {
     struct ev_loop *loop = transport->options.loop;
@@ -201,6 +209,7 @@ struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options 
     ev_init(&transport->new_end, connection_on_new_end);
     transport->new_end.data = transport;
     transport->parser = parser_new(transport, options->variables);
+    transport->unsent = unsent_new(transport);
     transport->pools = pools_new(transport, REQUEST_POOL_BYTES, SPARE_POOLS);
     /* accepted sockets inherit it; on a Unix socket it is refused and not needed */
     setsockopt(options->listen_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));

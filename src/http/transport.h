@@ -31,6 +31,9 @@ struct transport_options {
        others that listen be woken first. */
     size_t staying_together;
     int64_t client_timeout_ms;
+    /* For answers that were not taken at once, as they lie in memory. Beyond it the slowest clients
+       are cut off, but not the last: one answer may be larger. */
+    size_t max_unsent_bytes;
     const char *const *variables; /* further FastCGI variables to copy; NULL-terminated, borrowed */
     void (*on_request)(void *data, struct request *request);
     /* The client of a request that is not yet answered has left: it must be forgotten now. */
@@ -44,6 +47,9 @@ struct transport *transport_new(TALLOC_CTX *ctx, const struct transport_options 
 
 /* The last connections are those made so far, and none is kept for a further request. */
 void transport_stop_accepting(struct transport *transport);
+
+/* How many clients were cut off for max_unsent_bytes since the last call. */
+uint64_t transport_take_cut(struct transport *transport);
 
 /* No connection is being read, waits for its answer or is being written. */
 bool transport_is_idle(const struct transport *transport);

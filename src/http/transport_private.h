@@ -60,6 +60,8 @@ struct transport {
     struct pools *pools;                /* one for each request under way */
     struct connection_list connections; /* idle ones that were kept longest come first */
     size_t n_connections;
+    struct unsent *unsent;
+    uint64_t n_cut;             /* since they were taken */
     struct connection_list new; /* those that are */
     ev_timer new_end;           /* active while there are some */
     bool stopping;

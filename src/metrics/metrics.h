@@ -52,6 +52,9 @@ void metrics_collapsed(struct metrics *metrics, const struct route *route,
 /* Log lines that were dropped since the last call. */
 void metrics_log_dropped(struct metrics *metrics, uint64_t lines);
 
+/* Clients that were cut off for max_unsent since the last call. */
+void metrics_clients_cut(struct metrics *metrics, uint64_t clients);
+
 /* Gauges that whoever asks for the text has read from Redis; -1: not known. */
 struct metrics_gauges {
     int64_t jobs_queued;

@@ -137,6 +137,11 @@ enum json_status json_writer_row(struct json_writer *writer, const struct json_c
     return writer->too_long ? JSON_TOO_LONG : JSON_OK;
 }
 
+size_t json_writer_length(const struct json_writer *writer)
+{
+    return writer->out.len;
+}
+
 enum json_status json_writer_finish(struct json_writer *writer, const struct buf **json)
 {
     if (writer->shape != SHAPE_ARRAY && writer->rows == 0)

@@ -51,6 +51,9 @@ struct json_writer *json_writer_new(TALLOC_CTX *ctx, enum route_shape shape, boo
 enum json_status json_writer_row(struct json_writer *writer, const struct json_column *columns,
                                  const struct json_cell *cells, size_t count);
 
+/* Bytes written so far. */
+size_t json_writer_length(const struct json_writer *writer);
+
 /* On JSON_OK *json is the finished text, one whole JSON value; it belongs to the writer. Where
    cells of JSON_RAW were put in, yajl's parser goes over all of it: some 30 instructions a byte. */
 enum json_status json_writer_finish(struct json_writer *writer, const struct buf **json);

@@ -44,6 +44,7 @@ struct postgres {
     size_t n_statements;
     struct session_options session_options;
     struct session_outage outage;
+    struct result_bound bound;
     struct pooled_list sessions; /* the most recently used one first */
     size_t n_sessions;
     struct turns *waiting;        /* for a slot, by routes */
@@ -604,6 +605,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     postgres->loop = loop;
     postgres->settings = &config->settings.postgres;
     postgres->slots = slots;
+    postgres->bound.limit = (size_t)config->settings.max_response_bytes;
     TAILQ_INIT(&postgres->sessions);
     postgres->statements =
         mem_check(talloc_zero_array(postgres, struct statement, config->n_routes + 1));
@@ -621,6 +623,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
         .n_statements = config->n_routes,
         .events = &events,
         .outage = &postgres->outage,
+        .bound = &postgres->bound,
         .pool = postgres,
     };
     if (judge != NULL)

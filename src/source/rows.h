@@ -7,11 +7,7 @@
 
 #include "source/json.h"
 #include "source/plan.h"
-
-enum {
-    /* A response past this is an error, whoever asks for it. */
-    ROWS_MAX_BYTES = 64 * 1024 * 1024,
-};
+#include "source/result_bound.h"
 
 enum rows_status {
     ROWS_OK,
@@ -22,8 +18,8 @@ enum rows_status {
 
 struct rows;
 
-/* `plan` is borrowed. */
-struct rows *rows_new(TALLOC_CTX *ctx, const struct plan *plan);
+/* Both are borrowed. What has been written counts towards `bound` until the rows are freed. */
+struct rows *rows_new(TALLOC_CTX *ctx, const struct plan *plan, struct result_bound *bound);
 
 /* Takes what one result has: any number of rows. After anything but ROWS_OK no more is taken. */
 enum rows_status rows_take(struct rows *rows, const PGresult *result)

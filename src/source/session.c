@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <xxhash.h>
 
@@ -29,6 +30,8 @@ enum {
     /* Plans that are tried for one query whose tables keep changing. */
     MAX_TRIALS = 3,
     /* Of one row: a connection that has taken more is not kept. */
+    /* More than one piece that comes at once, with the rows that are whole in it. */
+    ARRIVING_BYTES = 256 * 1024,
     BULKY_BYTES = 8 * 1024 * 1024,
     /* How often the log is reminded of an outage that stays the same. */
     REMIND_S = 60,
@@ -83,6 +86,8 @@ struct session {
     bool outdated;       /* its plan does not fit any more, or may not */
     struct query_result result;
     struct rows *rows;
+    size_t arriving;                /* about as much of a row has come that is not whole */
+    struct result_share incomplete; /* that, less what comes in one piece anyway */
     int64_t idle_since_us;
     int64_t started_us;    /* when the query's first step was sent */
     int64_t step_us;       /* when this step's packet was */
@@ -218,11 +223,18 @@ static void withdraw_question(struct session *session)
 }
 
 /* The one end of a connection that has failed. */
+static void drop_arriving(struct session *session)
+{
+    session->arriving = 0;
+    result_share_release(&session->incomplete);
+}
+
 static void lose_as(struct session *session, enum session_end how)
 {
     struct query *query = session->query;
 
     withdraw_question(session);
+    drop_arriving(session);
     session->query = NULL;
     session->step = STEP_CLOSED;
     session->options.events->closed(session->options.pool, session, query, how);
@@ -256,6 +268,7 @@ static void lose(struct session *session)
 static void forget_result(struct session *session)
 {
     session->outdated = false;
+    drop_arriving(session);
     TALLOC_FREE(session->rows);
     session->result = (struct query_result){.outcome = QUERY_DONE};
 }
@@ -468,7 +481,7 @@ static void take_rows(struct session *session, const PGresult *res)
     if (PQresultMemorySize(res) > BULKY_BYTES)
         session->spent = true; /* libpq's own buffer never shrinks */
     if (session->rows == NULL)
-        session->rows = rows_new(session, query->plan);
+        session->rows = rows_new(session, query->plan, session->options.bound);
     switch (rows_take(session->rows, res)) {
     case ROWS_OK:
     case ROWS_NONE:
@@ -1204,6 +1217,7 @@ static bool take_next(struct session *session)
         begin_part(session);
         return true;
     }
+    drop_arriving(session);
     now->started = PQresultStatus(res) != PGRES_PIPELINE_SYNC;
     take_result(session, res);
     PQclear(res);
@@ -1261,6 +1275,32 @@ static void drop_notifications(struct session *session)
         PQfreemem(notification);
 }
 
+/* libpq takes in a row as a whole, however long. false: there is no room for what comes of this
+   one. What is counted is what the socket holds before libpq reads from it, which is about what it
+   reads. */
+static bool count_arriving(struct session *session)
+{
+    size_t counted;
+    int waiting = 0;
+
+    if (session->step != STEP_EXECUTE || is_discarded(session) ||
+        ioctl(session->io.fd, FIONREAD, &waiting) == -1)
+        return true;
+    session->arriving += (size_t)waiting;
+    counted = session->arriving > ARRIVING_BYTES ? session->arriving - ARRIVING_BYTES : 0;
+    const char *problem = result_share_set(&session->incomplete, counted);
+    if (problem != NULL)
+        fail(session, problem);
+    return problem == NULL;
+}
+
+/* The rest of the row would have to be read before the connection could be used again. */
+static void refuse_row(struct session *session)
+{
+    session->spent = true;
+    end_query(session);
+}
+
 static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct session *session = watcher->data;
@@ -1272,6 +1312,10 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
     }
     if ((events & EV_WRITE) != 0 && PQflush(session->conn) == 0)
         watch(session, EV_READ);
+    if (!count_arriving(session)) {
+        refuse_row(session);
+        return;
+    }
     if (PQconsumeInput(session->conn) == 0 || PQstatus(session->conn) == CONNECTION_BAD) {
         lose(session);
         return;
@@ -1343,6 +1387,7 @@ static int session_destroy(struct session *session)
     withdraw_question(session);
     if (session->cancel != NULL)
         cancel_end(session->cancel);
+    drop_arriving(session);
     PQfinish(session->conn);
     return 0;
 }
@@ -1409,6 +1454,7 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
     int64_t timeout_ms = options->settings->connect_timeout_ms;
 
     session->options = *options;
+    session->incomplete.bound = options->bound;
     if (getrandom(&session->nonce, sizeof session->nonce, GRND_NONBLOCK) == -1)
         session->nonce = (uint32_t)clock_monotonic_us();
     set_lifetime(session);

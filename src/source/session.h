@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "source/query.h"
+#include "source/result_bound.h"
 
 struct session;
 
@@ -49,6 +50,7 @@ struct session_options {
     struct postgres_judge judge; /* its function may be NULL */
     const struct session_events *events;
     struct session_outage *outage;
+    struct result_bound *bound; /* shared by all sessions of a pool */
     void *pool;
 };
 

@@ -3,8 +3,6 @@
 import json
 import socket
 
-import pytest
-
 from harness import fastcgi
 from harness.fastcgi import Closed, Connection
 from harness.postgres import GATE
@@ -55,7 +53,6 @@ def fill(stack, uris):
         assert stack.ask(uri)[0] == 200
 
 
-@pytest.mark.xfail(strict=True, reason="what slow clients have not taken is not bounded")
 def test_the_slowest_of_those_who_do_not_read_are_cut_off(stack):
     start_one(stack, "max_object = 4mb\nclient_timeout = 60s\nmax_unsent = 3500kb")
     uris = [f"/big/{n}" for n in range(10, 22)]
@@ -71,7 +68,6 @@ def test_the_slowest_of_those_who_do_not_read_are_cut_off(stack):
     assert stack.ask("/hello")[0] == 200
 
 
-@pytest.mark.xfail(strict=True, reason="there is no max_unsent")
 def test_one_answer_that_is_larger_than_the_bound_is_not_cut_off(stack):
     start_one(stack, "max_unsent = 64kb")
     uris = ["/big/10", "/big/11"]
@@ -79,7 +75,6 @@ def test_one_answer_that_is_larger_than_the_bound_is_not_cut_off(stack):
     assert read_late([ask_and_read_nothing(stack, "/big/10")]) == [MB + 4]
 
 
-@pytest.mark.xfail(strict=True, reason="each client's answer is kept for itself")
 def test_an_answer_that_many_are_slow_to_take_is_kept_once(stack):
     start_one(stack, "max_object = 4mb\nclient_timeout = 60s\nmax_unsent = 3500kb")
     fill(stack, ["/big/10"])
@@ -87,7 +82,6 @@ def test_an_answer_that_many_are_slow_to_take_is_kept_once(stack):
     assert lengths == [MB + 4] * 20
 
 
-@pytest.mark.xfail(strict=True, reason="there is no max_response")
 def test_a_response_over_max_response_is_an_error(stack):
     start_one(stack, "max_response = 1mb")
     assert stack.ask("/rows/11")[0] == 500
@@ -95,7 +89,6 @@ def test_a_response_over_max_response_is_an_error(stack):
     assert len(json.loads(stack.ask("/rows/9")[2])) == 9
 
 
-@pytest.mark.xfail(strict=True, reason="results under way are not bounded together")
 def test_results_under_way_are_bounded_together(stack):
     start_one(stack, "max_response = 4mb")
     gate = stack.gate()
@@ -117,7 +110,6 @@ def start_limited(stack, descriptors):
     wait_until(lambda: not stack.worker.is_running() or stack.worker_answers(), "it has started")
 
 
-@pytest.mark.xfail(strict=True, reason="a low limit is not said")
 def test_a_low_limit_of_descriptors_is_said_at_start(stack):
     start_limited(stack, 200)
     said = 'msg="fewer connections are served than settings allow, for want of descriptors"'
@@ -131,7 +123,6 @@ def test_a_low_limit_of_descriptors_is_said_at_start(stack):
     assert "Too many open files" not in stack.worker.log_text()
 
 
-@pytest.mark.xfail(strict=True, reason="a worker starts that can serve nobody")
 def test_a_limit_of_descriptors_that_leaves_none_for_clients_is_refused(stack):
     start_limited(stack, 40)
     assert stack.worker.wait() == 1

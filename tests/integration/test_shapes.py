@@ -204,5 +204,5 @@ def test_a_response_over_64_mb_is_refused(stack):
                 postgres="statement_timeout = 30s", settings="drain_timeout = 30s",
                 refresher=False)
     assert stack.get("/big/68").status == 500
-    assert "the response is over 64 MB" in stack.worker.log_text()
+    assert "the response is over max_response" in stack.worker.log_text()
     assert len(stack.get("/big/3").body) > 3000000

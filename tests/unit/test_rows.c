@@ -55,9 +55,10 @@ static void test_rows(void **state)
         const struct route route = {.shape = cases[i].shape, .sql = "select x"};
         PGresult *described = make_result(cases[i].described, (const char *[]){NULL});
         PGresult *result = make_result(cases[i].arrived, cases[i].texts);
+        struct result_bound bound = {.limit = 1024};
         char error[64];
         struct plan *plan = plan_make(&route, described, error, sizeof error);
-        struct rows *rows = rows_new(ctx, plan);
+        struct rows *rows = rows_new(ctx, plan, &bound);
         const struct buf *json = NULL;
 
         check(rows_take(rows, result) == cases[i].taken, "case %zu", i);
@@ -69,13 +70,62 @@ static void test_rows(void **state)
         PQclear(described);
         PQclear(result);
         talloc_free(ctx);
+        assert_int_equal(bound.held, 0);
     }
+}
+
+static void test_bound_of_each_and_of_all(void **state)
+{
+    struct result_bound bound = {.limit = 100};
+    struct result_share first = {.bound = &bound}, second = {.bound = &bound};
+
+    (void)state;
+    assert_null(result_share_set(&first, 60));
+    assert_string_equal(result_share_set(&first, 101), "the response is over max_response");
+    assert_non_null(result_share_set(&second, 41));
+    assert_null(result_share_set(&second, 40));
+    assert_null(result_share_set(&first, 60)); /* as before, and so does less */
+    assert_null(result_share_set(&first, 10));
+    assert_null(result_share_set(&second, 90));
+    result_share_release(&first);
+    result_share_release(&second);
+    assert_int_equal(bound.held, 0);
+}
+
+/* A row that is refused is not written: what is held is what was. */
+static void test_rows_beyond_the_bound(void **state)
+{
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    const struct route route = {.shape = SHAPE_ARRAY, .sql = "select x"};
+    PGresult *result = make_result(TEXT, (const char *[]){"0123456789", NULL});
+    struct result_bound bound = {.limit = 60};
+    const struct buf *json = NULL;
+    char error[64];
+    struct plan *plan = plan_make(&route, result, error, sizeof error);
+    struct rows *rows = rows_new(ctx, plan, &bound);
+    struct rows *other = rows_new(ctx, plan, &bound);
+
+    (void)state;
+    assert_int_equal(rows_take(rows, result), ROWS_OK);
+    assert_int_equal(rows_take(rows, result), ROWS_OK);
+    assert_int_equal(rows_take(other, result), ROWS_OK);
+    assert_int_equal(rows_take(other, result), ROWS_BROKEN);
+    assert_string_equal(rows_problem(other),
+                        "the responses under way are over max_response together");
+    talloc_free(other);
+    assert_int_equal(rows_finish(rows, &json), ROWS_OK);
+    plan_release(plan);
+    PQclear(result);
+    talloc_free(ctx);
+    assert_int_equal(bound.held, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_bound_of_each_and_of_all),
+        cmocka_unit_test(test_rows_beyond_the_bound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
