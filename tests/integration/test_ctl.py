@@ -123,6 +123,17 @@ route "/wide" { sql = "select 1, 2"  shape = value }
     assert found[4][2] == "$2, slug, is declared and the query does not use it"
 
 
+@pytest.mark.xfail(strict=True, reason="check does not look at maxmemory")
+def test_check_warns_of_a_redis_without_maxmemory(stack, ctl):
+    client = stack.redis.client()
+    limit = client.config_get("maxmemory")["maxmemory"]
+    client.config_set("maxmemory", 0)
+    found = ctl.json("check")["findings"]
+    client.config_set("maxmemory", limit)
+    assert [finding["text"] for finding in found if finding["level"] == "warning"] == [
+        "it has no maxmemory: what clients ask for may fill the machine's memory"]
+
+
 def test_check_warns_of_a_header_that_is_trusted(stack, ctl):
     stack.configure('route "/me" { param "u" { from = "HTTP_X_USER" } sql = "select $1"  shape = value }')
     found = [finding for finding in ctl.json("check")["findings"] if finding["level"] != "ok"]
