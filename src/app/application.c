@@ -92,6 +92,16 @@ static void make_all_rules(struct application *app)
     app->rules = rules;
 }
 
+static void find_client_place(struct application *app)
+{
+    const struct settings *settings = &app->config->settings;
+
+    app->client_place = (size_t)NO_PLACE;
+    if (settings->client_misses.a_second > 0 &&
+        strcmp(settings->client_misses_by, "REMOTE_ADDR") != 0)
+        app->client_place = variable_place(app, settings->client_misses_by);
+}
+
 /* A route with that very pattern comes first, for it was there before the setting. One that merely
    matches the path, like "/{page}", does not. */
 static const char *find_ready_path(const struct config *config)
@@ -138,6 +148,7 @@ static void load(void *data)
     if (app->routes == NULL || find_identity(app, error) == -1)
         goto failed;
     make_all_rules(app);
+    find_client_place(app);
     app->ready_path = find_ready_path(app->config);
     loading->app = app;
     return;

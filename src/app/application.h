@@ -18,11 +18,14 @@ struct route_rules {
     size_t *variables;      /* by parameter: its place in application.variables */
 };
 
+enum { NO_PLACE = -1 };
+
 struct application {
     const struct config *config;
     struct route_table *routes;
     const struct route_rules *rules; /* by route index */
     const char **variables; /* FastCGI variables that parameters come from; NULL-terminated */
+    size_t client_place;    /* in variables, of client_misses_by; NO_PLACE: it is REMOTE_ADDR */
     const char *ready_path; /* "": off, or a route has that pattern */
     struct destination destination;
     char identity[DESTINATION_HEX + 1]; /* of the database that it leads to */

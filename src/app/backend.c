@@ -33,6 +33,8 @@ void backend_tend(struct backend *backend)
     metrics_log_dropped(backend->metrics, log_take_dropped());
     if (backend->slots != NULL)
         slots_tend(backend->slots);
+    if (backend->ration != NULL)
+        ration_tend(backend->ration);
     switches_tick(backend->switches);
 }
 
@@ -68,7 +70,12 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     if (backend->metrics != NULL && role == METRICS_WORKER)
         backend->slots = slots_open(backend, settings->runtime_dir,
                                     (size_t)settings->postgres.slots, error, sizeof error);
-    if (backend->metrics == NULL || (role == METRICS_WORKER && backend->slots == NULL)) {
+    bool rations = role == METRICS_WORKER && settings->client_misses.a_second > 0;
+    if (backend->metrics != NULL && rations)
+        backend->ration = ration_open(backend, settings->runtime_dir, &settings->client_misses,
+                                      error, sizeof error);
+    if (backend->metrics == NULL || (role == METRICS_WORKER && backend->slots == NULL) ||
+        (rations && backend->ration == NULL)) {
         log_event(LOG_LEVEL_ERROR, "runtime_dir cannot be used", log_text("error", error));
         talloc_free(backend);
         return NULL;

@@ -7,6 +7,7 @@
 
 #include "app/application.h"
 #include "app/identity.h"
+#include "app/ration.h"
 #include "app/switches.h"
 #include "cache/cache.h"
 #include "cache/peers.h"
@@ -25,13 +26,14 @@ struct backend {
     struct postgres *postgres;
     struct switches *switches; /* NULL: nothing can be switched off */
     struct metrics *metrics;
-    struct peers *peers; /* NULL: nobody is told how this process is */
-    struct pulse *pulse; /* by which the parent sees that it works; NULL: it has none */
-    struct slots *slots; /* NULL: a refresher, which needs none */
-    bool draining;       /* the process stops */
-    int refreshers_died; /* looks in a row at which those of this host were dead */
-    unsigned looks;      /* at them, once a second */
-    bool speaks;         /* it warns of what concerns all of its kind */
+    struct peers *peers;   /* NULL: nobody is told how this process is */
+    struct pulse *pulse;   /* by which the parent sees that it works; NULL: it has none */
+    struct slots *slots;   /* NULL: a refresher, which needs none */
+    struct ration *ration; /* NULL: a refresher, or misses are not rationed */
+    bool draining;         /* the process stops */
+    int refreshers_died;   /* looks in a row at which those of this host were dead */
+    unsigned looks;        /* at them, once a second */
+    bool speaks;           /* it warns of what concerns all of its kind */
 };
 
 /* For deciding on a response: it is judged as of this much later, so that it keeps its budget

@@ -15,6 +15,7 @@
 #include "app/flight_state.h"
 #include "app/respond.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 enum {
@@ -438,11 +439,60 @@ static void start_fill(struct flight *flight, const struct fill_request *request
     }
 }
 
+/* ---- Rations */
+
+static const char *client_of(const struct backend *backend, const struct visit *visit)
+{
+    size_t place = backend->app->client_place;
+
+    return place != (size_t)NO_PLACE ? visit->request->variables[place]
+                                     : visit->request->remote_addr;
+}
+
+static bool may_start_query(const struct backend *backend, const struct visit *visit)
+{
+    return backend->ration == NULL ||
+           ration_take(backend->ration, client_of(backend, visit), clock_monotonic_us());
+}
+
+/* The first visit leads whose client may start a query; the others wait for it, which costs them
+   nothing. false: there is none. */
+static bool find_leader(struct flight *flight)
+{
+    struct visit *visit;
+
+    TAILQ_FOREACH (visit, &flight->visits, link)
+        if (may_start_query(flight->flights->backend, visit))
+            break;
+    flight->leader = visit;
+    return visit != NULL;
+}
+
+static void log_lone_client(const struct backend *backend)
+{
+    if (ration_has_one_client(backend->ration))
+        log_event_limited(
+            LOG_LEVEL_WARN, "one client makes all requests that reach the database",
+            log_text("client_misses_by", backend->app->config->settings.client_misses_by),
+            log_text("advice", "if it is a balancer, name a variable that it sets"));
+}
+
+static void end_rationed(struct flight *flight)
+{
+    const struct backend *backend = flight->flights->backend;
+    struct visit *visit;
+
+    while ((visit = next_visit(flight)) != NULL)
+        respond_rationed(
+            visit, ration_wait(backend->ration, client_of(backend, visit), clock_monotonic_us()));
+    log_lone_client(backend);
+    end(flight);
+}
+
 static void lead(struct flight *flight, enum flight_bypass bypass, const struct lease *lease)
 {
     set_state(flight, FLIGHT_FILLING);
     flight->bypass = bypass;
-    flight->leader = TAILQ_FIRST(&flight->visits);
     const struct fill_request request = {
         .route = flight->route,
         .values = &flight->values,
@@ -512,11 +562,23 @@ static void on_free(struct flight *flight, const struct lease_answer *answer)
     }
 }
 
+/* Whether what comes of this starts a query of ours. */
+static bool would_lead(const struct flight *flight, enum lease_state state)
+{
+    return (state == LEASE_WON && !flight->only_looks) || state == LEASE_TOO_LARGE ||
+           state == LEASE_AWAY;
+}
+
 /* What the lease's state asks for, where no stored response will do. */
 static void go_on(struct flight *flight, const struct lease_answer *answer)
 {
     const struct flight_failure failed = {answer->failed_status, NULL, COLLAPSE_FAILED};
 
+    if (would_lead(flight, answer->state) && !find_leader(flight)) {
+        give_up(flight, answer);
+        end_rationed(flight);
+        return;
+    }
     switch (answer->state) {
     case LEASE_WON:
         on_free(flight, answer);
@@ -735,7 +797,10 @@ void flights_join(struct flights *flights, struct visit *visit, bool shared)
     struct flight *flight = new_flight(flights, visit);
     park(flight, visit);
     if (!shared) {
-        lead(flight, BYPASS_NO_BUDGET, NULL);
+        if (find_leader(flight))
+            lead(flight, BYPASS_NO_BUDGET, NULL);
+        else
+            end_rationed(flight);
         return;
     }
     list(flight);

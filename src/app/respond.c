@@ -202,6 +202,19 @@ void respond_failure(struct visit *visit, int status, const char *detail, bool s
                  retry ? "Retry-After: 1\r\n" : "");
 }
 
+void respond_rationed(struct visit *visit, int64_t wait_us)
+{
+    char extra[64];
+
+    snprintf(extra, sizeof extra, "Retry-After: %lld\r\n",
+             (long long)((wait_us + 1000 * 1000 - 1) / (1000 * 1000)));
+    metrics_client_refused(visit->backend->metrics);
+    metrics_response(visit->backend->metrics, visit->route, false, false,
+                     clock_monotonic_us() - visit->request->received_us);
+    send_problem(visit->request, 429,
+                 "This client has asked for too much that is not in the cache.", extra);
+}
+
 void respond_problem(struct request *request, int status, const char *detail)
 {
     send_problem(request, status, detail, "");

@@ -18,6 +18,9 @@ void respond_entry(struct visit *visit, const struct cache_entry *entry,
    sentence for the status; one of its own is told in full, and not to be asked for again. */
 void respond_failure(struct visit *visit, int status, const char *detail, bool shared_failure);
 
+/* 429, for a client that has started as many queries as it may for `wait_us` from now. */
+void respond_rationed(struct visit *visit, int64_t wait_us);
+
 /* The same before a route is known. `detail` may be NULL. */
 void respond_problem(struct request *request, int status, const char *detail);
 

@@ -98,6 +98,18 @@ static bool contains(const struct network *network, const struct network *client
            same_prefix(network->address, client->address, network->bits);
 }
 
+bool network_client(const char *client, unsigned char out[NETWORK_CLIENT_BYTES])
+{
+    struct network address;
+
+    if (strchr(client, '/') != NULL || network_parse(client, &address) != NULL || address.is_unix)
+        return false;
+    memcpy(out, address.address, NETWORK_CLIENT_BYTES);
+    if (memcmp(out, mapped_prefix, sizeof mapped_prefix) != 0)
+        memset(out + NETWORK_CLIENT_BYTES / 2, 0, NETWORK_CLIENT_BYTES / 2);
+    return true;
+}
+
 bool networks_contain(const struct networks *networks, const char *client)
 {
     struct network address;

@@ -24,6 +24,11 @@ struct networks {
 const char *network_parse(const char *text, struct network *network)
     __attribute__((warn_unused_result));
 
+/* What an address stands for where clients are told apart: an IPv4 address for itself, in either
+   spelling, one of IPv6 for its /64, which is one customer's. false: it is no address. */
+enum { NETWORK_CLIENT_BYTES = 16 };
+bool network_client(const char *client, unsigned char out[NETWORK_CLIENT_BYTES]);
+
 bool network_equals(const struct network *a, const struct network *b);
 
 /* Whether one of them holds the client, which is written as in REMOTE_ADDR. What is no address

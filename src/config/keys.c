@@ -155,6 +155,13 @@ static int read_group(struct reading *r)
     return 0;
 }
 
+static int read_rate(struct reading *r)
+{
+    const char *problem = rate_parse(r->text, r->field);
+
+    return problem == NULL ? 0 : refuse(r, problem);
+}
+
 static int read_share(struct reading *r)
 {
     int64_t *field = r->field;
@@ -419,7 +426,7 @@ static int read_value(struct reading *r)
         [KEY_ADDRESS] = read_address,     [KEY_MOUNT] = read_mount,
         [KEY_URL_PATH] = read_url_path,   [KEY_LIST] = read_list,
         [KEY_ADDRESSES] = read_addresses, [KEY_POOLER] = read_pooler,
-        [KEY_GROUP] = read_group,
+        [KEY_GROUP] = read_group,         [KEY_RATE] = read_rate,
     };
 
     return readers[r->key->type](r);

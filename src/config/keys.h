@@ -17,6 +17,7 @@ enum key_type {
     KEY_SIZE,       /* int64_t, bytes */
     KEY_MODE,       /* int64_t, written in octal */
     KEY_GROUP,      /* int64_t, the number of a group; -1 if empty */
+    KEY_RATE,       /* struct rate; empty is none */
     KEY_SHARE,      /* int64_t, billionths, above 0 and at most 1 */
     KEY_BOOL,       /* bool */
     KEY_LOG,        /* const char *: "stderr", "syslog" or "file:PATH" */

@@ -93,6 +93,22 @@ static int check_lifetime(const struct config_build *build, const struct config_
                              "session_lifetime is out of range: it must be 0s, or from 1s to 30d");
 }
 
+/* A web server passes a client's header on as HTTP_*. */
+static void warn_of_forgeable_clients(const struct config_build *build,
+                                      const struct config_block *root)
+{
+    const struct settings *settings = &build->config->settings;
+    const struct config_entry *by = config_block_find(root, "client_misses_by");
+
+    if (by != NULL && settings->client_misses.a_second > 0 &&
+        strncmp(settings->client_misses_by, "HTTP_", strlen("HTTP_")) == 0)
+        config_build_warn(
+            build, by->place,
+            "clients can send %s: unless the web server sets it itself, whoever changes it "
+            "has a new ration each time",
+            settings->client_misses_by);
+}
+
 static int check_paths(const struct config_build *build, const struct config_block *root)
 {
     const struct settings *settings = &build->config->settings;
@@ -133,6 +149,7 @@ static int read_settings(const struct config_build *build, const struct config_b
         config_build_tls(build, redis) == -1 || check_timeouts(build, root, postgres) == -1 ||
         check_lifetime(build, postgres) == -1)
         return -1;
+    warn_of_forgeable_clients(build, root);
     return check_paths(build, root);
 }
 

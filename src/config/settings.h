@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/network.h"
+#include "config/rate.h"
 
 struct redis_settings {
     const char *address;  /* "unix:PATH", "tcp:HOST:PORT" or "tls:HOST:PORT" */
@@ -56,6 +57,8 @@ struct settings {
     int64_t max_object_bytes;
     int64_t max_response_bytes;
     int64_t max_waiting;
+    struct rate client_misses;
+    const char *client_misses_by; /* a FastCGI variable */
     int64_t max_unsent_bytes;
     int64_t client_timeout_ms;
     int64_t drain_timeout_ms;

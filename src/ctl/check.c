@@ -91,6 +91,9 @@ static void check_info(struct report *report, const struct cache *cache, const c
     if (strcmp(policy, "noeviction") == 0 && strcmp(limit, "0") != 0)
         find(report, LEVEL_WARNING, "redis",
              "with noeviction nothing more is stored once maxmemory is reached");
+    if (strcmp(limit, "0") == 0)
+        find(report, LEVEL_WARNING, "redis",
+             "it has no maxmemory: what clients ask for may fill the machine's memory");
     find(report, LEVEL_OK, "redis clock", "%+.3f s from this machine's",
          (double)clock_offset_us(cache) / 1e6);
 }

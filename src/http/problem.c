@@ -28,6 +28,7 @@ const char *http_reason(int status)
         {413, "Content Too Large"},
         {414, "URI Too Long"},
         {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},               /* RFC 6585 */
         {431, "Request Header Fields Too Large"}, /* RFC 6585 */
         {500, "Internal Server Error"},
         {503, "Service Unavailable"},

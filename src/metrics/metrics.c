@@ -178,6 +178,11 @@ void metrics_log_dropped(struct metrics *metrics, uint64_t lines)
     add(&metrics->slot.memory->process_counters[PROCESS_COUNTER_LOG_DROPPED], lines);
 }
 
+void metrics_client_refused(struct metrics *metrics)
+{
+    add(&metrics->slot.memory->process_counters[PROCESS_COUNTER_CLIENT_REFUSED], 1);
+}
+
 void metrics_clients_cut(struct metrics *metrics, uint64_t clients)
 {
     add(&metrics->slot.memory->process_counters[PROCESS_COUNTER_CLIENTS_CUT], clients);

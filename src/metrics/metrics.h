@@ -52,6 +52,9 @@ void metrics_collapsed(struct metrics *metrics, const struct route *route,
 /* Log lines that were dropped since the last call. */
 void metrics_log_dropped(struct metrics *metrics, uint64_t lines);
 
+/* A request that was not let start a query for client_misses. */
+void metrics_client_refused(struct metrics *metrics);
+
 /* Clients that were cut off for max_unsent since the last call. */
 void metrics_clients_cut(struct metrics *metrics, uint64_t clients);
 

@@ -208,6 +208,13 @@ static void check_ranges(const struct settings *settings)
     }
 }
 
+static void check_rate(const struct rate *rate)
+{
+    must(rate->a_second >= 0 && rate->a_second <= RATE_MAX, "a rate is in range");
+    must((rate->a_second == 0) == (rate->burst == 0), "a rate has a burst");
+    must(rate->burst >= 0 && rate->burst <= RATE_MAX, "a burst is in range");
+}
+
 static void check_settings(const struct settings *settings)
 {
     const char *const texts[] = {
@@ -218,6 +225,7 @@ static void check_settings(const struct settings *settings)
     size_t mount_len = strlen(settings->mount);
 
     check_ranges(settings);
+    check_rate(&settings->client_misses);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         check_text(texts[i]);
     must(mount_len == 0 || (settings->mount[0] == '/' && settings->mount[mount_len - 1] != '/'),

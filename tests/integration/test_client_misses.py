@@ -9,8 +9,6 @@ import pytest
 from harness.postgres import GATE
 from harness.wait import wait_until
 
-pytestmark = pytest.mark.xfail(strict=True, reason="misses are not rationed")
-
 RATION = 'client_misses = "1/s burst 3"'
 ROUTES = f"""
 context "c" {{ budget = 60s }}

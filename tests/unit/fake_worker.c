@@ -180,6 +180,12 @@ void respond_failure(struct visit *visit, int status, const char *detail, bool s
     note(visit->request, text);
 }
 
+void respond_rationed(struct visit *visit, int64_t wait_us)
+{
+    (void)wait_us;
+    note(visit->request, "429");
+}
+
 void respond_problem(struct request *request, int status, const char *detail)
 {
     char text[FAKE_ANSWER_BYTES];

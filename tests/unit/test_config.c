@@ -211,6 +211,15 @@ static void test_broken_settings(void **state)
         {"max_object = 1000mb\n", 1, "out of range"},
         {"max_object = 0\n", 1, "out of range"},
         {"max_waiting = 0\n", 1, "out of range"},
+        {"client_misses = \"20\"\n", 1, "is not a rate like 20/s burst 100"},
+        {"client_misses = \"20/s\"\n", 1, "is not a rate"},
+        {"client_misses = \"20/s burst 5x\"\n", 1, "is not a rate"},
+        {"client_misses = \"-1/s burst 5\"\n", 1, "is not a rate"},
+        {"client_misses = \"20/m burst 5\"\n", 1, "is not a rate"},
+        {"client_misses = \"0/s burst 5\"\n", 1, "out of range"},
+        {"client_misses = \"1/s burst 1000001\"\n", 1, "out of range"},
+        {"client_misses = \"99999999999999999999/s burst 1\"\n", 1, "is not a rate"},
+        {"client_misses_by = \"a b\"\n", 1, "FastCGI variable"},
         {"client_timeout = 10\n", 1, "duration"},
         {"client_timeout = 1ms\n", 1, "out of range"},
         {"drain_timeout = 1d\n", 1, "out of range"},
@@ -1057,7 +1066,8 @@ static char *read_source(TALLOC_CTX *ctx, const char *name)
 /* A default as the sample file writes it. */
 static char *sample_line(TALLOC_CTX *ctx, const struct config_key *key)
 {
-    bool quoted = key->type == KEY_LOG || key->type == KEY_GROUP || key->type >= KEY_TEXT;
+    bool quoted = key->type == KEY_LOG || key->type == KEY_GROUP || key->type == KEY_RATE ||
+                  key->type >= KEY_TEXT;
 
     if (config_key_is_list(key)) {
         char *list = talloc_asprintf(ctx, "#%s = {\"", key->name);
