@@ -43,6 +43,7 @@ struct child {
     pid_t pid;
     int index;
     unsigned generation;
+    int64_t drain_timeout_ms; /* of the configuration that it has */
     enum child_state state;
     int ready_fd;       /* -1 once it has said so */
     int64_t ready_us;   /* when it did */
@@ -151,6 +152,7 @@ static void start_child(struct supervisor *supervisor, int index)
     }
     child->index = index;
     child->generation = supervisor->generation;
+    child->drain_timeout_ms = supervisor->program->drain_timeout_ms(supervisor->program->data);
     child->ready_fd = ready[0];
     TAILQ_INSERT_TAIL(&supervisor->children, child, link);
     child->pid = fork();
@@ -166,15 +168,13 @@ static void start_child(struct supervisor *supervisor, int index)
     }
 }
 
-static void drain_child(struct supervisor *supervisor, struct child *child)
+static void drain_child(struct child *child)
 {
-    int64_t patience_ms =
-        supervisor->program->drain_timeout_ms(supervisor->program->data) + KILL_AFTER_DRAIN_MS;
-
     if (child->state == CHILD_DRAINING || child->state == CHILD_HUNG)
         return;
     child->state = CHILD_DRAINING;
-    child->kill_at_us = clock_monotonic_us() + patience_ms * 1000;
+    child->kill_at_us =
+        clock_monotonic_us() + (child->drain_timeout_ms + KILL_AFTER_DRAIN_MS) * 1000;
     kill(child->pid, SIGTERM);
 }
 
@@ -222,7 +222,7 @@ static void tend_post(struct supervisor *supervisor, int index)
     if (step.action == POST_START)
         start_child(supervisor, index);
     else if (step.action == POST_DRAIN_FORMER)
-        drain_child(supervisor, find_child(supervisor, index, false));
+        drain_child(find_child(supervisor, index, false));
 }
 
 /* ---- Children that hang */
@@ -368,12 +368,12 @@ static void tend(struct supervisor *supervisor)
     look_at_children(supervisor);
     if (supervisor->stopping) {
         TAILQ_FOREACH (child, &supervisor->children, link)
-            drain_child(supervisor, child);
+            drain_child(child);
         return;
     }
     TAILQ_FOREACH (child, &supervisor->children, link)
         if (child->index >= supervisor->n_posts)
-            drain_child(supervisor, child);
+            drain_child(child);
     for (int i = 0; i < supervisor->n_posts; i++)
         tend_post(supervisor, i);
     if (!supervisor->announced)

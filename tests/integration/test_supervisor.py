@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -77,6 +78,28 @@ def test_what_waits_beyond_drain_timeout_gets_503(stack):
         assert (status, headers["retry-after"]) == (503, "1")
         assert worker.wait() == 0
     assert stack.executions("select 'hello'") == 0
+
+
+def test_a_reload_leaves_the_children_before_it_their_drain_timeout(stack):
+    """The new one is over, and the parent kills nobody for it."""
+    stack.configure(ROUTES, workers=1, settings="drain_timeout = 20s",
+                    postgres="statement_timeout = 20s")
+    worker = stack.start_worker()
+    before = worker.children()
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        stack.configure(ROUTES, workers=1, settings="drain_timeout = 100ms",
+                        postgres="statement_timeout = 100ms")
+        worker.send(signal.SIGHUP)
+        wait_until(lambda: len(worker.children()) == 2 and stack.ask("/hello")[0] == 200,
+                   "the successor serves")
+        # one more second is what the parent gives
+        time.sleep(2)
+        assert before[0] in worker.children()
+    assert parked.result()[::2] == (200, b"1")
+    stack.await_replaced(worker, before)
+    assert "is killed" not in worker.log_text()
 
 
 @contextlib.contextmanager
