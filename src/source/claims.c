@@ -15,9 +15,9 @@ enum {
     RECORDS = 1024, /* processes beyond that have their turns by chance */
     SERVED_AT = 4096,
     RECORDS_AT = 8192,
-    /* A claim that was not renewed for so long is over: its process has died, or does other things.
-     */
-    FRESH_US = 5 * CLAIMS_RENEW_MS * 1000,
+    /* A claim that was not renewed for so long is over: its process has died, or is held up. Where
+       processors are busy it may come to renew it only now and then. */
+    FRESH_US = 200 * 1000,
     /* Of one route, for so much longer another must have waited: to pass a slot on costs a moment
        in which nobody has it. */
     LONGER_US = 100 * 1000,

@@ -423,24 +423,42 @@ static bool is_full(struct postgres *postgres)
     return false;
 }
 
+/* What those wait for who wait on. */
+enum lack { LACK_NOTHING, LACK_SESSION, LACK_SHARE, LACK_SLOT };
+
+static enum lack find_lack(struct postgres *postgres, struct query *query, bool needs_new)
+{
+    if (needs_new && is_full(postgres))
+        return LACK_SESSION;
+    switch (take_place(postgres, query)) {
+    case SLOTS_TAKEN:
+        break;
+    case SLOTS_NO_SHARE:
+        return LACK_SHARE;
+    case SLOTS_NONE:
+        return LACK_SLOT;
+    }
+    return LACK_NOTHING;
+}
+
 /* Who is next and can be run, with a place; or turned away, as no session is to be had. NULL:
  * nobody.
  */
-static struct query *next_to_run(struct postgres *postgres, bool *full)
+static struct query *next_to_run(struct postgres *postgres, enum lack *lack)
 {
     struct turn *turn;
 
+    *lack = LACK_NOTHING;
     for (turn = turns_next(postgres->waiting, NULL); turn != NULL;
          turn = turns_next(postgres->waiting, turn)) {
         struct query *query = query_of(turn);
         bool needs_new = session_for(postgres, query) == NULL;
         if (needs_new && postgres->down)
             return query;
-        *full = needs_new && is_full(postgres);
-        enum slots_taken taken = *full ? SLOTS_NONE : take_place(postgres, query);
-        if (taken == SLOTS_TAKEN)
+        *lack = find_lack(postgres, query, needs_new);
+        if (*lack == LACK_NOTHING)
             return query;
-        if (taken == SLOTS_NONE)
+        if (*lack != LACK_SHARE)
             break;
     }
     return NULL;
@@ -478,18 +496,18 @@ static void on_pump(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct postgres *postgres = timer->data;
     struct query *query;
-    bool full = false;
+    enum lack lack;
 
     (void)loop;
     (void)events;
     look_at_others(postgres);
-    while ((query = next_to_run(postgres, &full)) != NULL)
+    while ((query = next_to_run(postgres, &lack)) != NULL)
         run_or_turn_away(postgres, query);
-    answer_overdue(postgres, full ? QUERY_FULL : QUERY_NO_SLOT);
+    answer_overdue(postgres, lack == LACK_SESSION ? QUERY_FULL : QUERY_NO_SLOT);
+    if (postgres->slots != NULL && (lack != LACK_SLOT || turns_are_empty(postgres->waiting)))
+        slots_stop_waiting(postgres->slots);
     if (!turns_are_empty(postgres->waiting))
         pump_after(postgres, SLOT_RETRY_MS);
-    else if (postgres->slots != NULL)
-        slots_stop_waiting(postgres->slots);
 }
 
 static int query_destroy(struct query *query)

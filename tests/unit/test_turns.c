@@ -197,8 +197,8 @@ static void test_claims_end(void **state)
     const struct pair *pair = *state;
 
     claims_make(pair->others, 1, NOW_US - 500 * MS, NOW_US);
-    assert_true(must_wait(pair, 1, NOW_US, NOW_US + 20 * MS));
-    assert_false(must_wait(pair, 1, NOW_US, NOW_US + 30 * MS));
+    assert_true(must_wait(pair, 1, NOW_US, NOW_US + 199 * MS));
+    assert_false(must_wait(pair, 1, NOW_US, NOW_US + 200 * MS));
     assert_false(must_wait(pair, 1, NOW_US, NOW_US - MS)); /* of another life of the machine */
     assert_true(must_wait(pair, 1, NOW_US, NOW_US));
     claims_withdraw(pair->others);
