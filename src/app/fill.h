@@ -62,7 +62,7 @@ struct fill;
    told at once unless the server may still run the query. The fill frees itself. */
 struct fill *fill_start(struct backend *backend, const struct fill_request *request);
 
-/* The three below are for before `done`. Whether the query has been given a slot and a session. */
+/* The three below are for before `done`. Whether the query has been given a slot. */
 bool fill_has_begun(const struct fill *fill);
 
 /* As postgres_wait_longer(). */

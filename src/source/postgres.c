@@ -532,7 +532,7 @@ struct query *postgres_query(struct postgres *postgres, const struct query_reque
 
 bool postgres_has_begun(const struct query *query)
 {
-    return query->session != NULL && session_is_set_up(query->session);
+    return query->session != NULL;
 }
 
 void postgres_wait_longer(const struct postgres *postgres, struct query *query, int64_t since_us)

@@ -122,7 +122,7 @@ struct query;
 /* The handle is good until `done` is called. */
 struct query *postgres_query(struct postgres *postgres, const struct query_request *request);
 
-/* Whether it has been given a slot and a session that works. */
+/* Whether it has been given a slot and a session, which may still have to be made. */
 bool postgres_has_begun(const struct query *query);
 
 /* Somebody else waits for it too, who came at `since_us`: it waits for a slot as long as either

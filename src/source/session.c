@@ -116,11 +116,6 @@ bool session_is_alive(const struct session *session)
     return session->step != STEP_CLOSED && session->step != STEP_CUT;
 }
 
-bool session_is_set_up(const struct session *session)
-{
-    return session->worked;
-}
-
 bool session_is_closed(const struct session *session)
 {
     return session->step == STEP_CLOSED;

@@ -72,9 +72,6 @@ bool session_is_pooled(const struct session *session);
 /* It may come to run further queries: it connects, or has worked. */
 bool session_is_alive(const struct session *session);
 
-/* It has come to work, whatever it does now. */
-bool session_is_set_up(const struct session *session);
-
 /* It cannot be used any more. */
 bool session_is_closed(const struct session *session);
 
