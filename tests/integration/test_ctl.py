@@ -6,12 +6,13 @@ import pty
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
 from harness.postgres import GATE
 from harness.stack import program
-from harness.wait import wait_until
+from harness.wait import PATIENCE_S, wait_until
 
 OK, BAD, USAGE, UNREACHABLE = 0, 1, 2, 3
 ROUTES = f"""
@@ -373,6 +374,48 @@ def read_terminal(master, text):
         return text + os.read(master, 65536).decode()
     except OSError:
         return text
+
+
+def await_shown(master, pattern):
+    """In what comes from now on."""
+    text = ""
+    deadline = time.monotonic() + PATIENCE_S
+    while not re.search(pattern, text):
+        assert time.monotonic() < deadline, text[-2000:]
+        text = read_terminal(master, text)
+
+
+def queue_job(stack, seconds_ago):
+    """By Redis's clock, which is nobody else's."""
+    client = stack.redis.client()
+    queued_ms = int((client.time()[0] - seconds_ago) * 1000)
+    client.lpush("leeway:jobs", f'[1,{queued_ms},"items.id","0123456789abcdef",["1"]]')
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+def test_top_survives_a_restart_of_redis(stack, ctl, hours):
+    """It is there again, with a clock of its own."""
+    assert ctl
+    stack.start_worker()
+    clock = stack.shim()
+    stack.redis.stop()
+    stack.redis.start(environment=stack.environment)
+    queue_job(stack, 1000)
+    master, terminal = pty.openpty()
+    with subprocess.Popen([program("leewayctl"), "-c", stack.config, "top", "-i", "200ms"],
+                          stdout=terminal, stderr=subprocess.PIPE) as top:
+        os.close(terminal)
+        await_shown(master, r"queue 1, oldest 10\d\d\.")
+        stack.redis.stop()
+        await_shown(master, r"queue \?")
+        clock.move_time_of_day(3600 * hours)
+        stack.redis.start(environment=stack.environment)
+        queue_job(stack, 3000)
+        await_shown(master, r"queue 1, oldest 30\d\d\.")
+        top.send_signal(signal.SIGINT)
+        assert top.wait(20) == OK
+        assert b"Sanitizer" not in top.stderr.read()
+    os.close(master)
 
 
 def test_top_on_a_terminal(stack, ctl):

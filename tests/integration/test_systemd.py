@@ -283,6 +283,7 @@ def test_the_services_suit_the_programs_and_each_other(units, stack):
         assert service["RuntimeDirectory"] == ["leeway"]
         assert service["RuntimeDirectoryPreserve"] == ["yes"]
         assert service["Type"] == ["notify"] and service["NotifyAccess"] == ["main"]
+        assert service["WatchdogSec"] == ["30s"]
         # more than the default drain_timeout and the second until children are killed
         assert int(service["TimeoutStopSec"][0].rstrip("s")) > 10 + 1
     assert (worker["User"], worker["Group"]) == (refresher["User"], refresher["Group"])
