@@ -113,8 +113,11 @@ class Site:
         return first[1].endswith("stored") and second[1].startswith("leeway; hit")
 
     def set_calls(self):
-        return sum(self.client.info("commandstats").get("cmdstat_set", {}).get(what, 0)
-                   for what in ("calls", "rejected_calls"))
+        """Each SET by which a process shows that it lives comes with an SADD."""
+        stats = self.client.info("commandstats")
+        sets, shown = (sum(stats.get("cmdstat_" + name, {}).get(what, 0)
+                           for what in ("calls", "rejected_calls")) for name in ("set", "sadd"))
+        return sets - shown
 
     def lease_ms(self):
         return max([self.client.pttl(key) for key in self.client.keys("*:lease")], default=-2)

@@ -91,7 +91,8 @@ class Redis:
 
 
 class Monitor:
-    """`with redis.monitor() as seen:` ... then seen.commands("GET") and the like."""
+    """`with redis.monitor() as seen:` ... then seen.commands("GET") and the like. What processes say
+    of themselves each second is left out."""
 
     def __init__(self, server):
         self.server = server
@@ -108,7 +109,8 @@ class Monitor:
     def listen(self):
         try:
             for command in self.monitor.listen():
-                self.lines.append(command["command"])
+                if ":{peers." not in command["command"]:
+                    self.lines.append(command["command"])
         except Exception:  # pylint: disable=broad-except
             pass  # the connection was closed under it: that is its end
 
