@@ -82,8 +82,13 @@ def test_a_host_s_own_trouble_takes_it_out_and_a_shared_one_nobody(stack):
     fleet = Fleet(stack)
     first, second = fleet.hosts
     assert [ready(host) for host in fleet.hosts] == [(200, {"status": "ready"})] * 2
+    client = stack.redis.client()
+    names, = [key for key in client.scan_iter("leeway:{peers.*}", _type="set")]
+    client.sadd(names, "ghost")
     fleet.lose(first)
     wait_until(lambda: ready(first)[0] == 503, "it is out")
+    wait_until(lambda: not client.sismember(names, "ghost"), "the dead are forgotten")
+    assert client.scard(names) == 2 and client.pttl(names) != -2
     assert ready(first)[1]["reasons"] == ["postgres"] and len(ready(first)[1]["details"]) == 1
     assert ready(second)[0] == 200
     # now the other one too

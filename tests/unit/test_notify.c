@@ -139,6 +139,37 @@ static void test_a_full_socket_is_waited_for(void **state)
     close(manager);
 }
 
+static void test_how_often_a_watchdog_wants_to_hear(void **state)
+{
+    char own[24];
+    const struct {
+        const char *period, *pid;
+        int64_t us;
+    } cases[] = {
+        {NULL, NULL, 0},
+        {"3000000", NULL, 1500000},
+        {"3000000", own, 1500000},
+        {"3000000", "1", 0},
+        {"3000000", "", 0},
+        {"", NULL, 0},
+        {"0", NULL, 0},
+        {"-5", NULL, 0},
+        {"3s", NULL, 0},
+    };
+
+    (void)state;
+    snprintf(own, sizeof own, "%ld", (long)getpid());
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        unsetenv("WATCHDOG_USEC");
+        unsetenv("WATCHDOG_PID");
+        if (cases[i].period != NULL)
+            setenv("WATCHDOG_USEC", cases[i].period, 1);
+        if (cases[i].pid != NULL)
+            setenv("WATCHDOG_PID", cases[i].pid, 1);
+        check(notify_watchdog_us() == cases[i].us, "case %zu", i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +177,7 @@ int main(void)
         cmocka_unit_test(test_nobody_to_tell),
         cmocka_unit_test(test_reloading_is_dated_by_the_manager_s_clock),
         cmocka_unit_test(test_a_full_socket_is_waited_for),
+        cmocka_unit_test(test_how_often_a_watchdog_wants_to_hear),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
