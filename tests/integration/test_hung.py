@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A child whose loop does not turn any more is replaced; the service manager hears from a parent
 that turns its own."""
+import ctypes
 import os
 import re
 import signal
@@ -58,6 +59,23 @@ def test_a_stopped_refresher_is_replaced(stack):
     wait_until(lambda: refresher.has_children(1) and refresher.children() != [child],
                "it is replaced")
     assert " role=refresher" in hung_lines(refresher)[0]
+
+
+def test_a_child_that_a_debugger_holds_is_excused(stack):
+    """How long it may be held is no matter (tests/unit/test_post.c)."""
+    stack.configure(ROUTES)
+    worker = stack.start_worker()
+    child = worker.children()[0]
+    attach, detach = 16, 17
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(attach, child, None, None) != 0:
+        pytest.skip("processes may not be traced here: " + os.strerror(ctypes.get_errno()))
+    try:
+        wait_until(lambda: "held by a debugger" in worker.log_text(), "the log says so")
+    finally:
+        os.waitpid(child, 0x40000000)  # __WALL
+        libc.ptrace(detach, child, None, None)
+    assert not hung_lines(worker) and child in worker.children()
 
 
 @pytest.fixture(name="manager")
