@@ -232,6 +232,24 @@ void respond_allowed_methods(struct request *request, int status)
         send_problem(request, status, "Only GET, HEAD and OPTIONS are served.", allow);
 }
 
+static void send_text(struct request *request, int status, const char *content_type,
+                      const struct answer_bytes *text)
+{
+    char head[HEAD_BYTES];
+    struct answer_bytes bytes = *text;
+
+    bytes.head = head;
+    bytes.head_len = (size_t)snprintf(head, sizeof head,
+                                      "Status: %d %s\r\n"
+                                      "Content-Type: %s\r\n"
+                                      "Content-Length: %zu\r\n"
+                                      "Cache-Control: no-store\r\n\r\n",
+                                      status, http_reason(status), content_type, text->body_len);
+    if (is_head_request(request))
+        bytes.body_len = 0;
+    request_answer(request, &bytes);
+}
+
 void respond_text(struct request *request, const char *content_type, const char *text, size_t len)
 {
     respond_text_as(request, 200, content_type, text, len);
@@ -240,19 +258,14 @@ void respond_text(struct request *request, const char *content_type, const char 
 void respond_text_as(struct request *request, int status, const char *content_type,
                      const char *text, size_t len)
 {
-    char head[HEAD_BYTES];
-    int head_len = snprintf(head, sizeof head,
-                            "Status: %d %s\r\n"
-                            "Content-Type: %s\r\n"
-                            "Content-Length: %zu\r\n"
-                            "Cache-Control: no-store\r\n\r\n",
-                            status, http_reason(status), content_type, len);
-    const struct answer_bytes bytes = {
-        .head = head,
-        .head_len = (size_t)head_len,
-        .body = text,
-        .body_len = is_head_request(request) ? 0 : len,
-    };
+    const struct answer_bytes bytes = {.body = text, .body_len = len};
 
-    request_answer(request, &bytes);
+    send_text(request, status, content_type, &bytes);
+}
+
+void respond_long_text(struct request *request, const char *content_type, char *text, size_t len)
+{
+    const struct answer_bytes bytes = {.body = text, .body_len = len, .shared = text};
+
+    send_text(request, 200, content_type, &bytes);
 }

@@ -65,6 +65,17 @@ struct metrics_gauges {
     double redis_fragmentation_ratio;
 };
 
+/* The same text in steps of a fraction of a millisecond each, for who has other things to do. */
+struct metrics_scrape;
+
+struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_dir,
+                                          const struct metrics_gauges *gauges);
+
+/* NULL: there is more to do. Else the whole text, a talloc chunk that belongs to the scrape, and
+   its length. */
+char *metrics_scrape_step(struct metrics_scrape *scrape, size_t *len)
+    __attribute__((warn_unused_result));
+
 /* Prometheus text exposition format 0.0.4 over all slots of `runtime_dir`, a child of `ctx`;
    needs no slot of its own. */
 char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges);

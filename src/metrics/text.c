@@ -30,9 +30,9 @@ static const struct {
 };
 
 static const char *const kind_labels[] = {
-    [RESPONSE_COMPUTED] = "cached=\"false\",stale=\"false\"",
-    [RESPONSE_HIT] = "cached=\"true\",stale=\"false\"",
-    [RESPONSE_STALE_HIT] = "cached=\"true\",stale=\"true\"",
+    [RESPONSE_COMPUTED] = ",cached=\"false\",stale=\"false\"",
+    [RESPONSE_HIT] = ",cached=\"true\",stale=\"false\"",
+    [RESPONSE_STALE_HIT] = ",cached=\"true\",stale=\"true\"",
 };
 
 static const char *const state_names[] = {
@@ -61,19 +61,19 @@ static void put_route(struct buf *out, const char *pattern)
     buf_append_char(out, '"');
 }
 
-static void put_counters(struct buf *out, const struct totals *totals)
+static void put_counter_head(struct buf *out, size_t counter)
 {
-    for (size_t c = 0; c < COUNTER_COUNT; c++) {
-        if (counters[c].help != NULL)
-            put_head(out, counters[c].name, "counter", counters[c].help);
-        for (size_t i = 0; i < totals->n_routes; i++) {
-            buf_printf(out, "%s{", counters[c].name);
-            put_route(out, totals->routes[i]->pattern);
-            if (counters[c].label != NULL)
-                buf_printf(out, ",%s=\"%s\"", counters[c].label, counters[c].value);
-            buf_printf(out, "} %" PRIu64 "\n", totals->routes[i]->counters[c]);
-        }
-    }
+    if (counters[counter].help != NULL)
+        put_head(out, counters[counter].name, "counter", counters[counter].help);
+}
+
+static void put_counter(struct buf *out, size_t counter, const struct route_total *total)
+{
+    buf_printf(out, "%s{", counters[counter].name);
+    put_route(out, total->pattern);
+    if (counters[counter].label != NULL)
+        buf_printf(out, ",%s=\"%s\"", counters[counter].label, counters[counter].value);
+    buf_printf(out, "} %" PRIu64 "\n", total->counters[counter]);
 }
 
 static void put_process_counters(struct buf *out, const struct totals *totals)
@@ -128,27 +128,22 @@ static bool any(const uint64_t *buckets, size_t count)
     return false;
 }
 
-static void put_responses(TALLOC_CTX *ctx, struct buf *out, const struct totals *totals)
+static void put_responses(struct buf *out, const struct route_total *total)
 {
-    put_head(out, "leeway_response_seconds", "histogram",
-             "Time from a request's last byte to its response.");
-    for (size_t i = 0; i < totals->n_routes; i++) {
-        const struct route_total *total = totals->routes[i];
-        for (size_t kind = 0; kind < RESPONSE_KINDS; kind++) {
-            const struct histogram histogram = {
-                .name = "leeway_response_seconds",
-                .labels = mem_check(talloc_asprintf(ctx, ",%s", kind_labels[kind])),
-                .bounds_us = response_bounds_us,
-                .n_bounds = RESPONSE_BUCKETS - 1,
-            };
-            if (any(total->response_buckets[kind], RESPONSE_BUCKETS))
-                put_histogram(out, &histogram, total->pattern, total->response_buckets[kind],
-                              total->response_micros[kind]);
-        }
+    for (size_t kind = 0; kind < RESPONSE_KINDS; kind++) {
+        const struct histogram histogram = {
+            .name = "leeway_response_seconds",
+            .labels = kind_labels[kind],
+            .bounds_us = response_bounds_us,
+            .n_bounds = RESPONSE_BUCKETS - 1,
+        };
+        if (any(total->response_buckets[kind], RESPONSE_BUCKETS))
+            put_histogram(out, &histogram, total->pattern, total->response_buckets[kind],
+                          total->response_micros[kind]);
     }
 }
 
-static void put_ages(struct buf *out, const struct totals *totals)
+static void put_ages(struct buf *out, const struct route_total *total)
 {
     static const struct histogram histogram = {
         .name = "leeway_served_age_seconds",
@@ -157,12 +152,8 @@ static void put_ages(struct buf *out, const struct totals *totals)
         .n_bounds = AGE_BUCKETS - 1,
     };
 
-    put_head(out, histogram.name, "histogram", "Age of responses when they were written.");
-    for (size_t i = 0; i < totals->n_routes; i++) {
-        const struct route_total *total = totals->routes[i];
-        if (any(total->age_buckets, AGE_BUCKETS))
-            put_histogram(out, &histogram, total->pattern, total->age_buckets, total->age_micros);
-    }
+    if (any(total->age_buckets, AGE_BUCKETS))
+        put_histogram(out, &histogram, total->pattern, total->age_buckets, total->age_micros);
 }
 
 /* What is not known is left out rather than invented. */
@@ -195,18 +186,97 @@ static void put_gauges(struct buf *out, const struct totals *totals,
     buf_printf(out, "leeway_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
 }
 
+/* Series of one name, and so one after the other. */
+enum family { FAMILY_RESPONSES, FAMILY_AGES, FAMILY_COUNTERS };
+
+enum {
+    FAMILIES = FAMILY_COUNTERS + COUNTER_COUNT,
+    /* Of a step: tens of lines each, and one each. */
+    HISTOGRAMS = 2,
+    COUNTERS = 32,
+};
+
+struct metrics_scrape {
+    struct metrics_gauges gauges;
+    struct totals_reading *reading;
+    const struct totals *totals; /* NULL: they are being read */
+    size_t family;
+    size_t route; /* the next one of the family */
+    struct buf out;
+};
+
+struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_dir,
+                                          const struct metrics_gauges *gauges)
+{
+    struct metrics_scrape *scrape = mem_check(talloc_zero(ctx, struct metrics_scrape));
+
+    scrape->gauges = *gauges;
+    scrape->reading = totals_begin(scrape, runtime_dir);
+    buf_init(&scrape->out, scrape, 4096);
+    return scrape;
+}
+
+static void put_family_head(struct buf *out, size_t family)
+{
+    if (family == FAMILY_RESPONSES)
+        put_head(out, "leeway_response_seconds", "histogram",
+                 "Time from a request's last byte to its response.");
+    else if (family == FAMILY_AGES)
+        put_head(out, "leeway_served_age_seconds", "histogram",
+                 "Age of responses when they were written.");
+    else
+        put_counter_head(out, family - FAMILY_COUNTERS);
+}
+
+static void put_series(struct buf *out, size_t family, const struct route_total *total)
+{
+    if (family == FAMILY_RESPONSES)
+        put_responses(out, total);
+    else if (family == FAMILY_AGES)
+        put_ages(out, total);
+    else
+        put_counter(out, family - FAMILY_COUNTERS, total);
+}
+
+static void put_some(struct metrics_scrape *scrape)
+{
+    size_t left = scrape->family < FAMILY_COUNTERS ? HISTOGRAMS : COUNTERS;
+
+    if (scrape->route == 0)
+        put_family_head(&scrape->out, scrape->family);
+    for (; left > 0 && scrape->route < scrape->totals->n_routes; left--)
+        put_series(&scrape->out, scrape->family, scrape->totals->routes[scrape->route++]);
+    if (scrape->route < scrape->totals->n_routes)
+        return;
+    scrape->family++;
+    scrape->route = 0;
+}
+
+char *metrics_scrape_step(struct metrics_scrape *scrape, size_t *len)
+{
+    if (scrape->totals == NULL) {
+        scrape->totals = totals_step(scrape->reading, COUNTERS);
+        return NULL;
+    }
+    if (scrape->family < FAMILIES) {
+        put_some(scrape);
+        return NULL;
+    }
+    put_process_counters(&scrape->out, scrape->totals);
+    put_gauges(&scrape->out, scrape->totals, &scrape->gauges);
+    *len = scrape->out.len;
+    return scrape->out.data;
+}
+
 char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges)
 {
-    TALLOC_CTX *scratch = mem_check(talloc_new(ctx));
-    const struct totals *totals = totals_read(scratch, runtime_dir);
-    struct buf out;
+    struct metrics_scrape *scrape = metrics_scrape_new(ctx, runtime_dir, gauges);
+    size_t len;
+    char *text;
 
-    buf_init(&out, ctx, 4096);
-    put_responses(scratch, &out, totals);
-    put_ages(&out, totals);
-    put_counters(&out, totals);
-    put_process_counters(&out, totals);
-    put_gauges(&out, totals, gauges);
-    talloc_free(scratch);
-    return out.data;
+    while ((text = metrics_scrape_step(scrape, &len)) == NULL)
+        continue;
+    talloc_steal(ctx, text);
+    talloc_free(scrape);
+    return text;
 }

@@ -10,10 +10,14 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-/* Totals that are being made. */
-struct reading {
+struct totals_reading {
     struct totals *totals;
     void *by_pattern; /* tsearch tree of route totals */
+    const char *runtime_dir;
+    int next, end; /* slots */
+    struct slot slot;
+    bool is_open;
+    uint32_t series; /* of the open one, the next */
 };
 
 static int compare(const void *a, const void *b)
@@ -33,7 +37,7 @@ static void cut_to_utf8(char *text)
     text[len] = '\0';
 }
 
-static struct route_total *total_of(struct reading *reading, const char *pattern)
+static struct route_total *total_of(struct totals_reading *reading, const char *pattern)
 {
     struct totals *totals = reading->totals;
     struct route_total *total = mem_check(talloc_zero(totals, struct route_total));
@@ -57,7 +61,7 @@ static void add_cells(uint64_t *sums, const slot_cell *cells, size_t count)
         sums[i] += atomic_load_explicit(&cells[i], memory_order_relaxed);
 }
 
-static void add_series(struct reading *reading, const struct series *series)
+static void add_series(struct totals_reading *reading, const struct series *series)
 {
     struct route_total *total = total_of(reading, series->pattern);
 
@@ -69,18 +73,56 @@ static void add_series(struct reading *reading, const struct series *series)
     add_cells(&total->age_micros, &series->age_micros, 1);
 }
 
-static void add_slot(struct reading *reading, const struct slot *slot)
+static void forget(void *total)
 {
-    const struct slot_memory *memory = slot->memory;
-    struct totals *totals = reading->totals;
-    uint32_t count = atomic_load_explicit(&memory->n_series, memory_order_acquire);
+    (void)total; /* it belongs to a talloc context */
+}
 
-    for (uint32_t i = 0; i < count && i < SLOT_OTHER; i++)
-        add_series(reading, &memory->series[i]);
+static void close_slot(struct totals_reading *reading)
+{
+    if (reading->is_open)
+        slot_close(&reading->slot);
+    reading->is_open = false;
+}
+
+static int reading_destroy(struct totals_reading *reading)
+{
+    close_slot(reading);
+    tdestroy(reading->by_pattern, forget);
+    return 0;
+}
+
+struct totals_reading *totals_begin(TALLOC_CTX *ctx, const char *runtime_dir)
+{
+    struct totals_reading *reading = mem_check(talloc_zero(ctx, struct totals_reading));
+
+    reading->runtime_dir = mem_check(talloc_strdup(reading, runtime_dir));
+    reading->totals = mem_check(talloc_zero(reading, struct totals));
+    reading->totals->redis_up = reading->totals->postgres_up = true;
+    reading->end = slot_end(runtime_dir);
+    talloc_set_destructor(reading, reading_destroy);
+    return reading;
+}
+
+/* false: no slot is left. */
+static bool open_next(struct totals_reading *reading)
+{
+    while (!reading->is_open && reading->next < reading->end)
+        reading->is_open = slot_read(&reading->slot, reading->runtime_dir, reading->next++) != 0;
+    reading->series = 0;
+    return reading->is_open;
+}
+
+/* What a process has beside its routes. */
+static void add_process(struct totals_reading *reading)
+{
+    const struct slot_memory *memory = reading->slot.memory;
+    struct totals *totals = reading->totals;
+
     if (memory->series[SLOT_OTHER].pattern[0] != '\0')
         add_series(reading, &memory->series[SLOT_OTHER]);
     add_cells(totals->process_counters, memory->process_counters, PROCESS_COUNTER_COUNT);
-    if (!slot->alive)
+    if (!reading->slot.alive)
         return;
     totals->any_alive = true;
     totals->redis_up = totals->redis_up && memory->redis_up != 0;
@@ -89,26 +131,33 @@ static void add_slot(struct reading *reading, const struct slot *slot)
         totals->workers[memory->state]++;
 }
 
-static void forget(void *total)
+struct totals *totals_step(struct totals_reading *reading, size_t routes)
 {
-    (void)total; /* it belongs to a talloc context */
+    if (!reading->is_open && !open_next(reading))
+        return reading->totals;
+    const struct slot_memory *memory = reading->slot.memory;
+    uint32_t count = atomic_load_explicit(&memory->n_series, memory_order_acquire);
+
+    count = count < SLOT_OTHER ? count : SLOT_OTHER;
+    for (; routes > 0 && reading->series < count; routes--)
+        add_series(reading, &memory->series[reading->series++]);
+    if (reading->series >= count) {
+        add_process(reading);
+        close_slot(reading);
+    }
+    return NULL;
 }
 
 struct totals *totals_read(TALLOC_CTX *ctx, const char *runtime_dir)
 {
-    struct reading reading = {.totals = mem_check(talloc_zero(ctx, struct totals))};
-    int end = slot_end(runtime_dir);
-    struct slot slot;
+    struct totals_reading *reading = totals_begin(ctx, runtime_dir);
+    struct totals *totals;
 
-    reading.totals->redis_up = reading.totals->postgres_up = true;
-    for (int i = 0; i < end; i++) {
-        if (slot_read(&slot, runtime_dir, i) == 0)
-            continue;
-        add_slot(&reading, &slot);
-        slot_close(&slot);
-    }
-    tdestroy(reading.by_pattern, forget);
-    return reading.totals;
+    while ((totals = totals_step(reading, SLOT_OTHER)) == NULL)
+        continue;
+    talloc_steal(ctx, totals);
+    talloc_free(reading);
+    return totals;
 }
 
 const struct route_total *totals_find(const struct totals *totals, const char *pattern)

@@ -31,7 +31,17 @@ struct totals {
     bool any_alive;
 };
 
-/* A child of `ctx`. A directory without slots gives zeros. */
+/* Reading them in steps, for who has other things to do: a step adds up what a process has counted
+   of at most so many routes. */
+struct totals_reading;
+
+struct totals_reading *totals_begin(TALLOC_CTX *ctx, const char *runtime_dir);
+
+/* NULL: there is more. Else all of them, which belong to the reading. */
+struct totals *totals_step(struct totals_reading *reading, size_t routes)
+    __attribute__((warn_unused_result));
+
+/* All at once, a child of `ctx`. A directory without slots gives zeros. */
 struct totals *totals_read(TALLOC_CTX *ctx, const char *runtime_dir);
 
 /* The route's, or NULL. */

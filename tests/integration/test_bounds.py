@@ -127,3 +127,15 @@ def test_a_limit_of_descriptors_that_leaves_none_for_clients_is_refused(stack):
     start_limited(stack, 40)
     assert stack.worker.wait() == 1
     assert "leave none for connections" in stack.worker.log_text()
+
+
+def test_the_operator_s_paths_answer_with_max_waiting_full(stack):
+    start_one(stack, "max_waiting = 8\ndrain_timeout = 60s", postgres="statement_timeout = 60s")
+    gate = stack.gate()
+    asked = [stack.ask_later(f"/held/{n}") for n in range(20)]
+    wait_until(lambda: sum(later.done() for later in asked) == 12, "eight wait, the others may not")
+    assert stack.ask("/metrics")[0] == 200
+    assert stack.ask("/health")[0] == 200
+    gate.open()
+    statuses = [later.result()[0] for later in asked]
+    assert statuses.count(200) == 8 and statuses.count(503) == 12

@@ -123,3 +123,19 @@ def test_check_warns_of_a_variable_that_clients_can_forge(stack):
     run = stack.run("leeway-worker", "-t", "-c", stack.config)
     assert run.returncode == 0
     assert "clients can send HTTP_X_FORWARDED_FOR" in run.stderr
+
+
+def test_without_a_negative_budget_no_404_is_stored(stack):
+    stack.configure("""
+        context "none" { budget = 60s  negative_budget = 0s }
+        context "some" { budget = 60s }
+        route "/none/{id}" { context = "none"  param "id" { type = int }
+                             sql = "select 1 as n where $1::int = 0"  shape = object }
+        route "/some/{id}" { context = "some"  param "id" { type = int }
+                             sql = "select 1 as n where $1::int = 0"  shape = object }""")
+    stack.worker = stack.start_worker()
+    assert statuses(stack, [f"/none/{n}" for n in range(1, 9)]) == [404] * 8
+    assert not stack.entries.keys("none.id")
+    assert stack.ask("/none/0")[0] == 200
+    assert statuses(stack, [f"/some/{n}" for n in range(1, 9)]) == [404] * 8
+    assert len(stack.entries.keys("some.id")) == 8

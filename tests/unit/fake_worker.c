@@ -205,6 +205,11 @@ void respond_text(struct request *request, const char *content_type, const char 
     respond_text_as(request, 200, content_type, text, len);
 }
 
+void respond_long_text(struct request *request, const char *content_type, char *text, size_t len)
+{
+    respond_text_as(request, 200, content_type, text, len);
+}
+
 void respond_text_as(struct request *request, int status, const char *content_type,
                      const char *text, size_t len)
 {
@@ -395,8 +400,26 @@ void metrics_refresh(struct metrics *metrics, const struct route *route, enum re
     the_worker->refreshes[result]++;
 }
 
-char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges)
+struct metrics_scrape {
+    int64_t jobs;
+    unsigned steps;
+};
+
+struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_dir,
+                                          const struct metrics_gauges *gauges)
 {
+    struct metrics_scrape *scrape = mem_check(talloc_zero(ctx, struct metrics_scrape));
+
     (void)runtime_dir;
-    return mem_check(talloc_asprintf(ctx, "jobs %lld", (long long)gauges->jobs_queued));
+    scrape->jobs = gauges->jobs_queued;
+    return scrape;
+}
+
+char *metrics_scrape_step(struct metrics_scrape *scrape, size_t *len)
+{
+    if (++scrape->steps < FAKE_SCRAPE_STEPS)
+        return NULL;
+    char *text = mem_check(talloc_asprintf(scrape, "jobs %lld", (long long)scrape->jobs));
+    *len = strlen(text);
+    return text;
 }

@@ -31,7 +31,7 @@ struct fake_query {
     int64_t row;     /* what it has read by then */
 };
 
-enum { FAKE_MAX_QUERIES = 64 };
+enum { FAKE_MAX_QUERIES = 64, FAKE_SCRAPE_STEPS = 3 };
 
 struct fake_worker {
     struct ev_loop *loop;

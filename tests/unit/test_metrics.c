@@ -309,6 +309,33 @@ static void test_what_has_no_route(void **state)
     assert_true(says(fixture, "\nleeway_log_dropped_total 7\n"));
 }
 
+/* The text is the same whoever makes it, and no step is more than a part of it. */
+static void test_a_scrape_in_steps(void **state)
+{
+    enum { MANY = 500 };
+    static const struct metrics_gauges unknown = {-1, -1, -1.0};
+    struct fixture *fixture = *state;
+    struct route *many = talloc_zero_array(fixture, struct route, MANY);
+    const struct config large = {.routes = many, .n_routes = MANY};
+    size_t steps = 0, len = 0;
+    char error[256], *text;
+
+    for (size_t i = 0; i < MANY; i++) {
+        many[i].pattern = talloc_asprintf(many, "/many/%zu", i);
+        many[i].index = i;
+    }
+    struct metrics *metrics =
+        metrics_open(fixture, fixture->directory, METRICS_WORKER, &large, error, sizeof error);
+    for (size_t i = 0; i < MANY; i++)
+        metrics_response(metrics, &many[i], true, false, 100);
+    struct metrics_scrape *scrape = metrics_scrape_new(fixture, fixture->directory, &unknown);
+    while ((text = metrics_scrape_step(scrape, &len)) == NULL)
+        steps++;
+    assert_true(steps > MANY / 2);
+    assert_int_equal(len, strlen(text));
+    assert_string_equal(text, metrics_text(fixture, fixture->directory, &unknown));
+}
+
 static void test_a_removed_directory(void **state)
 {
     struct fixture *fixture = *state;
@@ -362,6 +389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_removed_slot_when_another_is_free, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_what_has_no_route, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_scrape_in_steps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_removed_directory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_link_in_a_slot_s_place, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),

@@ -387,7 +387,24 @@ static void test_metrics(void **state)
 
     check_waits(reader);
     answer_gauges();
+    for (unsigned i = 1; i < FAKE_SCRAPE_STEPS; i++) {
+        ev_run(fixture->worker->loop, EVRUN_NOWAIT);
+        check_waits(reader);
+    }
+    ev_run(fixture->worker->loop, EVRUN_NOWAIT);
     check_answer(reader, "200 jobs 5");
+}
+
+static void test_metrics_of_a_client_that_leaves_between_steps(void **state)
+{
+    struct fixture *fixture = *state;
+    struct reader *reader = ask(fixture, "/metrics");
+
+    answer_gauges();
+    ev_run(fixture->worker->loop, EVRUN_NOWAIT);
+    leave(reader);
+    ev_run(fixture->worker->loop, EVRUN_NOWAIT);
+    assert_int_equal(reader->answers, 0);
 }
 
 static void test_metrics_of_a_client_that_leaves(void **state)
@@ -469,6 +486,7 @@ int main(void)
         serve_test(test_an_offer_ends_with_its_server),
         serve_test(test_metrics),
         serve_test(test_metrics_of_a_client_that_leaves),
+        serve_test(test_metrics_of_a_client_that_leaves_between_steps),
         serve_test(test_metrics_are_not_for_everybody),
         serve_test(test_what_is_answered_at_once),
         serve_test(test_health_without_the_cache),
