@@ -244,18 +244,21 @@ static void check_pooler(const struct postgres_settings *settings, struct report
         find(report, LEVEL_OK, "postgres", "a pooler is in front of it");
 }
 
-static void check_postgres(const struct ctl *ctl, TALLOC_CTX *ctx, struct report *report)
+static void check_postgres(struct ctl *ctl, TALLOC_CTX *ctx, struct report *report)
 {
     const struct config *config = ctl->app->config;
     struct inspect_server server;
     char error[256] = "";
-    struct inspect *inspect = inspect_connect(ctx, &config->settings.postgres, error, sizeof error);
+    struct inspect *inspect =
+        inspect_connect(ctx, ctl_loop(ctl), &config->settings.postgres, error, sizeof error);
 
     if (inspect == NULL || inspect_server(ctx, inspect, &server, error, sizeof error) == -1) {
         find(report, LEVEL_UNREACHABLE, "postgres", "%s", error);
         return;
     }
     find(report, LEVEL_OK, "postgres", "version %s", server.version);
+    if (inspect_problem(inspect)[0] != '\0')
+        find(report, LEVEL_WARNING, "postgres", "%s", inspect_problem(inspect));
     if (server.in_recovery)
         find(report, LEVEL_PROBLEM, "postgres",
              "it is in recovery: its lag cannot be bounded, so it is not asked");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* libpq's blocking calls, which the server's statement_timeout bounds. Each question is a
-   transaction that changes nothing, settings included, so that a pooler keeps it on one connection.
+/* libpq's blocking calls once it is connected, which the server's statement_timeout bounds. Each
+   question is a transaction that changes nothing, settings included, so that a pooler keeps it on
+   one connection.
  */
 #include "config.h"
 
@@ -13,9 +14,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "source/dial.h"
 #include "source/plan.h"
 
 struct inspect {
+    struct ev_loop *loop;
+    struct dial *dial;
+    bool dialled;
     PGconn *conn;
     const struct postgres_settings *settings;
 };
@@ -31,12 +36,6 @@ static int complain(char *error, size_t error_size, const char *message)
 {
     snprintf(error, error_size, "%.*s", (int)strcspn(message, "\n"), message);
     return -1;
-}
-
-static void ignore_notice(void *data, const PGresult *notice)
-{
-    (void)data;
-    (void)notice;
 }
 
 /* NULL: it failed, and `error` says why. */
@@ -73,28 +72,61 @@ static void end(struct inspect *inspect)
     PQclear(PQexec(inspect->conn, "ROLLBACK"));
 }
 
-struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings *settings,
-                                char *error, size_t error_size)
+static void on_dialled(void *data, PGconn *conn)
 {
-    char seconds[24];
-    /* libpq counts in seconds, and takes 1 for 2 */
-    snprintf(seconds, sizeof seconds, "%" PRId64, (settings->connect_timeout_ms + 999) / 1000);
-    const char *const keywords[] = {"connect_timeout",           "dbname",          "password",
-                                    "fallback_application_name", "client_encoding", NULL};
-    const char *const values[] = {
-        seconds, settings->conninfo, settings->password, "leewayctl", "UTF8", NULL};
-    struct inspect *inspect = mem_check(talloc_zero(ctx, struct inspect));
+    struct inspect *inspect = data;
 
+    inspect->conn = conn;
+    inspect->dialled = true;
+}
+
+static void await_dial(struct inspect *inspect)
+{
+    inspect->dialled = false;
+    while (!inspect->dialled)
+        ev_run(inspect->loop, EVRUN_ONCE);
+}
+
+static bool is_in_recovery(struct inspect *inspect)
+{
+    PGresult *res = PQexec(inspect->conn, "SELECT pg_catalog.pg_is_in_recovery()");
+    bool is = PQntuples(res) == 1 && PQgetvalue(res, 0, 0)[0] == 't';
+
+    PQclear(res);
+    return is;
+}
+
+struct inspect *inspect_connect(TALLOC_CTX *ctx, struct ev_loop *loop,
+                                const struct postgres_settings *settings, char *error,
+                                size_t error_size)
+{
+    struct inspect *inspect = mem_check(talloc_zero(ctx, struct inspect));
+    struct dial_memory memory = {.server = ""};
+    const struct dial_options options = {
+        .loop = loop, .settings = settings, .application = "leewayctl", .memory = &memory};
+
+    inspect->loop = loop;
     inspect->settings = settings;
-    inspect->conn = mem_check(PQconnectdbParams(keywords, values, 1));
     talloc_set_destructor(inspect, inspect_destroy);
-    PQsetNoticeReceiver(inspect->conn, ignore_notice, NULL);
-    if (PQstatus(inspect->conn) != CONNECTION_OK) {
-        complain(error, error_size, PQerrorMessage(inspect->conn));
-        talloc_free(inspect);
-        return NULL;
+    inspect->dial = dial_new(inspect, &options, on_dialled, inspect);
+    await_dial(inspect);
+    while (inspect->conn != NULL && dial_has_next(inspect->dial) && is_in_recovery(inspect)) {
+        PQfinish(inspect->conn);
+        inspect->conn = NULL;
+        dial_note(inspect->dial, "it is in recovery");
+        dial_next(inspect->dial);
+        await_dial(inspect);
     }
-    return inspect;
+    if (inspect->conn != NULL)
+        return inspect;
+    complain(error, error_size, dial_problem(inspect->dial));
+    talloc_free(inspect);
+    return NULL;
+}
+
+const char *inspect_problem(const struct inspect *inspect)
+{
+    return dial_problem(inspect->dial);
 }
 
 int inspect_server(TALLOC_CTX *ctx, struct inspect *inspect, struct inspect_server *server,

@@ -3,6 +3,7 @@
 #ifndef LEEWAY_SOURCE_INSPECT_H
 #define LEEWAY_SOURCE_INSPECT_H
 
+#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,8 +14,12 @@
 struct inspect;
 
 /* Connects as the daemons do. NULL and a sentence in `error`. Closed by talloc_free. */
-struct inspect *inspect_connect(TALLOC_CTX *ctx, const struct postgres_settings *settings,
-                                char *error, size_t error_size) __attribute__((warn_unused_result));
+struct inspect *inspect_connect(TALLOC_CTX *ctx, struct ev_loop *loop,
+                                const struct postgres_settings *settings, char *error,
+                                size_t error_size) __attribute__((warn_unused_result));
+
+/* What became of servers that were tried before this one; "": it was the first. Borrowed. */
+const char *inspect_problem(const struct inspect *inspect);
 
 struct inspect_server {
     const char *version; /* "15.8 (Debian ...)" */

@@ -45,6 +45,7 @@ struct postgres {
     struct session_options session_options;
     struct session_outage outage;
     struct result_bound bound;
+    struct dial_memory memory;
     struct pooled_list sessions; /* the most recently used one first */
     size_t n_sessions;
     struct turns *waiting;        /* for a slot, by routes */
@@ -642,6 +643,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
         .events = &events,
         .outage = &postgres->outage,
         .bound = &postgres->bound,
+        .memory = &postgres->memory,
         .pool = postgres,
     };
     if (judge != NULL)

@@ -74,9 +74,7 @@ void session_watch(struct session *session, int events)
     struct ev_loop *loop = session->options.loop;
     int fd = PQsocket(session->conn);
 
-    /* while it connects libpq may change sockets between two polls, also for one of the same
-       number, which then has to be watched anew */
-    if (session->step != STEP_CONNECT && ev_is_active(&session->io) && session->io.fd == fd &&
+    if (ev_is_active(&session->io) && session->io.fd == fd &&
         (session->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(loop, &session->io);
@@ -130,18 +128,24 @@ static bool has_server_told(const struct session *session)
            session->question == NULL && !session->now.refused;
 }
 
-void session_lose(struct session *session)
+/* None of its servers will do, or it has worked. */
+static void end_connection(struct session *session)
 {
-    if (has_server_told(session)) {
-        session->spent = true;
-        end_query(session);
-        return;
-    }
     lose_as(session, session->step == STEP_TRY                    ? SESSION_DEAD
                      : session->worked || session->now.terminated ? SESSION_LOST
                      : session->now.refused                       ? SESSION_REFUSED
                      : session->now.full                          ? SESSION_FULL
                                                                   : SESSION_UNREACHABLE);
+}
+
+void session_lose(struct session *session)
+{
+    if (has_server_told(session)) {
+        session->spent = true;
+        end_query(session);
+    } else if (!session_leave_server(session, false)) {
+        end_connection(session);
+    }
 }
 
 void session_forget_result(struct session *session)
@@ -272,6 +276,8 @@ static void start_try(struct session *session)
 static void begin_work(struct session *session)
 {
     session->worked = true;
+    dial_settle(session->dial);
+    TALLOC_FREE(session->dial);
     session_end_outage(session);
     session_stop_deadline(session);
     session->idle_since_us = clock_monotonic_us();
@@ -520,10 +526,6 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
     struct session *session = watcher->data;
 
     (void)loop;
-    if (session->step == STEP_CONNECT) {
-        session_poll_connect(session);
-        return;
-    }
     if ((events & EV_WRITE) != 0 && PQflush(session->conn) == 0)
         session_watch(session, EV_READ);
     if (!session_count_arriving(session)) {
@@ -564,7 +566,8 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
         return;
     }
     if (session->step < STEP_IDLE) {
-        session_fail_to_connect(session);
+        if (!session_leave_server(session, true))
+            end_connection(session);
         return;
     }
     if (session->step != STEP_CUT && PQstatus(session->conn) == CONNECTION_BAD) {

@@ -7,6 +7,7 @@
 #include <ev.h>
 #include <stdbool.h>
 
+#include "source/dial.h"
 #include "source/query.h"
 #include "source/result_bound.h"
 
@@ -51,6 +52,7 @@ struct session_options {
     const struct session_events *events;
     struct session_outage *outage;
     struct result_bound *bound; /* shared by all sessions of a pool */
+    struct dial_memory *memory;
     void *pool;
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Looks the hosts up and has libpq connect, and says in the log what came of it. */
+/* Connects to one server after the other, and says in the log what came of it. */
 #include "config.h"
 
 #include "source/session_state.h"
@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "source/verdict.h"
 
 /* How often the log is reminded of an outage that stays the same. */
 enum { REMIND_S = 60 };
@@ -28,18 +27,6 @@ static void log_outage(const struct session *session, const char *error)
     log_event_limited(LOG_LEVEL_WARN, "cannot connect to postgres", log_text("error", error));
 }
 
-static void log_connection(struct session *session)
-{
-    char *error = mem_check(talloc_strdup(session, PQerrorMessage(session->conn)));
-    size_t len = strlen(error);
-
-    while (len > 0 && error[len - 1] == '\n')
-        error[--len] = '\0';
-    session->now.full = verdict_take_refusal(error);
-    log_outage(session, error);
-    talloc_free(error);
-}
-
 /* Where connections are few some sessions are refused and others not, for as long as it lasts. */
 void session_end_outage(struct session *session)
 {
@@ -49,96 +36,87 @@ void session_end_outage(struct session *session)
         outage->error = 0;
 }
 
-void session_poll_connect(struct session *session)
+/* Of a server that was reached, and will not do. */
+static void note_failure(struct session *session, bool late)
 {
-    switch (PQconnectPoll(session->conn)) {
-    case PGRES_POLLING_READING:
-        session_watch(session, EV_READ);
-        break;
-    case PGRES_POLLING_WRITING:
-        session_watch(session, EV_WRITE);
-        break;
-    case PGRES_POLLING_OK:
-        PQsetnonblocking(session->conn, 1);
-        session_go_on(session, PQenterPipelineMode(session->conn) == 1 ? EVENT_DONE : EVENT_LOST);
-        break;
-    default:
-        log_connection(session);
-        session_lose(session);
-    }
+    const char *why = "it did not come to work";
+
+    if (PQstatus(session->conn) == CONNECTION_BAD)
+        why = talloc_strndup(session->dial, PQerrorMessage(session->conn),
+                             strcspn(PQerrorMessage(session->conn), "\n"));
+    else if (late)
+        why = "no answer in time";
+    else if (session->in_recovery)
+        why = "it is in recovery";
+    else if (session->now.refused)
+        why = "it is not the database that is meant, or that cannot be told";
+    else if (session->now.full)
+        why = "it allows no more connections";
+    dial_note(session->dial, why);
 }
 
-void session_fail_to_connect(struct session *session)
+static void go_on_with_next(struct session *session)
 {
-    if (session->step != STEP_RESOLVE && PQstatus(session->conn) == CONNECTION_BAD)
-        log_connection(session);
-    else
-        log_outage(session, "no answer in time");
+    ev_io_stop(session->options.loop, &session->io);
+    session_stop_deadline(session);
+    session_withdraw_question(session);
+    PQfinish(session->conn);
+    session->conn = NULL;
+    session->was_full = session->was_full || session->now.full;
+    session->now = (struct step_state){.part = 0};
+    session->spent = session->in_recovery = session->late = false;
+    session->step = STEP_CONNECT;
+    dial_next(session->dial);
+}
+
+bool session_leave_server(struct session *session, bool late)
+{
+    bool is_first = session->dial == NULL || dial_problem(session->dial)[0] == '\0';
+
+    if (session->worked || session->conn == NULL || session->now.terminated)
+        return false;
+    note_failure(session, late);
+    if (dial_has_next(session->dial)) {
+        go_on_with_next(session);
+        return true;
+    }
+    session->now.full = session->now.full || session->was_full;
+    if (late || !is_first)
+        log_outage(session, dial_problem(session->dial));
+    return false;
+}
+
+/* None is left. */
+static void fail_to_connect(struct session *session)
+{
+    session->now.full = session->was_full || dial_is_full(session->dial);
+    log_outage(session, dial_problem(session->dial));
     session_lose(session);
 }
 
-static void ignore_notice(void *data, const PGresult *notice)
-{
-    (void)data;
-    (void)notice;
-}
-
-/* `hosts` NULL: libpq finds them without looking anything up. */
-static void start_connecting(struct session *session, const struct hosts *hosts)
-{
-    const struct postgres_settings *settings = session->options.settings;
-    const char *const keywords[] = {"dbname",
-                                    "password",
-                                    "fallback_application_name",
-                                    "client_encoding",
-                                    hosts != NULL ? "host" : NULL,
-                                    "hostaddr",
-                                    "port",
-                                    NULL};
-    const char *const values[] = {settings->conninfo,
-                                  settings->password,
-                                  "leeway",
-                                  "UTF8",
-                                  hosts != NULL ? hosts->names : NULL,
-                                  hosts != NULL ? hosts->addresses : NULL,
-                                  hosts != NULL ? hosts->ports : NULL,
-                                  NULL};
-
-    session->conn = mem_check(PQconnectStartParams(keywords, values, 1));
-    PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
-    PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE); /* for verdict_take_refusal() */
-    /* a connection that failed at once is noticed by the first poll, from the loop */
-    if (PQsocket(session->conn) != -1)
-        session_watch(session, EV_WRITE);
-    else
-        session_set_deadline(session, 0);
-}
-
-static void on_hosts(void *data, const struct hosts *hosts, const char *problem)
+static void on_dialled(void *data, PGconn *conn)
 {
     struct session *session = data;
 
-    session->look_up = NULL;
-    if (hosts == NULL) {
-        log_outage(session, problem);
-        session_go_on(session, EVENT_FAILED);
+    if (conn == NULL) {
+        fail_to_connect(session);
         return;
     }
-    session->step = STEP_CONNECT;
-    start_connecting(session, hosts);
+    session->conn = conn;
+    PQsetnonblocking(conn, 1);
+    session_set_deadline(session, dial_left_ms(session->dial));
+    session_go_on(session, PQenterPipelineMode(conn) == 1 ? EVENT_DONE : EVENT_LOST);
 }
 
 void session_connect(struct session *session)
 {
-    const struct session_options *options = &session->options;
-    int64_t timeout_ms = options->settings->connect_timeout_ms;
+    const struct dial_options options = {
+        .loop = session->options.loop,
+        .settings = session->options.settings,
+        .application = "leeway",
+        .memory = session->options.memory,
+    };
 
-    session_set_deadline(session, timeout_ms);
-    session->step = STEP_RESOLVE;
-    session->look_up = hosts_look_up(session, options->loop, options->settings->conninfo,
-                                     timeout_ms, on_hosts, session);
-    if (session->look_up == NULL) {
-        session->step = STEP_CONNECT;
-        start_connecting(session, NULL);
-    }
+    session->step = STEP_CONNECT;
+    session->dial = dial_new(session, &options, on_dialled, session);
 }

@@ -70,7 +70,6 @@ void session_send_step(struct session *session)
     const struct packet_limits limits = limits_of(session);
 
     switch (session->step) {
-    case STEP_RESOLVE:
     case STEP_CONNECT:
         break;
     case STEP_PLACE:

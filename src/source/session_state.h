@@ -6,7 +6,7 @@
 
 #include <libpq-fe.h>
 
-#include "source/hosts.h"
+#include "source/dial.h"
 #include "source/packet.h"
 #include "source/rows.h"
 #include "source/session.h"
@@ -30,7 +30,8 @@ struct session {
     struct session_options options;
     PGconn *conn; /* NULL: not yet, or it has been cut */
     enum session_step step;
-    struct hosts_look_up *look_up; /* STEP_RESOLVE */
+    struct dial *dial; /* NULL: it has come to work */
+    bool was_full;     /* one of the servers that were tried */
     struct step_state now;
     bool worked; /* it has connected and is set up */
     bool pooled; /* as in struct session_facts */
@@ -88,8 +89,9 @@ void session_log_if_slow(const struct session *session, const struct query *quer
 /* ---- session_connect.c: from a connection string to a connection */
 
 void session_connect(struct session *session);
-void session_poll_connect(struct session *session);
-void session_fail_to_connect(struct session *session);
+
+/* The server did not come to work. true: the next one is tried; false: the session is lost. */
+bool session_leave_server(struct session *session, bool late);
 
 /* It has connected: what was logged is over. */
 void session_end_outage(struct session *session);

@@ -32,8 +32,6 @@ static enum session_step step_of_query(const struct session_facts *facts)
 static enum session_step step_after_done(enum session_step step, const struct session_facts *facts)
 {
     switch (step) {
-    case STEP_RESOLVE:
-        return STEP_CONNECT;
     case STEP_CONNECT:
         return STEP_PLACE;
     case STEP_PLACE:

@@ -7,7 +7,6 @@
 #include <stdbool.h>
 
 enum session_step {
-    STEP_RESOLVE, /* look its hosts' names up */
     STEP_CONNECT,
     STEP_PLACE,    /* ask where it has come */
     STEP_IDENTIFY, /* ask once more, in another transaction, and which cluster it is */

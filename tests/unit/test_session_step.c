@@ -29,10 +29,6 @@ static void test_steps(void **state)
         enum session_step to;
     } cases[] = {
         /* setting up, with or without a query that waits for it */
-        {STEP_RESOLVE, EVENT_DONE, &nothing, STEP_CONNECT},
-        {STEP_RESOLVE, EVENT_DONE, &query, STEP_CONNECT},
-        {STEP_RESOLVE, EVENT_FAILED, &query, STEP_CLOSED},
-        {STEP_RESOLVE, EVENT_LATE, &nothing, STEP_CLOSED},
         {STEP_CONNECT, EVENT_DONE, &nothing, STEP_PLACE},
         {STEP_CONNECT, EVENT_DONE, &query, STEP_PLACE},
         {STEP_PLACE, EVENT_DONE, &query, STEP_IDENTIFY},
@@ -136,7 +132,7 @@ static void test_steps(void **state)
 static void test_a_lost_connection_is_closed_and_stays_so(void **state)
 {
     (void)state;
-    for (int step = STEP_RESOLVE; step <= STEP_CLOSED; step++)
+    for (int step = STEP_CONNECT; step <= STEP_CLOSED; step++)
         assert_int_equal(session_next_step((enum session_step)step, EVENT_LOST, &prepared),
                          STEP_CLOSED);
     for (int event = EVENT_DONE; event <= EVENT_LOST; event++)
