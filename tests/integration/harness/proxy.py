@@ -19,6 +19,9 @@ class Proxy:
         self.passing = threading.Event()
         self.passing.set()
         self.holds = 0  # replies that are held back
+        self.accepted = 0
+        self.living = set()  # connections that pass anything on
+        self.dead = set()
         self.listener = socket.socket(socket.AF_INET if isinstance(path, tuple) else socket.AF_UNIX)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(path)
@@ -36,6 +39,10 @@ class Proxy:
 
     def drip(self, pause_s):
         self.pause_s = pause_s
+
+    def go_dead(self):
+        """The connections that there are, without a word to either side."""
+        self.dead |= self.living
 
     @contextlib.contextmanager
     def held(self):
@@ -58,22 +65,25 @@ class Proxy:
             except OSError:  # the test is over, or the server is not there
                 client.close()
                 continue
+            self.living.add(client)
+            self.accepted += 1
             for pump in (self.ask, self.reply):
                 threading.Thread(target=pump, args=(client, server), daemon=True).start()
 
     def ask(self, client, server):
-        self.pump(client, server, server.sendall)
+        self.pump(client, server, client, server.sendall)
 
     def reply(self, client, server):
-        self.pump(server, client, lambda data: self.pass_on(client, data))
+        self.pump(server, client, client, lambda data: self.pass_on(client, data))
 
-    @staticmethod
-    def pump(source, other, pass_on):
+    def pump(self, source, other, client, pass_on):
         try:
             while data := source.recv(65536):
-                pass_on(data)
+                if client not in self.dead:
+                    pass_on(data)
         except OSError:
             pass
+        self.living.discard(client)
         for end in (source, other):
             try:
                 end.shutdown(socket.SHUT_RDWR)
