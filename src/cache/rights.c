@@ -19,6 +19,8 @@ static const struct right rights[] = {
     /* every connection */
     {RIGHTS_ALL, "SELECT $database", true, "to use the configured database", RIGHTS_DIRECTLY},
     {RIGHTS_ALL, "TIME", true, "to know how old responses are", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "PING", false,
+     "to see whether a connection on which nothing is said still leads there", RIGHTS_BY_SCRIPT},
     {RIGHTS_ALL, "INFO server", false,
      "to tell a server that has been replaced from one that is back, and what it is",
      RIGHTS_BY_SCRIPT},

@@ -33,6 +33,12 @@ enum {
     OUT_KEEPS_BYTES = 256 * 1024,
     READ_BYTES = 64 * 1024,
     READS_A_TURN = 16,
+    /* What is between may forget a connection on which nothing is said, and tell nobody. One with
+       subscriptions is where messages are waited for; the others are needed with the next
+       request. */
+    LOOK_AFTER_S = 1,
+    QUIET_SUBSCRIBED_US = 1000 * 1000,
+    QUIET_US = 5 * 1000 * 1000,
 };
 
 enum connection_state {
@@ -53,6 +59,7 @@ struct redis_connection {
     unsigned generation; /* of the socket, the reader and what is owed */
     unsigned n_failed;   /* attempts in a row */
     int64_t up_since_us;
+    int64_t heard_us;        /* when something came last */
     bool has_answered;       /* something beyond the greeting */
     struct tls_context *tls; /* NULL: none */
     struct redis_dial *dial;
@@ -62,6 +69,7 @@ struct redis_connection {
     struct redis_requests owed;    /* sent, or about to be */
     struct redis_requests kept;    /* until it is up */
     struct redis_requests refused; /* to be told so in the loop's next turn */
+    struct redis_request *probe;   /* the last PING of ours that was not answered in time, or yet */
     struct redis_request *untold;  /* the first of `owed` whose time may not be over */
     struct redis_requests spare;
     int64_t blocks_ms; /* all of `owed` together */
@@ -76,6 +84,7 @@ struct redis_connection {
     ev_prepare flush;
     ev_timer attempt;            /* the next one, or the greeting's deadline */
     ev_timer deadline;           /* the requests' */
+    ev_timer quiet;              /* looks whether the server is still there */
     ev_timer soon;               /* tells `refused`, and restarts */
     const char *restart_problem; /* NULL: it is not to be restarted */
 };
@@ -105,6 +114,8 @@ static void drop_socket(struct redis_connection *connection)
     ev_prepare_stop(connection->loop, &connection->flush);
     ev_timer_stop(connection->loop, &connection->attempt);
     ev_timer_stop(connection->loop, &connection->deadline);
+    ev_timer_stop(connection->loop, &connection->quiet);
+    connection->probe = NULL;
     if (connection->dial != NULL)
         redis_dial_cancel(connection->dial);
     connection->dial = NULL;
@@ -365,6 +376,8 @@ static void tell_late(struct redis_connection *connection, int64_t now_us)
     }
 }
 
+static void take_stuck(struct redis_connection *connection);
+
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct redis_connection *connection = timer->data;
@@ -376,7 +389,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     tell_late(connection, now_us);
     if (!connection->is_closed && connection->owed.first != NULL &&
         connection->owed.first->stuck_us <= now_us)
-        take_down(connection, "no answer in time");
+        take_stuck(connection);
     if (!connection->is_closed)
         set_deadline(connection);
     leave_handler(connection);
@@ -495,12 +508,27 @@ static void take_end(struct redis_connection *connection, const char *problem)
     set_deadline(connection);
 }
 
+/* Where only our own question got no answer nobody misses anything. */
+static void take_stuck(struct redis_connection *connection)
+{
+    static const char problem[] = "no answer in time";
+
+    if (connection->probe == NULL || connection->owed.first != connection->probe ||
+        connection->owed.count > 1) {
+        take_down(connection, problem);
+        return;
+    }
+    recycle(connection, take_owed(connection));
+    take_end(connection, problem);
+}
+
 static void come_up(struct redis_connection *connection)
 {
     ev_timer_stop(connection->loop, &connection->attempt);
     connection->state = CONNECTION_UP;
     connection->is_quiet = connection->keeps = false;
-    connection->up_since_us = clock_monotonic_us();
+    connection->up_since_us = connection->heard_us = clock_monotonic_us();
+    ev_timer_again(connection->loop, &connection->quiet);
     connection->has_answered = false;
     send_kept(connection);
     if (connection->options.on_up != NULL)
@@ -661,6 +689,7 @@ static bool read_in(struct redis_connection *connection)
         fail_socket(connection, result);
     if (result != SOCKET_DONE)
         return false;
+    connection->heard_us = clock_monotonic_us();
     for (size_t at = 0; at < got;) {
         at += redis_reader_feed(connection->reader, room + at, got - at);
         if (!take_replies(connection))
@@ -709,6 +738,34 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
     if (connection->generation == generation && redis_socket_holds_input(connection->socket))
         read_all(connection);
     leave_handler(connection);
+}
+
+/* --- quiet */
+
+/* That it is refused is an answer, too. */
+static void on_pong(void *data, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct redis_connection *connection = data;
+
+    (void)reply;
+    if (outcome == REDIS_REPLIED || outcome == REDIS_REFUSED)
+        connection->probe = NULL;
+}
+
+/* What is owed has deadlines of its own. */
+static void on_quiet(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    static const struct redis_part parts[] = {{"PING", 4}};
+    static const struct redis_command ping = {.parts = parts, .count = 1, .is_a_trial = true};
+    struct redis_connection *connection = timer->data;
+    bool subscribed = connection->options.on_push != NULL;
+    int64_t quiet_us = clock_monotonic_us() - connection->heard_us;
+
+    (void)loop;
+    (void)events;
+    if (connection->owed.first != NULL || quiet_us < (subscribed ? QUIET_SUBSCRIBED_US : QUIET_US))
+        return;
+    connection->probe = redis_connection_send(connection, &ping, on_pong, connection);
 }
 
 /* --- attempts */
@@ -799,12 +856,14 @@ static void init_watchers(struct redis_connection *connection)
     ev_init(&connection->attempt, on_attempt);
     ev_init(&connection->deadline, on_deadline);
     ev_init(&connection->soon, on_soon);
+    ev_timer_init(&connection->quiet, on_quiet, 0.0, LOOK_AFTER_S);
     /* after a standstill of this process what has come meanwhile is read before it counts as late
      */
     ev_set_priority(&connection->attempt, EV_MINPRI);
     ev_set_priority(&connection->deadline, EV_MINPRI);
     connection->readable.data = connection->writable.data = connection->flush.data = connection;
     connection->attempt.data = connection->deadline.data = connection->soon.data = connection;
+    connection->quiet.data = connection;
 }
 
 struct redis_connection *redis_connection_new(TALLOC_CTX *ctx, struct ev_loop *loop,

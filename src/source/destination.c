@@ -224,6 +224,18 @@ size_t destination_hosts(TALLOC_CTX *ctx, const char *conninfo,
     return count;
 }
 
+bool destination_sets(const char *conninfo, const char *keyword)
+{
+    bool resolved;
+    PGconn *conn = resolve(conninfo, &resolved);
+    PQconninfoOption *options = PQconninfo(conn);
+    bool set = value_of(options, keyword)[0] != '\0';
+
+    PQconninfoFree(options);
+    PQfinish(conn);
+    return resolved && set;
+}
+
 /* An address, also one of IPv6 with a scope. */
 static bool is_numeric(const char *host)
 {

@@ -43,6 +43,10 @@ struct destination_host {
 size_t destination_hosts(TALLOC_CTX *ctx, const char *conninfo,
                          const struct destination_host **hosts);
 
+/* Whether `conninfo` leads to a value of that keyword of libpq, by itself or by a service; false
+   also where it is malformed. */
+bool destination_sets(const char *conninfo, const char *keyword);
+
 /* Whether a connection to it begins with looking a name up. Looks nothing up. */
 bool destination_is_by_name(const struct destination_host *host);
 

@@ -5,6 +5,7 @@
 
 #include "source/dial.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +16,16 @@
 #include "source/destination.h"
 #include "source/verdict.h"
 
-/* An answer that has come while this process was held up is still taken for so long. */
-enum { OUR_DELAY_MS = 250 };
+enum {
+    /* An answer that has come while this process was held up is still taken for so long. */
+    OUR_DELAY_MS = 250,
+    KEEPALIVE_IDLE_S = 15,
+    KEEPALIVE_INTERVAL_S = 5,
+    KEEPALIVE_PROBES = 3,
+    /* What is sent and not acknowledged for connect_timeout, or this if that is longer, ends a
+       connection. */
+    UNHEARD_LEAST_MS = 2000,
+};
 
 struct dial {
     struct dial_options options;
@@ -181,31 +190,69 @@ static char *twice(TALLOC_CTX *ctx, const char *text)
     return mem_check(talloc_asprintf(ctx, "%s,%s", text, text));
 }
 
-static PGconn *begin(struct dial *dial, const struct destination_host *host, const char *address)
+/* Keywords of libpq and their values, and room for a NULL behind them. */
+struct parameters {
+    const char *keywords[16];
+    const char *values[16];
+    size_t count;
+};
+
+static void put(struct parameters *to, const char *keyword, const char *value)
+{
+    to->keywords[to->count] = keyword;
+    to->values[to->count++] = value;
+}
+
+/* A connection that nobody answers on is given up by the kernel. What the operator has said
+   counts: what stands before the connection string gives way to it, but not to its service. */
+static void put_keepalive(struct parameters *to, TALLOC_CTX *ctx, const struct dial *dial)
+{
+    const struct postgres_settings *settings = dial->options.settings;
+    int64_t unheard_ms = settings->connect_timeout_ms > UNHEARD_LEAST_MS
+                             ? settings->connect_timeout_ms
+                             : UNHEARD_LEAST_MS;
+    const struct {
+        const char *keyword;
+        int64_t value;
+    } defaults[] = {
+        {"keepalives_idle", KEEPALIVE_IDLE_S},
+        {"keepalives_interval", KEEPALIVE_INTERVAL_S},
+        {"keepalives_count", KEEPALIVE_PROBES},
+        {"tcp_user_timeout", unheard_ms},
+    };
+
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+        if (!destination_sets(settings->conninfo, defaults[i].keyword))
+            put(to, defaults[i].keyword,
+                mem_check(talloc_asprintf(ctx, "%" PRId64, defaults[i].value)));
+}
+
+static void put_host(struct parameters *to, TALLOC_CTX *ctx, const struct dial *dial,
+                     const struct destination_host *host, const char *address)
+{
+    bool double_up = dial->n_hosts > 1 && (host->name[0] == '\0' || address[0] == '\0');
+
+    put(to, "host", double_up ? twice(ctx, host->name) : host->name);
+    put(to, "hostaddr", double_up ? twice(ctx, address) : address);
+    put(to, "port", double_up ? twice(ctx, host->port) : host->port);
+}
+
+static PGconn *begin(const struct dial *dial, const struct destination_host *host,
+                     const char *address)
 {
     const struct postgres_settings *settings = dial->options.settings;
     TALLOC_CTX *scratch = mem_check(talloc_new(NULL));
-    bool double_up =
-        host != NULL && dial->n_hosts > 1 && (host->name[0] == '\0' || address[0] == '\0');
-    const char *const keywords[] = {"dbname",
-                                    "password",
-                                    "fallback_application_name",
-                                    "client_encoding",
-                                    host != NULL ? "host" : NULL,
-                                    "hostaddr",
-                                    "port",
-                                    NULL};
-    const char *const values[] = {
-        settings->conninfo,
-        settings->password,
-        dial->options.application,
-        "UTF8",
-        host == NULL ? NULL : (double_up ? twice(scratch, host->name) : host->name),
-        host == NULL ? NULL : (double_up ? twice(scratch, address) : address),
-        host == NULL ? NULL : (double_up ? twice(scratch, host->port) : host->port),
-        NULL};
-    PGconn *conn = mem_check(PQconnectStartParams(keywords, values, 1));
+    struct parameters parameters = {.count = 0};
 
+    put_keepalive(&parameters, scratch, dial);
+    put(&parameters, "dbname", settings->conninfo);
+    put(&parameters, "password", settings->password);
+    put(&parameters, "fallback_application_name", dial->options.application);
+    put(&parameters, "client_encoding", "UTF8");
+    if (host != NULL)
+        put_host(&parameters, scratch, dial, host, address);
+    put(&parameters, NULL, NULL);
+    PGconn *conn = mem_check(PQconnectStartParams(parameters.keywords, parameters.values, 1));
     talloc_free(scratch);
     return conn;
 }

@@ -21,6 +21,8 @@ enum {
     BREAKER_US = 1000 * 1000,
     IDLE_S = 60,
     REAP_S = 1,
+    /* What is between may forget a session on which nothing is said, and tell nobody. */
+    QUIET_US = 5 * 1000 * 1000,
     /* Other processes' slots are freed without a word: look again this often while
        queries wait. */
     SLOT_RETRY_MS = CLAIMS_RENEW_MS,
@@ -314,10 +316,21 @@ static void note_failure(struct postgres *postgres, enum session_end how)
     open_breaker(postgres);
 }
 
+static bool has_session(const struct postgres *postgres)
+{
+    const struct pooled *pooled;
+
+    TAILQ_FOREACH (pooled, &postgres->sessions, link)
+        if (!session_is_ending(pooled->session))
+            return true;
+    return false;
+}
+
 static void on_session_closed(void *data, struct session *session, struct query *query,
                               enum session_end how)
 {
     struct postgres *postgres = data;
+    bool was_pooled = session_is_pooled(session);
 
     close_session(postgres, find_pooled(postgres, session));
     if (how == SESSION_FULL && has_living_session(postgres)) {
@@ -326,8 +339,11 @@ static void on_session_closed(void *data, struct session *session, struct query 
     }
     if (how == SESSION_UNREACHABLE || how == SESSION_REFUSED || how == SESSION_FULL)
         note_failure(postgres, how);
-    if (query == NULL)
+    if (query == NULL) {
+        if (how == SESSION_DEAD && !was_pooled && !has_session(postgres))
+            open_session(postgres);
         return;
+    }
     if (how == SESSION_DEAD) {
         query->wants_new = true; /* others were idle for as long */
         queue_again(postgres, query);
@@ -559,7 +575,7 @@ bool postgres_leave(struct postgres *postgres, struct query *query, bool cancel)
 }
 
 /* Idle sessions that have grown old are closed, and those beyond the first that have had nothing to
-   do for a minute. */
+   do for a minute; the others are tried. */
 static void on_reap(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct postgres *postgres = timer->data;
@@ -575,6 +591,8 @@ static void on_reap(struct ev_loop *loop, ev_timer *timer, int events)
             (!is_fit(postgres, pooled->session) ||
              (postgres->n_sessions > 1 && session_idle_since_us(pooled->session) < before_us)))
             close_session(postgres, pooled);
+        else if (session_is_idle(pooled->session) && session_quiet_us(pooled->session) >= QUIET_US)
+            session_try(pooled->session);
         pooled = earlier;
     }
 }
@@ -587,16 +605,6 @@ static int postgres_destroy(struct postgres *postgres)
     for (size_t i = 0; i < postgres->n_statements; i++)
         statement_use_plan(&postgres->statements[i], NULL);
     return 0;
-}
-
-static bool has_session(const struct postgres *postgres)
-{
-    const struct pooled *pooled;
-
-    TAILQ_FOREACH (pooled, &postgres->sessions, link)
-        if (!session_is_ending(pooled->session))
-            return true;
-    return false;
 }
 
 /* After a failure to connect, sessions that still work may do for all queries: nobody else would

@@ -69,6 +69,14 @@ int64_t session_idle_since_us(const struct session *session)
     return session->idle_since_us;
 }
 
+int64_t session_quiet_us(const struct session *session)
+{
+    int64_t heard_us =
+        session->idle_since_us > session->tried_us ? session->idle_since_us : session->tried_us;
+
+    return clock_monotonic_us() - heard_us;
+}
+
 void session_watch(struct session *session, int events)
 {
     struct ev_loop *loop = session->options.loop;
@@ -193,7 +201,7 @@ static void start_step(struct session *session, enum session_step step)
 static bool is_untried(const struct session *session)
 {
     return session->step == STEP_IDLE && !session->pooled &&
-           clock_monotonic_us() - session->idle_since_us >= (int64_t)TRY_AFTER_MS * 1000;
+           session_quiet_us(session) >= (int64_t)TRY_AFTER_MS * 1000;
 }
 
 static struct session_facts facts_of(const struct session *session)
@@ -316,6 +324,22 @@ static void end_wait(struct session *session, enum session_step to)
     step_done(session);
 }
 
+/* Nobody waits for it; behind a pooler it may have to wait for a server. */
+void session_try(struct session *session)
+{
+    session->late = false;
+    session_set_deadline(session, session->options.settings->connect_timeout_ms);
+    start_step(session, STEP_TRY);
+}
+
+/* Of a try that no query waits for: it stays as idle as it was. */
+static void end_try(struct session *session)
+{
+    session_stop_deadline(session);
+    session->step = STEP_IDLE;
+    session->options.events->settled(session->options.pool, session);
+}
+
 /* The one place where a step follows another. */
 void session_go_on(struct session *session, enum session_event event)
 {
@@ -335,6 +359,8 @@ void session_go_on(struct session *session, enum session_event event)
     case STEP_IDLE:
         if (!session->worked)
             begin_work(session);
+        else if (session->query == NULL && session->step == STEP_TRY)
+            end_try(session);
         else if (session->query == NULL)
             session_settle(session);
         else
@@ -424,8 +450,11 @@ static enum session_event end_of_query_step(struct session *session)
 
 static void step_done(struct session *session)
 {
-    if (session->step == STEP_TRY)
-        start_query(session);
+    if (session->step == STEP_TRY) {
+        session->tried_us = clock_monotonic_us();
+        if (session->query != NULL)
+            start_query(session);
+    }
     if (session->step < STEP_IDLE)
         session_go_on(session, end_of_setup(session));
     else

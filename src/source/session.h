@@ -30,7 +30,8 @@ struct session_events {
        session_is_closed() and to be freed, or session_is_ending(). */
     void (*ended)(void *pool, struct session *session, struct query *query,
                   const struct query_result *result);
-    /* The server has ended what was given up, and the session is idle again. */
+    /* The server has ended what was given up, or has answered session_try(), and the session is
+       idle again. */
     void (*settled)(void *pool, struct session *session);
     /* The connection is over and `query` (or NULL) was not answered. */
     void (*closed)(void *pool, struct session *session, struct query *query, enum session_end how);
@@ -93,5 +94,12 @@ bool session_is_idle(const struct session *session);
 
 /* When it last became idle, monotonic. */
 int64_t session_idle_since_us(const struct session *session);
+
+/* For how long the server has not been heard of on it. */
+int64_t session_quiet_us(const struct session *session);
+
+/* Whether an idle one still leads to the server: `settled` if it does, else `closed`, with
+   SESSION_DEAD. It is not idle meanwhile. */
+void session_try(struct session *session);
 
 #endif

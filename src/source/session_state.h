@@ -54,6 +54,7 @@ struct session {
     size_t arriving;                /* about as much of a row has come that is not whole */
     struct result_share incomplete; /* that, less what comes in one piece anyway */
     int64_t idle_since_us;
+    int64_t tried_us;      /* when it was seen to lead to the server last, while it was idle */
     int64_t started_us;    /* when the query's first step was sent */
     int64_t step_us;       /* when this step's packet was */
     int64_t until_us;      /* it is used for new queries; 0: for ever */

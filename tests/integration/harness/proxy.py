@@ -21,6 +21,7 @@ class Proxy:
         self.holds = 0  # replies that are held back
         self.accepted = 0
         self.living = set()  # connections that pass anything on
+        self.subscribed = set()  # those on which a client has subscribed
         self.dead = set()
         self.listener = socket.socket(socket.AF_INET if isinstance(path, tuple) else socket.AF_UNIX)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -40,9 +41,9 @@ class Proxy:
     def drip(self, pause_s):
         self.pause_s = pause_s
 
-    def go_dead(self):
+    def go_dead(self, which=None):
         """The connections that there are, without a word to either side."""
-        self.dead |= self.living
+        self.dead |= self.living if which is None else which
 
     @contextlib.contextmanager
     def held(self):
@@ -79,6 +80,8 @@ class Proxy:
     def pump(self, source, other, client, pass_on):
         try:
             while data := source.recv(65536):
+                if source is client and b"SUBSCRIBE" in data:
+                    self.subscribed.add(client)
                 if client not in self.dead:
                     pass_on(data)
         except OSError:
