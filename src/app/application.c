@@ -4,7 +4,10 @@
 
 #include "app/application.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "app/backend.h"
 #include "base/core_dump.h"
@@ -12,6 +15,7 @@
 #include "base/machine.h"
 #include "base/mem.h"
 #include "cache/entry.h"
+#include "refresh/job.h"
 #include "source/conninfo.h"
 
 static struct freshness_policy policy_of(const struct context *context)
@@ -48,6 +52,42 @@ void application_fingerprint(const struct application *app, const struct route *
     };
 
     fingerprint_of_route(route, &scope, out);
+}
+
+/* What a refresher must agree on with who asks: which key, and when it is to be renewed. */
+static uint64_t hash_of_job(const struct application *app, const struct route *route,
+                            const char *identity)
+{
+    const struct context *context = route->context;
+    char fingerprint[FINGERPRINT_HEX + 1], text[128];
+
+    application_fingerprint(app, route, identity, fingerprint);
+    int len = snprintf(text, sizeof text, "%d %s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64,
+                       JOB_VERSION, fingerprint, context->budget_ms, context->refresh_after_ms,
+                       context->stale_if_error_ms, context->negative_budget_ms);
+    return XXH3_64bits_withSeed(text, (size_t)len, XXH3_64bits(route->name, strlen(route->name)));
+}
+
+char *application_jobs(TALLOC_CTX *ctx, const struct application *app, const char *identity)
+{
+    uint64_t hash = 0;
+
+    /* a sum: the order of routes makes no difference */
+    for (size_t i = 0; i < app->config->n_routes; i++)
+        hash += hash_of_job(app, &app->config->routes[i], identity);
+    return mem_check(talloc_asprintf(ctx, "%s.%016" PRIx64, identity, hash));
+}
+
+static int64_t longest_stale_ms(const struct config *config)
+{
+    int64_t longest_ms = 0;
+
+    for (size_t i = 0; i < config->n_routes; i++) {
+        const struct context *context = config->routes[i].context;
+        int64_t ms = context->budget_ms - context->refresh_after_ms;
+        longest_ms = ms > longest_ms ? ms : longest_ms;
+    }
+    return longest_ms;
 }
 
 static void make_rules(struct application *app, struct route_rules *rules,
@@ -149,6 +189,8 @@ static void load(void *data)
         goto failed;
     make_all_rules(app);
     find_client_place(app);
+    app->jobs = application_jobs(app, app, app->identity);
+    app->stale_ms = longest_stale_ms(app->config);
     app->ready_path = find_ready_path(app->config);
     loading->app = app;
     return;

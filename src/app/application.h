@@ -29,6 +29,8 @@ struct application {
     const char *ready_path; /* "": off, or a route has that pattern */
     struct destination destination;
     char identity[DESTINATION_HEX + 1]; /* of the database that it leads to */
+    char *jobs;       /* the name of the list of its refresh jobs (application_jobs) */
+    int64_t stale_ms; /* the longest time from when a hit is stale to the end of its budget */
 };
 
 /* All that -t checks. 0 and *app, a child of `ctx`; or -1 and *error. */
@@ -38,6 +40,10 @@ int application_load(TALLOC_CTX *ctx, const char *file, const struct application
 /* The fingerprint that `route` would have with another identity. */
 void application_fingerprint(const struct application *app, const struct route *route,
                              const char *identity, char out[FINGERPRINT_HEX + 1]);
+
+/* The name of the list of refresh jobs with another identity, a child of `ctx`: the same for all
+   configurations that take each other's jobs for what they are, whatever the order of routes. */
+char *application_jobs(TALLOC_CTX *ctx, const struct application *app, const char *identity);
 
 /* Whether `file` could be loaded for a reload; if not, the log says why. */
 bool application_check(const char *file);

@@ -41,6 +41,7 @@ static void on_queue(void *data, struct queue_view *view)
     request->queue = NULL;
     if (view != NULL) {
         request->gauges.jobs_queued = view->length;
+        request->gauges.jobs_abandoned = view->abandoned;
         /* an empty list has no oldest job, and nothing waits */
         request->gauges.job_oldest_ms =
             view->length == 0 && view->oldest_ms == -1 ? 0 : view->oldest_ms;
@@ -64,7 +65,7 @@ struct gauges_request *gauges_read(TALLOC_CTX *ctx, struct cache *cache, struct 
 {
     struct gauges_request *request = mem_check(talloc_zero(ctx, struct gauges_request));
 
-    request->gauges = (struct metrics_gauges){-1, -1, -1.0};
+    request->gauges = (struct metrics_gauges){-1, -1, -1, -1.0};
     request->fn = fn;
     request->data = data;
     request->queue = queue_look(queue, false, on_queue, request);

@@ -20,6 +20,8 @@ enum {
     AT_ONCE = 0,
     NO_LIMIT = -1,
     AWAY_MS = 100, /* how often one that may not take a job looks whether it may */
+    /* After what was refused or not answered it pauses, AWAY_MS at first, then doubling up to: */
+    PAUSE_MS = 10 * 1000,
     /* A stop waits for so long for an answer of Redis that comes late. */
     STOP_MS = TAKE_MS + 1000,
     /* What a worker may allow for Redis's clock, which is measured with the lease here. */
@@ -64,6 +66,10 @@ struct refresh {
     bool unsettled;    /* something may be in hand that nobody works on */
     uint64_t lost_job; /* a hash of the last under which a connection was lost */
     bool doubtful; /* a job may have been moved, or may be yet, for a take that was not answered */
+    int64_t pause_ms;     /* the next one; 0: nothing has gone wrong of late */
+    size_t taken;         /* jobs, ever */
+    size_t taken_at_beat; /* the last */
+    bool strange_at_beat; /* nobody knew of a job that was in hand then */
     struct queue_request *beating;
     struct queue_request *reaping;
 };
@@ -85,13 +91,37 @@ static void enter(struct refresh *refresh, enum refresh_state state, int64_t ms)
     ev_timer_start(loop, &refresh->timer);
 }
 
+/* What Redis refuses it may refuse for long: it is not asked without end. */
+static void take_a_pause(struct refresh *refresh)
+{
+    int64_t ms = refresh->pause_ms > AWAY_MS ? refresh->pause_ms : AWAY_MS;
+
+    refresh->pause_ms = 2 * ms < PAUSE_MS ? 2 * ms : PAUSE_MS;
+    enter(refresh, REFRESH_IDLE, ms);
+}
+
+static void complain(const struct refresh *refresh)
+{
+    const struct route *route = refresh->task->route;
+
+    log_event_limited(LOG_LEVEL_WARN, "a refresh job could not be settled",
+                      log_text("route", route != NULL ? route->pattern : "unknown"));
+}
+
 /* The one end of a job; what is left of it in the queue is put back. From the loop, what is next
    is begun. */
 static void end_task(struct refresh *refresh, bool settled)
 {
+    if (!settled)
+        complain(refresh);
     TALLOC_FREE(refresh->task);
     refresh->unsettled = refresh->unsettled || !settled;
-    enter(refresh, REFRESH_IDLE, settled ? AT_ONCE : AWAY_MS);
+    if (!settled) {
+        take_a_pause(refresh);
+        return;
+    }
+    refresh->pause_ms = 0;
+    enter(refresh, REFRESH_IDLE, AT_ONCE);
 }
 
 /* ---- What becomes of a job */
@@ -323,12 +353,17 @@ static void on_taken(void *data, int taken, const struct queue_job *job)
     refresh->asked = NULL;
     refresh->unsettled = refresh->unsettled || refresh->doubtful || taken == -1;
     refresh->doubtful = taken == -1;
+    refresh->taken += taken == 1;
+    if (taken == 0)
+        refresh->pause_ms = 0;
     if (refresh->stopping) /* what has come is put back */
         leave(refresh);
     else if (taken == 1)
         start_job(refresh, job);
+    else if (taken == 0)
+        enter(refresh, REFRESH_IDLE, AT_ONCE);
     else
-        enter(refresh, REFRESH_IDLE, taken == 0 ? AT_ONCE : AWAY_MS);
+        take_a_pause(refresh);
 }
 
 static void take(struct refresh *refresh)
@@ -337,13 +372,16 @@ static void take(struct refresh *refresh)
     refresh->asked = queue_take(refresh->backend->queue, TAKE_MS, on_taken, refresh);
 }
 
-static void on_beaten_anew(void *data, bool done)
+static void on_beaten_anew(void *data, int64_t in_hand)
 {
     struct refresh *refresh = data;
 
     refresh->asked = NULL;
-    refresh->unsettled = !done;
-    enter(refresh, REFRESH_IDLE, done ? AT_ONCE : AWAY_MS);
+    refresh->unsettled = in_hand != 0;
+    if (in_hand == 0)
+        enter(refresh, REFRESH_IDLE, AT_ONCE);
+    else
+        take_a_pause(refresh);
 }
 
 static void on_put_back(void *data, bool done)
@@ -352,7 +390,7 @@ static void on_put_back(void *data, bool done)
 
     refresh->asked = NULL;
     if (!done) {
-        enter(refresh, REFRESH_IDLE, AWAY_MS);
+        take_a_pause(refresh);
         return;
     }
     enter(refresh, REFRESH_BEATING, NO_LIMIT);
@@ -398,22 +436,64 @@ static bool may_beat(const struct refresh *refresh)
            refresh->state != REFRESH_STOPPED && cache_is_up(refresh->backend->cache);
 }
 
-static void on_reaped(void *data, int64_t moved)
+static void tell_aside(const struct refresh *refresh, const char *name)
+{
+    const struct backend *backend = refresh->backend;
+    const struct route *route = route_table_by_name(backend->app->routes, name);
+
+    log_event(LOG_LEVEL_ERROR, "a refresh job was set aside: refreshers died with it in hand",
+              log_text("route", route != NULL ? route->pattern : "unknown"),
+              log_number("died", QUEUE_DEATHS), log_number("seconds", QUEUE_ASIDE_MS / 1000));
+    if (route != NULL)
+        metrics_refresh(backend->metrics, route, REFRESH_SET_ASIDE);
+}
+
+static void on_swept(void *data, int64_t jobs)
+{
+    struct refresh *refresh = data;
+
+    (void)jobs;
+    refresh->reaping = NULL;
+}
+
+static void on_reaped(void *data, const struct queue_reaped *reaped)
 {
     struct refresh *refresh = data;
 
     refresh->reaping = NULL;
-    if (moved > 0)
+    if (reaped == NULL)
+        return;
+    if (reaped->put_back > 0)
         log_event(LOG_LEVEL_WARN, "jobs of a dead refresher were put back",
-                  log_number("jobs", moved));
+                  log_number("jobs", reaped->put_back));
+    for (size_t i = 0; i < reaped->n_aside; i++)
+        tell_aside(refresh, reaped->aside[i]);
+    if (may_beat(refresh))
+        refresh->reaping = queue_sweep(refresh->backend->queue, on_swept, refresh);
 }
 
-static void on_beaten(void *data, bool done)
+/* A job that has come unseen is put back. There is never more than one that is known of; one alone
+   may have been on its way when the heart beat, and is known, or gone, a beat later. */
+static void look_at_hand(struct refresh *refresh, int64_t in_hand)
+{
+    bool strange = in_hand > (refresh->task != NULL);
+
+    if (in_hand > 1 ||
+        (strange && refresh->strange_at_beat && refresh->taken == refresh->taken_at_beat))
+        refresh->unsettled = true;
+    refresh->strange_at_beat = strange;
+    refresh->taken_at_beat = refresh->taken;
+}
+
+static void on_beaten(void *data, int64_t in_hand)
 {
     struct refresh *refresh = data;
 
     refresh->beating = NULL;
-    if (done && refresh->reaping == NULL && may_beat(refresh))
+    if (in_hand == -1)
+        return;
+    look_at_hand(refresh, in_hand);
+    if (refresh->reaping == NULL && may_beat(refresh))
         refresh->reaping = queue_reap(refresh->backend->queue, on_reaped, refresh);
 }
 

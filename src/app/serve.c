@@ -20,14 +20,15 @@
 enum {
     /* One worker asks again for the same key's refresh after this. */
     ASK_AGAIN_US = 1000 * 1000,
-    /* A job that was lost on the way keeps its key from being queued for this long. */
-    MAX_MARK_MS = 60 * 1000,
+    /* How often a worker that offers looks for lists that nobody takes from. */
+    SWEEP_US = 1000 * 1000,
 };
 
 struct server {
     struct backend *backend;
     struct flights *flights;
     struct recent *asked;         /* keys whose refresh was asked for */
+    int64_t swept_us;             /* when it last looked for lists that nobody takes from */
     struct visit_list looking_up; /* whose responses are being looked up */
 };
 
@@ -220,8 +221,17 @@ static void on_offered(void *data, enum queue_offer result)
     talloc_free(offer);
 }
 
+/* By who fills them: where there are no refreshers nobody else does. */
+static void sweep_lists(struct server *server, int64_t now_us)
+{
+    if (server->swept_us != 0 && now_us - server->swept_us < SWEEP_US)
+        return;
+    server->swept_us = now_us;
+    queue_sweep(server->backend->queue, NULL, NULL);
+}
+
 static void offer_job(struct server *server, const struct visit *visit, int64_t now_us,
-                      int64_t mark_ms)
+                      int64_t ttl_ms)
 {
     const struct backend *backend = server->backend;
     const struct job job = {
@@ -242,7 +252,8 @@ static void offer_job(struct server *server, const struct visit *visit, int64_t 
     offer->route = visit->route;
     talloc_set_destructor(offer, offer_destroy);
     offer->request =
-        queue_offer(backend->queue, visit->base, bytes, len, mark_ms, on_offered, offer);
+        queue_offer(backend->queue, visit->base, bytes, len, ttl_ms, on_offered, offer);
+    sweep_lists(server, now_us);
 }
 
 /* Asked for behind the client's back: it goes out after the answer. */
@@ -250,7 +261,6 @@ static void ask_for_refresh(struct server *server, const struct visit *visit, in
 {
     int64_t now_us = clock_monotonic_us();
     int64_t again_us = ttl_us < ASK_AGAIN_US ? ttl_us : ASK_AGAIN_US;
-    int64_t mark_ms = ttl_us / 1000;
 
     if (switches_refresh_is_off(server->backend->switches))
         return;
@@ -259,7 +269,7 @@ static void ask_for_refresh(struct server *server, const struct visit *visit, in
         return;
     if (recent_check_and_add(server->asked, visit->base, now_us, now_us + again_us))
         return;
-    offer_job(server, visit, now_us, mark_ms < MAX_MARK_MS ? mark_ms : MAX_MARK_MS);
+    offer_job(server, visit, now_us, ttl_us / 1000);
 }
 
 static void serve_hit(struct server *server, struct visit *visit, const struct stored *stored,

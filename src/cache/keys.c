@@ -123,13 +123,22 @@ char *key_clock(TALLOC_CTX *ctx, const char *prefix)
     return with_suffix(ctx, prefix, ":clock");
 }
 
-char *key_jobs(TALLOC_CTX *ctx, const char *prefix)
+/* Earlier releases had one list for all, PREFIX:jobs, and look for the jobs of the dead by the
+   pattern {PREFIX:jobs}:processing:*. No name here is like one of theirs: old and new run side by
+   side. */
+char *key_jobs(TALLOC_CTX *ctx, const char *prefix, const char *list)
 {
-    return with_suffix(ctx, prefix, ":jobs");
+    return key_of_queue(ctx, prefix, list, "list", "");
 }
 
-char *key_of_queue(TALLOC_CTX *ctx, const char *prefix, const char *kind, const char *of)
+char *key_of_queue(TALLOC_CTX *ctx, const char *prefix, const char *list, const char *kind,
+                   const char *of)
 {
-    return mem_check(
-        talloc_asprintf(ctx, "{%s:jobs}:%s%s%s", prefix, kind, of[0] != '\0' ? ":" : "", of));
+    return mem_check(talloc_asprintf(ctx, "{%s:jobs}:%s:%s%s%s", prefix, list, kind,
+                                     of[0] != '\0' ? ":" : "", of));
+}
+
+char *key_of_lists(TALLOC_CTX *ctx, const char *prefix, const char *kind)
+{
+    return mem_check(talloc_asprintf(ctx, "{%s:jobs}:%s", prefix, kind));
 }

@@ -48,11 +48,16 @@ char *key_peer(TALLOC_CTX *ctx, const char *prefix, const char *identity, const 
 /* Where processes tell each other that Redis's clock was set back. */
 char *key_clock(TALLOC_CTX *ctx, const char *prefix);
 
-/* The list of jobs that wait. */
-char *key_jobs(TALLOC_CTX *ctx, const char *prefix);
+/* The list of jobs that wait for refreshers of one configuration, which `list` names. The keys of
+   all lists share a slot. */
+char *key_jobs(TALLOC_CTX *ctx, const char *prefix, const char *list);
 
-/* "processing", "alive", "mark" or "failures" of something, or "refreshers" or "reaper" of "". All
-   of them share the slot of the jobs list. */
-char *key_of_queue(TALLOC_CTX *ctx, const char *prefix, const char *kind, const char *of);
+/* What belongs to such a list: "processing", "alive", "mark" or "failures" of something, or
+   "refreshers", "reaper", "deaths" or "aside" of "". */
+char *key_of_queue(TALLOC_CTX *ctx, const char *prefix, const char *list, const char *kind,
+                   const char *of);
+
+/* What belongs to all lists: "lists" or "abandoned". */
+char *key_of_lists(TALLOC_CTX *ctx, const char *prefix, const char *kind);
 
 #endif

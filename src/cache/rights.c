@@ -86,42 +86,92 @@ static const struct right rights[] = {
      RIGHTS_BY_SCRIPT},
 
     /* refresh jobs, as workers see them */
-    {RIGHTS_WORKER, SCRIPT "2 %RW~jobs %RW~mark", true, "to ask for a refresh", RIGHTS_DIRECTLY},
+    {RIGHTS_WORKER, SCRIPT "3 %RW~jobs %RW~mark %RW~lists", true, "to ask for a refresh",
+     RIGHTS_DIRECTLY},
     {RIGHTS_WORKER | RIGHTS_OPERATOR, "LLEN %R~jobs", true, "to see how many refreshes wait",
      RIGHTS_BY_SCRIPT},
     {RIGHTS_WORKER, "LPUSH %W~jobs 1", true, "to ask for a refresh", RIGHTS_BY_SCRIPT},
     {RIGHTS_WORKER, "SET %W~mark 1 NX PX 1", true, "to ask for a refresh only once",
      RIGHTS_BY_SCRIPT},
+    {DAEMONS, "ZADD %W~lists 1 1", true, "to know of each list when it ends", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "PEXPIREAT %W~jobs 1", true, "to let a list end that nobody takes from",
+     RIGHTS_BY_SCRIPT},
+    {DAEMONS, "PEXPIREAT %W~lists 1", true, "to let a list end that nobody takes from",
+     RIGHTS_BY_SCRIPT},
     {RIGHTS_WORKER | RIGHTS_OPERATOR, "LINDEX %R~jobs -1", false,
      "to see how long the oldest refresh waits", RIGHTS_BY_SCRIPT},
+    {RIGHTS_WORKER | RIGHTS_OPERATOR, "GET %R~abandoned", false,
+     "to see how many refreshes nobody took", RIGHTS_BY_SCRIPT},
+
+    /* lists that nobody takes from */
+    {DAEMONS, SCRIPT "1 %RW~lists", false, "to find lists that nobody takes from", RIGHTS_DIRECTLY},
+    {DAEMONS, "ZRANGEBYSCORE %R~lists 0 1", false, "to find lists that nobody takes from",
+     RIGHTS_BY_SCRIPT},
+    {DAEMONS, SCRIPT "3 %RW~jobs %RW~lists %RW~abandoned", false,
+     "to count refreshes that nobody took", RIGHTS_DIRECTLY},
+    {DAEMONS, "ZSCORE %R~lists 1", false, "to count refreshes that nobody took", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "ZREM %W~lists 1", false, "to count refreshes that nobody took", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "DEL %W~jobs", false, "to count refreshes that nobody took", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "INCRBY %RW~abandoned 1", false, "to count refreshes that nobody took",
+     RIGHTS_BY_SCRIPT},
 
     /* as refreshers do */
     /* a negative timeout is refused after the rights were looked at, and before anything is moved
      */
     {RIGHTS_REFRESHER, "BLMOVE %RW~jobs %W~processing RIGHT LEFT -1", true, "to take a refresh",
      RIGHTS_DIRECTLY},
-    {RIGHTS_REFRESHER, SCRIPT "3 %RW~processing %RW~mark %RW~failures", true, "to finish a refresh",
-     RIGHTS_DIRECTLY},
+    {RIGHTS_REFRESHER, "PEXPIRE %W~processing 1", true, "to let what it has in hand end with it",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, SCRIPT "4 %RW~processing %RW~mark %RW~failures %RW~deaths", true,
+     "to finish a refresh", RIGHTS_DIRECTLY},
     {RIGHTS_REFRESHER, "LREM %W~processing 1 1", true, "to finish a refresh", RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "DEL %W~mark %W~failures", true, "to finish a refresh", RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "HDEL %W~deaths 1", true, "to finish a refresh", RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, SCRIPT "3 %RW~processing %RW~failures %RW~deaths", true,
+     "to back off from what fails", RIGHTS_DIRECTLY},
     {RIGHTS_REFRESHER, "INCR %RW~failures", true, "to back off from what fails", RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "PEXPIRE %W~failures 1", true, "to back off from what fails",
      RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "SET %W~mark 1 PX 1", true, "to back off from what fails", RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, SCRIPT "3 %RW~alive %RW~refreshers %RW~processing", true,
+     "to show that it lives", RIGHTS_DIRECTLY},
     {RIGHTS_REFRESHER, "SET %W~alive 1 PX 1", true, "to show that it lives", RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "SADD %W~refreshers 1", true, "to show that it lives", RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "PEXPIRE %W~refreshers 1", true, "to let its name end with it",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "LLEN %R~processing", true, "to know of all that it has in hand",
+     RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "DEL %W~alive", true, "to leave", RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "SET %W~reaper 1 NX PX 1", true, "to put back what dead refreshers had",
      RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER | RIGHTS_OPERATOR, "SMEMBERS %R~refreshers", true, "to know all refreshers",
      RIGHTS_BY_SCRIPT},
-    {RIGHTS_REFRESHER, SCRIPT "4 %RW~alive %RW~processing %RW~jobs %RW~refreshers", true,
+    {RIGHTS_REFRESHER, SCRIPT "3 %RW~alive %RW~processing %RW~refreshers", true,
+     "to put back what dead refreshers had", RIGHTS_DIRECTLY},
+    {RIGHTS_REFRESHER,
+     SCRIPT "7 %RW~alive %RW~processing %RW~jobs %RW~lists %RW~deaths %RW~aside %RW~mark", true,
      "to put back what dead refreshers had", RIGHTS_DIRECTLY},
     {RIGHTS_REFRESHER | RIGHTS_OPERATOR, "EXISTS %R~alive", true, "to tell who is dead",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "LINDEX %R~processing -1", true, "to put back what dead refreshers had",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "LLEN %R~jobs", true, "to put back what dead refreshers had",
      RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "LMOVE %RW~processing %W~jobs RIGHT RIGHT", true,
      "to put back what dead refreshers had", RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "SREM %W~refreshers 1", true, "to put back what dead refreshers had",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "HINCRBY %RW~deaths 1 1", true, "to set aside what they died of",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "PEXPIRE %W~deaths 1", true, "to set aside what they died of",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "ZADD %W~aside 1 1", true, "to set aside what they died of",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "ZREMRANGEBYSCORE %W~aside 0 1", true, "to set aside what they died of",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "ZREMRANGEBYRANK %W~aside 0 1", true, "to set aside what they died of",
+     RIGHTS_BY_SCRIPT},
+    {RIGHTS_REFRESHER, "PEXPIRE %W~aside 1", true, "to set aside what they died of",
      RIGHTS_BY_SCRIPT},
     {RIGHTS_REFRESHER, "SCAN 0", false,
      "to find what dead refreshers had although their names were lost", RIGHTS_BY_SCRIPT},
@@ -136,6 +186,8 @@ static const struct right rights[] = {
 
     /* as operators look at them */
     {RIGHTS_OPERATOR, "LINDEX %R~processing -1", false, "for leewayctl queue", RIGHTS_BY_SCRIPT},
+    {RIGHTS_OPERATOR, "ZRANGE %R~aside 0 -1", false, "for leewayctl queue", RIGHTS_BY_SCRIPT},
+    {RIGHTS_OPERATOR, "ZRANGE %R~lists 0 -1", false, "for leewayctl queue", RIGHTS_BY_SCRIPT},
     {RIGHTS_OPERATOR, "PTTL %R~mark", false, "for leewayctl explain", RIGHTS_BY_SCRIPT},
     {RIGHTS_OPERATOR, "ACL DRYRUN default TIME", false,
      "for leewayctl check to ask for rights instead of trying each", RIGHTS_DIRECTLY},
@@ -170,6 +222,17 @@ bool rights_matters(const struct right *right, const struct redis_settings *sett
     return strncmp(right->form, "SELECT", 6) != 0 || settings->database != 0;
 }
 
+/* Not of something else in it. */
+static bool is_of_list(const char *place)
+{
+    static const char *const places[] = {"refreshers", "reaper", "deaths", "aside"};
+
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (strcmp(place, places[i]) == 0)
+            return true;
+    return false;
+}
+
 static char *name_place(TALLOC_CTX *ctx, const char *place, const char *prefix, const char *of)
 {
     char *base = mem_check(talloc_asprintf(ctx, "%s:{%s}", prefix, of));
@@ -191,10 +254,10 @@ static char *name_place(TALLOC_CTX *ctx, const char *place, const char *prefix, 
     if (strcmp(place, "clock") == 0)
         return key_clock(ctx, prefix);
     if (strcmp(place, "jobs") == 0)
-        return key_jobs(ctx, prefix);
-    if (strcmp(place, "refreshers") == 0 || strcmp(place, "reaper") == 0)
-        return key_of_queue(ctx, prefix, place, "");
-    return key_of_queue(ctx, prefix, place, of);
+        return key_jobs(ctx, prefix, of);
+    if (strcmp(place, "lists") == 0 || strcmp(place, "abandoned") == 0)
+        return key_of_lists(ctx, prefix, place);
+    return key_of_queue(ctx, prefix, of, place, is_of_list(place) ? "" : of);
 }
 
 /* What is behind the sign of a key or channel; NULL: it is neither. */

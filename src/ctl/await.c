@@ -56,7 +56,7 @@ void ctl_read_gauges(struct ctl *ctl, struct metrics_gauges *gauges)
     struct gauges_answer answer = {.gauges = gauges};
     struct queue *queue = ctl_job_queue(ctl);
 
-    *gauges = (struct metrics_gauges){-1, -1, -1.0};
+    *gauges = (struct metrics_gauges){-1, -1, -1, -1.0};
     if (queue == NULL)
         return;
     gauges_read(NULL, ctl_cache(ctl), queue, on_gauges, &answer);

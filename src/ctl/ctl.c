@@ -10,6 +10,7 @@
 
 #include "base/loop.h"
 #include "base/mem.h"
+#include "ctl/keys.h"
 
 struct ev_loop *ctl_loop(struct ctl *ctl)
 {
@@ -47,8 +48,13 @@ struct queue *ctl_job_queue(struct ctl *ctl)
 {
     struct cache *cache = ctl_cache(ctl);
 
-    if (cache != NULL && ctl->queue == NULL)
-        ctl->queue = queue_open(NULL, cache, &ctl->app->config->settings.redis);
+    if (cache != NULL && ctl->queue == NULL) {
+        char *identity = ctl_kept_identity(NULL, ctl);
+        char *name = application_jobs(identity, ctl->app, identity);
+        const struct queue_list list = {.name = name, .window_ms = ctl->app->stale_ms};
+        ctl->queue = queue_open(NULL, cache, &ctl->app->config->settings.redis, &list);
+        talloc_free(identity);
+    }
     return cache != NULL ? ctl->queue : NULL;
 }
 

@@ -192,6 +192,23 @@ const struct ctl_keys *ctl_keys(struct ctl *ctl)
     return keys;
 }
 
+char *ctl_kept_identity(TALLOC_CTX *ctx, struct ctl *ctl)
+{
+    TALLOC_CTX *records_ctx = mem_check(talloc_new(NULL));
+    const char *directory = ctl->app->config->settings.runtime_dir;
+    const char *identity = ctl->app->identity;
+    char configuration[CONFIGURATION_HEX + 1];
+    struct identity_record own, *others;
+
+    identity_configuration(ctl->app, configuration);
+    if (identity_file_read(records_ctx, directory, identity, &own) != 1 &&
+        identity_file_find(records_ctx, directory, configuration, &others) == 1)
+        identity = others[0].identity;
+    char *copy = mem_check(talloc_strdup(ctx, identity));
+    talloc_free(records_ctx);
+    return copy;
+}
+
 bool ctl_keys_known(const struct ctl_keys *keys)
 {
     return keys->record.identity[0] != '\0';

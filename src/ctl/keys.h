@@ -20,6 +20,11 @@ struct ctl_keys {
 /* Found when first asked for. */
 const struct ctl_keys *ctl_keys(struct ctl *ctl);
 
+/* The identity of the daemons of this host, without asking anybody: if several have run with this
+   configuration, and none as this command would, it is as this command would connect. A child of
+   `ctx`. */
+char *ctl_kept_identity(TALLOC_CTX *ctx, struct ctl *ctl);
+
 /* Whether `keys` has what a key is made of. */
 bool ctl_keys_known(const struct ctl_keys *keys);
 

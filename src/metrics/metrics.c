@@ -154,6 +154,7 @@ void metrics_refresh(struct metrics *metrics, const struct route *route, enum re
         [REFRESH_STORED] = COUNTER_REFRESH_STORED,
         [REFRESH_FAILED] = COUNTER_REFRESH_FAILED,
         [REFRESH_DROPPED] = COUNTER_REFRESH_DROPPED,
+        [REFRESH_SET_ASIDE] = COUNTER_REFRESH_SET_ASIDE,
     };
 
     count(metrics, route, counters[result]);

@@ -19,7 +19,12 @@ enum metrics_state { METRICS_STARTING, METRICS_SERVING, METRICS_DRAINING };
 
 enum stale_reason { STALE_BUDGET, STALE_ERROR };               /* reason="refresh" | "error" */
 enum query_origin { QUERY_MISS, QUERY_REFRESH, QUERY_BYPASS }; /* origin= */
-enum refresh_result { REFRESH_STORED, REFRESH_FAILED, REFRESH_DROPPED };     /* result= */
+enum refresh_result {
+    REFRESH_STORED,
+    REFRESH_FAILED,
+    REFRESH_DROPPED,
+    REFRESH_SET_ASIDE
+};                                                                           /* result= */
 enum collapse_result { COLLAPSE_SERVED, COLLAPSE_FAILED, COLLAPSE_TIMEOUT }; /* result= */
 
 /* Claims a free slot in `runtime_dir` (made if it is missing, see base/runtime_dir.h) by a lock
@@ -62,6 +67,7 @@ void metrics_clients_cut(struct metrics *metrics, uint64_t clients);
 struct metrics_gauges {
     int64_t jobs_queued;
     int64_t job_oldest_ms;
+    int64_t jobs_abandoned; /* a counter, which Redis keeps */
     double redis_fragmentation_ratio;
 };
 

@@ -172,6 +172,11 @@ static void put_gauges(struct buf *out, const struct totals *totals,
               (double)gauges->jobs_queued);
     put_gauge(out, "leeway_job_oldest_seconds", "How long the oldest job has been waiting.",
               gauges->job_oldest_ms >= 0, (double)gauges->job_oldest_ms / 1000.0);
+    if (gauges->jobs_abandoned >= 0) {
+        put_head(out, "leeway_jobs_abandoned_total", "counter",
+                 "Refresh jobs, of any configuration in this Redis, that nobody took in time.");
+        buf_printf(out, "leeway_jobs_abandoned_total %" PRId64 "\n", gauges->jobs_abandoned);
+    }
     put_gauge(out, "leeway_redis_up", "1 while every process reaches Redis.", totals->any_alive,
               totals->redis_up);
     put_gauge(out, "leeway_postgres_up", "0 after a failure to connect to Postgres.",

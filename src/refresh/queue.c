@@ -13,11 +13,11 @@ void queue_cancel(struct queue_request *request)
 }
 
 struct queue_request *queue_offer(struct queue *queue, const char *base, const char *job,
-                                  size_t len, int64_t mark_ms, queue_offer_fn *fn, void *data)
+                                  size_t len, int64_t ttl_ms, queue_offer_fn *fn, void *data)
 {
     const struct queue_job bytes = {.bytes = job, .len = len};
 
-    return queue->driver->offer(queue, base, &bytes, mark_ms, fn, data);
+    return queue->driver->offer(queue, base, &bytes, ttl_ms, fn, data);
 }
 
 struct queue_request *queue_take(struct queue *queue, int64_t block_ms, queue_take_fn *fn,
@@ -45,14 +45,19 @@ struct queue_request *queue_back_off(struct queue *queue, const char *base, int6
     return queue->driver->back_off(queue, base, ms, fn, data);
 }
 
-struct queue_request *queue_beat(struct queue *queue, queue_done_fn *fn, void *data)
+struct queue_request *queue_beat(struct queue *queue, queue_count_fn *fn, void *data)
 {
     return queue->driver->beat(queue, fn, data);
 }
 
-struct queue_request *queue_reap(struct queue *queue, queue_count_fn *fn, void *data)
+struct queue_request *queue_reap(struct queue *queue, queue_reap_fn *fn, void *data)
 {
     return queue->driver->reap(queue, fn, data);
+}
+
+struct queue_request *queue_sweep(struct queue *queue, queue_count_fn *fn, void *data)
+{
+    return queue->driver->sweep(queue, fn, data);
 }
 
 struct queue_request *queue_leave(struct queue *queue, queue_done_fn *fn, void *data)

@@ -8,7 +8,7 @@
 
 struct queue_driver {
     struct queue_request *(*offer)(struct queue *queue, const char *base,
-                                   const struct queue_job *job, int64_t mark_ms, queue_offer_fn *fn,
+                                   const struct queue_job *job, int64_t ttl_ms, queue_offer_fn *fn,
                                    void *data);
     struct queue_request *(*take)(struct queue *queue, int64_t block_ms, queue_take_fn *fn,
                                   void *data);
@@ -19,8 +19,9 @@ struct queue_driver {
                                            void *data);
     struct queue_request *(*back_off)(struct queue *queue, const char *base, int64_t ms,
                                       queue_done_fn *fn, void *data);
-    struct queue_request *(*beat)(struct queue *queue, queue_done_fn *fn, void *data);
-    struct queue_request *(*reap)(struct queue *queue, queue_count_fn *fn, void *data);
+    struct queue_request *(*beat)(struct queue *queue, queue_count_fn *fn, void *data);
+    struct queue_request *(*reap)(struct queue *queue, queue_reap_fn *fn, void *data);
+    struct queue_request *(*sweep)(struct queue *queue, queue_count_fn *fn, void *data);
     struct queue_request *(*leave)(struct queue *queue, queue_done_fn *fn, void *data);
     struct queue_request *(*look)(struct queue *queue, bool refreshers, queue_view_fn *fn,
                                   void *data);

@@ -14,19 +14,23 @@
 #include "cache/keys.h"
 #include "cache/redis_cache.h"
 
-/* KEYS: jobs, mark. ARGV: job, mark's milliseconds, limit. */
+/* KEYS: jobs, mark, lists. ARGV: job, mark's milliseconds, limit, the list's name, how long the job
+   is of use. */
 static const char offer_script[] =
     "if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 2 end "
     "if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 1 end "
-    "redis.call('LPUSH', KEYS[1], ARGV[1]) "
-    "return 0";
+    "redis.call('LPUSH', KEYS[1], ARGV[1]) " KEEP_LIST("1", "3", "4", "5") "return 0";
 
-/* KEYS: processing, mark, failures. ARGV: job. */
-static const char settle_script[] = "redis.call('DEL', KEYS[2], KEYS[3]) "
-                                    "return redis.call('LREM', KEYS[1], 1, ARGV[1])";
+/* KEYS: processing, mark, failures, deaths. ARGV: job. What is refused must leave the mark: the job
+   is still there. */
+static const char settle_script[] = "local count = redis.call('LREM', KEYS[1], 1, ARGV[1]) "
+                                    "redis.call('DEL', KEYS[2], KEYS[3]) "
+                                    "redis.call('HDEL', KEYS[4], ARGV[1]) "
+                                    "return count";
 
-/* KEYS: processing, failures. ARGV: job, milliseconds until failures are forgotten. */
+/* KEYS: processing, failures, deaths. ARGV: job, milliseconds until failures are forgotten. */
 static const char failure_script[] = "redis.call('LREM', KEYS[1], 1, ARGV[1]) "
+                                     "redis.call('HDEL', KEYS[3], ARGV[1]) "
                                      "local count = redis.call('INCR', KEYS[2]) "
                                      "redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
                                      "return count";
@@ -131,7 +135,7 @@ static struct redis_part job_part(const struct queue_job *job)
 
 static struct redis_part key_part(struct errand *errand, const char *kind, const char *of)
 {
-    return redis_text(key_of_queue(errand, errand->queue->prefix, kind, of));
+    return redis_text(key_of_queue(errand, errand->queue->prefix, errand->queue->list, kind, of));
 }
 
 /* ---- Offers */
@@ -149,28 +153,53 @@ static void on_offered(struct errand *errand, enum redis_outcome outcome, struct
 }
 
 static struct queue_request *offer(struct queue *queue, const char *base,
-                                   const struct queue_job *job, int64_t mark_ms, queue_offer_fn *fn,
+                                   const struct queue_job *job, int64_t ttl_ms, queue_offer_fn *fn,
                                    void *data)
 {
     struct errand *errand = errand_new(queue, sizeof *errand, data);
-    struct redis_digits ms, limit;
+    struct redis_digits mark, limit, ttl;
     const struct redis_part parts[] = {
         redis_text("EVAL"),
         redis_text(offer_script),
-        redis_text("2"),
+        redis_text("3"),
         redis_text(errand->queue->jobs),
         key_part(errand, "mark", base),
+        redis_text(errand->queue->lists),
         job_part(job),
-        redis_number(&ms, mark_ms > 0 ? mark_ms : 1),
+        redis_number(&mark, ttl_ms < 1               ? 1
+                            : ttl_ms < QUEUE_MARK_MS ? ttl_ms
+                                                     : QUEUE_MARK_MS),
         redis_number(&limit, errand->queue->limit),
+        redis_text(errand->queue->list),
+        redis_number(&ttl, ttl_ms < 1 ? 1 : ttl_ms),
     };
 
     errand->fn.offer = fn;
-    errand_send(errand, parts, 8, on_offered);
+    errand_send(errand, parts, sizeof parts / sizeof parts[0], on_offered);
     return fn != NULL ? errand_handle(errand) : NULL;
 }
 
 /* ---- Jobs */
+
+static void on_kept(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    (void)outcome;
+    (void)reply;
+    talloc_free(errand);
+}
+
+/* BLMOVE has made the list, without an expiry; should this refresher be gone before its heart
+   beats, and nobody left to look, it is to end all the same. Sent before anything is done with the
+   job. */
+static void let_hand_expire(struct redis_queue *queue)
+{
+    struct errand *errand = errand_new(&queue->queue, sizeof *errand, NULL);
+    struct redis_digits ms;
+    const struct redis_part parts[] = {redis_text("PEXPIRE"), redis_text(queue->processing),
+                                       redis_number(&ms, queue->keep_ms)};
+
+    errand_send(errand, parts, 3, on_kept);
+}
 
 /* The job is the reply's, which outlives the call. */
 static void on_taken(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
@@ -183,6 +212,7 @@ static void on_taken(struct errand *errand, enum redis_outcome outcome, struct r
     if (taken == 0 && reply->kind == REDIS_TEXT) {
         job = (struct queue_job){.bytes = reply->text, .len = reply->len};
         taken = 1;
+        let_hand_expire(errand->queue);
     }
     talloc_free(errand);
     fn(data, taken, taken == 1 ? &job : NULL);
@@ -226,14 +256,15 @@ static void send_settlement(struct errand *errand, const struct queue_job *job, 
     const struct redis_part parts[] = {
         redis_text("EVAL"),
         redis_text(settle_script),
-        redis_text("3"),
+        redis_text("4"),
         redis_text(errand->queue->processing),
         key_part(errand, "mark", base),
         key_part(errand, "failures", base),
+        redis_text(errand->queue->deaths),
         job_part(job),
     };
 
-    errand_send(errand, parts, 7, on_done);
+    errand_send(errand, parts, 8, on_done);
 }
 
 static struct queue_request *settle(struct queue *queue, const struct queue_job *job,
@@ -258,15 +289,16 @@ static struct queue_request *count_failure(struct queue *queue, const struct que
     const struct redis_part parts[] = {
         redis_text("EVAL"),
         redis_text(failure_script),
-        redis_text("2"),
+        redis_text("3"),
         redis_text(errand->queue->processing),
         key_part(errand, "failures", base),
+        redis_text(errand->queue->deaths),
         job_part(job),
         redis_number(&ms, forget_ms),
     };
 
     errand->fn.count = fn;
-    errand_send(errand, parts, 7, on_count);
+    errand_send(errand, parts, 8, on_count);
     return errand_handle(errand);
 }
 
@@ -295,6 +327,7 @@ static const struct queue_driver redis_queue_driver = {
     .back_off = back_off,
     .beat = redis_queue_beat,
     .reap = redis_queue_reap,
+    .sweep = redis_queue_sweep,
     .leave = redis_queue_leave,
     .look = redis_queue_look,
     .look_at_mark = redis_queue_look_at_mark,
@@ -312,8 +345,16 @@ static char *make_name(TALLOC_CTX *ctx)
     return mem_check(talloc_asprintf(ctx, "%s-%ld-%08x", host, (long)getpid(), random));
 }
 
+static char *my_key(struct redis_queue *queue, const char *kind, const char *of)
+{
+    return key_of_queue(queue, queue->prefix, queue->list, kind, of);
+}
+
+/* Beyond a job's time, in which those who use the keys renew them many times. */
+enum { KEEP_MS = 60 * 1000 };
+
 struct queue *queue_open(TALLOC_CTX *ctx, struct cache *cache,
-                         const struct redis_settings *settings)
+                         const struct redis_settings *settings, const struct queue_list *list)
 {
     struct redis_queue *queue = mem_check(talloc_zero(ctx, struct redis_queue));
 
@@ -322,14 +363,20 @@ struct queue *queue_open(TALLOC_CTX *ctx, struct cache *cache,
     queue->cache = cache;
     queue->prefix = settings->prefix;
     queue->limit = settings->queue_limit;
+    queue->list = mem_check(talloc_strdup(queue, list->name));
+    queue->keep_ms = list->window_ms + KEEP_MS;
     queue->name = make_name(queue);
-    queue->jobs = key_jobs(queue, queue->prefix);
-    queue->processing = key_of_queue(queue, queue->prefix, "processing", queue->name);
-    queue->alive = key_of_queue(queue, queue->prefix, "alive", queue->name);
-    queue->registry = key_of_queue(queue, queue->prefix, "refreshers", "");
-    queue->turn = key_of_queue(queue, queue->prefix, "reaper", "");
+    queue->jobs = key_jobs(queue, queue->prefix, queue->list);
+    queue->processing = my_key(queue, "processing", queue->name);
+    queue->alive = my_key(queue, "alive", queue->name);
+    queue->registry = my_key(queue, "refreshers", "");
+    queue->deaths = my_key(queue, "deaths", "");
+    queue->aside = my_key(queue, "aside", "");
+    queue->turn = my_key(queue, "reaper", "");
+    queue->lists = key_of_lists(queue, queue->prefix, "lists");
+    queue->abandoned = key_of_lists(queue, queue->prefix, "abandoned");
     /* a prefix has no characters that a pattern would take for more than themselves */
-    queue->lists = key_of_queue(queue, queue->prefix, "processing", "*");
+    queue->hands = my_key(queue, "processing", "*");
     strcpy(queue->cursor, "0");
     return &queue->queue;
 }

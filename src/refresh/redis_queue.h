@@ -15,13 +15,19 @@ struct redis_queue {
     const struct cache *cache;
     const char *prefix;
     int64_t limit;
-    char *name; /* of this refresher */
+    const char *list; /* the name of the configuration's */
+    int64_t keep_ms;  /* what is not used expires after this */
+    char *name;       /* of this refresher */
     char *jobs;
     char *processing;
     char *alive;
     char *registry;
+    char *deaths;      /* by job: how many died with it in hand */
+    char *aside;       /* jobs that were set aside */
     char *turn;        /* held by the refresher that reaps */
-    char *lists;       /* pattern of all processing lists */
+    char *lists;       /* names of all configurations' lists, and when they end */
+    char *abandoned;   /* how many jobs were in those that have ended */
+    char *hands;       /* pattern of all processing lists */
     char cursor[24];   /* where the search for such lists goes on */
     bool scan_refused; /* it is not asked for again */
 };
@@ -46,6 +52,7 @@ struct errand {
         queue_take_fn *take;
         queue_done_fn *done;
         queue_count_fn *count;
+        queue_reap_fn *reap;
         queue_view_fn *view;
     } fn;
     void *data;
@@ -74,10 +81,25 @@ int64_t errand_number(enum redis_outcome outcome, const struct redis_reply *repl
 void errand_end_done(struct errand *errand, bool done);
 void errand_end_count(struct errand *errand, int64_t count);
 
+/* The end of a script that has put a job on the list KEYS[L], which may have been empty: both it
+   and the table of lists KEYS[T] last for ARGV[N] ms from now, or as long as they did before. A
+   list is kept a minute longer than it is of use, for somebody to count what is in it. KEYS and
+   ARGV are numbers, ARGV[M] the list's name. */
+#define KEEP_LIST(L, T, M, N)                                                                      \
+    "local time = redis.call('TIME') "                                                             \
+    "local ends = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[" N "] "                      \
+    "if redis.call('LLEN', KEYS[" L "]) == 1 then "                                                \
+    "redis.call('ZADD', KEYS[" T "], ends, ARGV[" M "]) "                                          \
+    "else redis.call('ZADD', KEYS[" T "], 'GT', ends, ARGV[" M "]) end "                           \
+    "for _, key in ipairs({KEYS[" L "], KEYS[" T "]}) do "                                         \
+    "redis.call('PEXPIREAT', key, ends + 60000, 'NX') "                                            \
+    "redis.call('PEXPIREAT', key, ends + 60000, 'GT') end "
+
 /* ---- redis_reap.c */
 
-struct queue_request *redis_queue_beat(struct queue *queue, queue_done_fn *fn, void *data);
-struct queue_request *redis_queue_reap(struct queue *queue, queue_count_fn *fn, void *data);
+struct queue_request *redis_queue_beat(struct queue *queue, queue_count_fn *fn, void *data);
+struct queue_request *redis_queue_reap(struct queue *queue, queue_reap_fn *fn, void *data);
+struct queue_request *redis_queue_sweep(struct queue *queue, queue_count_fn *fn, void *data);
 struct queue_request *redis_queue_leave(struct queue *queue, queue_done_fn *fn, void *data);
 
 /* ---- redis_queue_view.c */

@@ -11,13 +11,47 @@
 #include "cache/keys.h"
 #include "refresh/redis_queue.h"
 
-/* KEYS: heartbeat, processing, jobs, registry. ARGV: the refresher's name. */
-static const char reap_script[] =
-    "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end "
-    "local count = 0 "
-    "while redis.call('LMOVE', KEYS[2], KEYS[3], 'RIGHT', 'RIGHT') do count = count + 1 end "
-    "redis.call('SREM', KEYS[4], ARGV[1]) "
-    "return count";
+/* KEYS: heartbeat, registry, processing. ARGV: the refresher's name, the heartbeat's milliseconds,
+   those of the others. Enrolled when the heartbeat is there, so that nobody is found dead at birth.
+ */
+static const char beat_script[] = "redis.call('SET', KEYS[1], '1', 'PX', ARGV[2]) "
+                                  "redis.call('SADD', KEYS[2], ARGV[1]) "
+                                  "redis.call('PEXPIRE', KEYS[2], ARGV[3]) "
+                                  "redis.call('PEXPIRE', KEYS[3], ARGV[3]) "
+                                  "return redis.call('LLEN', KEYS[3])";
+
+/* A job that a dead refresher has in hand, or a number: there is none, and it is enrolled no more.
+   KEYS: heartbeat, processing, registry. ARGV: its name. */
+static const char look_script[] = "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end "
+                                  "local job = redis.call('LINDEX', KEYS[2], -1) "
+                                  "if job then return job end "
+                                  "redis.call('SREM', KEYS[3], ARGV[1]) "
+                                  "return 0";
+
+/* That job is put back: 1, or set aside: 2; or 0: it is another's meanwhile. KEYS: heartbeat,
+   processing, jobs, lists, deaths, aside, mark. ARGV: job, the list's name, for how long it is
+   kept, at how many deaths it is set aside (0: nobody has died of it), for how long, how many are
+   kept. Nothing is taken away before it is in the other place. */
+static const char put_back_script[] =
+    "if redis.call('EXISTS', KEYS[1]) == 1 "
+    "or redis.call('LINDEX', KEYS[2], -1) ~= ARGV[1] then return 0 end "
+    "local limit = tonumber(ARGV[4]) "
+    "if limit > 0 then "
+    "local deaths = redis.call('HINCRBY', KEYS[5], ARGV[1], 1) "
+    "redis.call('PEXPIRE', KEYS[5], ARGV[3]) "
+    "if deaths >= limit then "
+    "local now = redis.call('TIME') "
+    "now = now[1] * 1000 + math.floor(now[2] / 1000) "
+    "redis.call('SET', KEYS[7], '1', 'PX', ARGV[5]) "
+    "redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now) "
+    "redis.call('ZADD', KEYS[6], now + ARGV[5], ARGV[1]) "
+    "redis.call('ZREMRANGEBYRANK', KEYS[6], 0, -1 - ARGV[6]) "
+    "redis.call('PEXPIRE', KEYS[6], ARGV[5]) "
+    "redis.call('LREM', KEYS[2], -1, ARGV[1]) "
+    "redis.call('HDEL', KEYS[5], ARGV[1]) "
+    "return 2 end end "
+    "redis.call('LMOVE', KEYS[2], KEYS[3], 'RIGHT', 'RIGHT') " KEEP_LIST("3", "4", "2",
+                                                                         "3") "return 1";
 
 /* One turn looks at so many keys, which keeps Redis busy for a millisecond or two. */
 #define SCAN_COUNT "1000"
@@ -25,84 +59,179 @@ enum { SCAN_STEPS = 4 };
 
 /* ---- Heartbeats */
 
-static void on_enrolled(struct errand *errand, enum redis_outcome outcome,
-                        struct redis_reply *reply)
-{
-    (void)reply;
-    errand_end_done(errand, outcome == REDIS_REPLIED);
-}
-
-/* Enrolled after the heartbeat is there, so that nobody is found dead at birth. */
 static void on_beaten(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
 {
-    const struct redis_part parts[] = {redis_text("SADD"), redis_text(errand->queue->registry),
-                                       redis_text(errand->queue->name)};
-
-    (void)reply;
-    if (outcome == REDIS_REPLIED)
-        errand_send(errand, parts, 3, on_enrolled);
-    else
-        errand_end_done(errand, false);
+    errand_end_count(errand, errand_number(outcome, reply));
 }
 
-struct queue_request *redis_queue_beat(struct queue *queue, queue_done_fn *fn, void *data)
+struct queue_request *redis_queue_beat(struct queue *queue, queue_count_fn *fn, void *data)
 {
     struct errand *errand = errand_new(queue, sizeof *errand, data);
-    struct redis_digits ms;
-    const struct redis_part parts[] = {redis_text("SET"), redis_text(errand->queue->alive),
-                                       redis_text("1"), redis_text("PX"),
-                                       redis_number(&ms, QUEUE_ALIVE_MS)};
+    struct redis_queue *mine = errand->queue;
+    struct redis_digits alive, keep;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(beat_script),
+        redis_text("3"),
+        redis_text(mine->alive),
+        redis_text(mine->registry),
+        redis_text(mine->processing),
+        redis_text(mine->name),
+        redis_number(&alive, QUEUE_ALIVE_MS),
+        redis_number(&keep, mine->keep_ms),
+    };
 
-    errand->fn.done = fn;
-    errand_send(errand, parts, 5, on_beaten);
+    errand->fn.count = fn;
+    errand_send(errand, parts, 9, on_beaten);
     return fn != NULL ? errand_handle(errand) : NULL;
 }
 
-/* ---- Reaping */
+/* ---- The jobs of one */
 
-static void reap_one(struct errand *errand, const char *name, errand_answered *answered)
-{
-    struct redis_queue *queue = errand->queue;
-    TALLOC_CTX *ctx = mem_check(talloc_new(errand));
-    const struct redis_part parts[] = {
-        redis_text("EVAL"),
-        redis_text(reap_script),
-        redis_text("4"),
-        redis_text(key_of_queue(ctx, queue->prefix, "alive", name)),
-        redis_text(key_of_queue(ctx, queue->prefix, "processing", name)),
-        redis_text(queue->jobs),
-        redis_text(queue->registry),
-        redis_text(name),
-    };
-
-    errand_send(errand, parts, 8, answered);
-    talloc_free(ctx);
-}
-
-/* One refresher's round: those that are enrolled, then those whose lists a search finds. */
+/* One refresher's round: those that are enrolled, then those whose lists a search finds; or what it
+   has in hand itself, as it leaves. */
 struct round {
     struct errand errand;
-    int64_t moved;
+    struct queue_reaped reaped;
     int steps;                 /* of the search that are still to be done */
     struct redis_reply *names; /* an array, of names or of lists' keys */
     size_t next;               /* of them */
     size_t name_at;            /* in each of them, behind what all such keys begin with */
+    const char *name;          /* whose jobs are looked at: one of `names`, or its own */
+    bool leaving;
+    struct job job; /* the one in question; its texts are children of `job_ctx` */
+    bool job_known;
+    TALLOC_CTX *job_ctx;
 };
 
 static void go_on(struct round *round);
+static void reap_one(struct round *round);
 
-static void on_reaped(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+/* The one end. */
+static void end_round(struct round *round, bool done)
 {
-    struct round *round = (struct round *)errand;
-    int64_t count = errand_number(outcome, reply);
+    queue_reap_fn *reap = round->errand.fn.reap;
+    void *data = round->errand.data;
 
-    if (count == -1) {
-        errand_end_count(errand, -1);
+    if (round->leaving) {
+        errand_end_done(&round->errand, done);
         return;
     }
-    round->moved += count;
-    go_on(round);
+    struct queue_reaped reaped = round->reaped;
+    TALLOC_CTX *held = mem_check(talloc_new(NULL));
+    talloc_steal(held, reaped.aside);
+    talloc_free(round);
+    if (reap != NULL)
+        reap(data, done ? &reaped : NULL);
+    talloc_free(held);
 }
+
+static void note_aside(struct round *round)
+{
+    struct queue_reaped *reaped = &round->reaped;
+
+    reaped->aside = mem_check(
+        talloc_realloc(round, reaped->aside, const char *, (unsigned)reaped->n_aside + 1));
+    reaped->aside[reaped->n_aside++] =
+        round->job_known ? mem_check(talloc_strdup(reaped->aside, round->job.route)) : "";
+}
+
+static void on_put_back(struct errand *errand, enum redis_outcome outcome,
+                        struct redis_reply *reply)
+{
+    struct round *round = (struct round *)errand;
+    int64_t number = errand_number(outcome, reply);
+
+    if (number == -1) {
+        end_round(round, false);
+        return;
+    }
+    round->reaped.put_back += number == 1;
+    if (number == 2)
+        note_aside(round);
+    if (number == 0) /* who had it is not dead */
+        go_on(round);
+    else
+        reap_one(round);
+}
+
+static char *mark_of(struct round *round, TALLOC_CTX *ctx)
+{
+    const struct redis_queue *queue = round->errand.queue;
+    const struct route route = {.name = round->job.route};
+
+    if (!round->job_known)
+        return key_of_queue(ctx, queue->prefix, queue->list, "mark", "unknown");
+    char *base = key_base(ctx, queue->prefix, &route, round->job.fingerprint, &round->job.values);
+    return key_of_queue(ctx, queue->prefix, queue->list, "mark", base);
+}
+
+static char *key_of(const struct round *round, TALLOC_CTX *ctx, const char *kind)
+{
+    const struct redis_queue *queue = round->errand.queue;
+
+    return key_of_queue(ctx, queue->prefix, queue->list, kind, round->name);
+}
+
+static void put_back(struct round *round, const struct redis_reply *job)
+{
+    const struct redis_queue *queue = round->errand.queue;
+    TALLOC_CTX *ctx = round->job_ctx;
+    struct redis_digits keep, deaths, aside, most;
+
+    round->job_known = job_decode(ctx, job->text, job->len, &round->job) == 0;
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(put_back_script),
+        redis_text("7"),
+        redis_text(key_of(round, ctx, "alive")),
+        redis_text(key_of(round, ctx, "processing")),
+        redis_text(queue->jobs),
+        redis_text(queue->lists),
+        redis_text(queue->deaths),
+        redis_text(queue->aside),
+        redis_text(mark_of(round, ctx)),
+        {.data = job->text, .len = job->len},
+        redis_text(queue->list),
+        redis_number(&keep, queue->keep_ms),
+        redis_number(&deaths, round->leaving ? 0 : QUEUE_DEATHS),
+        redis_number(&aside, QUEUE_ASIDE_MS),
+        redis_number(&most, QUEUE_ASIDE_MAX),
+    };
+    errand_send(&round->errand, parts, sizeof parts / sizeof parts[0], on_put_back);
+}
+
+static void on_hand(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct round *round = (struct round *)errand;
+
+    if (outcome != REDIS_REPLIED)
+        end_round(round, false);
+    else if (reply->kind == REDIS_TEXT)
+        put_back(round, reply);
+    else
+        go_on(round);
+}
+
+static void reap_one(struct round *round)
+{
+    const struct redis_queue *queue = round->errand.queue;
+
+    talloc_free(round->job_ctx);
+    round->job_ctx = mem_check(talloc_new(round));
+    const struct redis_part parts[] = {
+        redis_text("EVAL"),
+        redis_text(look_script),
+        redis_text("3"),
+        redis_text(key_of(round, round->job_ctx, "alive")),
+        redis_text(key_of(round, round->job_ctx, "processing")),
+        redis_text(queue->registry),
+        redis_text(round->name),
+    };
+    errand_send(&round->errand, parts, 7, on_hand);
+}
+
+/* ---- Reaping */
 
 static void take_names(struct round *round, struct redis_reply *names, size_t name_at)
 {
@@ -118,7 +247,7 @@ static void do_without_search(struct round *round, const char *refusal)
     log_event(LOG_LEVEL_WARN, "jobs of unlisted refreshers are not looked for",
               log_text("refused", "SCAN"), log_text("error", refusal));
     round->errand.queue->scan_refused = true;
-    errand_end_count(&round->errand, round->moved);
+    end_round(round, true);
 }
 
 static void on_found(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
@@ -136,7 +265,7 @@ static void on_found(struct errand *errand, enum redis_outcome outcome, struct r
     if (outcome == REDIS_REPLIED)
         cursor = redis_reply_element(reply, 0, REDIS_TEXT);
     if (cursor == NULL || redis_reply_element(reply, 1, REDIS_ARRAY) == NULL) {
-        errand_end_count(errand, -1);
+        end_round(round, false);
         return;
     }
     snprintf(queue->cursor, sizeof queue->cursor, "%s", cursor->text);
@@ -152,7 +281,7 @@ static void search(struct round *round)
     struct redis_queue *queue = round->errand.queue;
     const struct redis_part parts[] = {
         redis_text("SCAN"),       redis_text(queue->cursor), redis_text("MATCH"),
-        redis_text(queue->lists), redis_text("COUNT"),       redis_text(SCAN_COUNT),
+        redis_text(queue->hands), redis_text("COUNT"),       redis_text(SCAN_COUNT),
         redis_text("TYPE"),       redis_text("list"),
     };
 
@@ -171,14 +300,13 @@ static const char *next_name(struct round *round)
 
 static void go_on(struct round *round)
 {
-    const char *name = next_name(round);
-
-    if (name != NULL)
-        reap_one(&round->errand, name, on_reaped);
+    round->name = next_name(round);
+    if (round->name != NULL)
+        reap_one(round);
     else if (round->steps > 0)
         search(round);
     else
-        errand_end_count(&round->errand, round->moved);
+        end_round(round, true);
 }
 
 static void on_listed(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
@@ -186,7 +314,7 @@ static void on_listed(struct errand *errand, enum redis_outcome outcome, struct 
     struct round *round = (struct round *)errand;
 
     if (outcome != REDIS_REPLIED || reply->kind != REDIS_ARRAY) {
-        errand_end_count(errand, -1);
+        end_round(round, false);
         return;
     }
     take_names(round, reply, 0);
@@ -195,17 +323,18 @@ static void on_listed(struct errand *errand, enum redis_outcome outcome, struct 
 
 static void on_turn(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
 {
+    struct round *round = (struct round *)errand;
     const struct redis_part parts[] = {redis_text("SMEMBERS"), redis_text(errand->queue->registry)};
 
     if (outcome != REDIS_REPLIED)
-        errand_end_count(errand, -1);
+        end_round(round, false);
     else if (!redis_reply_is(reply, "OK"))
-        errand_end_count(errand, 0); /* another's */
+        end_round(round, true); /* another's */
     else
         errand_send(errand, parts, 2, on_listed);
 }
 
-struct queue_request *redis_queue_reap(struct queue *queue, queue_count_fn *fn, void *data)
+struct queue_request *redis_queue_reap(struct queue *queue, queue_reap_fn *fn, void *data)
 {
     struct errand *errand = errand_new(queue, sizeof(struct round), data);
     struct round *round = (struct round *)errand;
@@ -220,33 +349,32 @@ struct queue_request *redis_queue_reap(struct queue *queue, queue_count_fn *fn, 
     };
 
     round->steps = errand->queue->scan_refused ? 0 : SCAN_STEPS;
-    errand->fn.count = fn;
+    errand->fn.reap = fn;
     errand_send(errand, parts, 6, on_turn);
     return fn != NULL ? errand_handle(errand) : NULL;
 }
 
 /* ---- Leaving */
 
-static void on_left(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
-{
-    (void)reply;
-    errand_end_done(errand, outcome == REDIS_REPLIED);
-}
-
 static void on_unseen(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
 {
+    struct round *round = (struct round *)errand;
+
     (void)reply;
     if (outcome == REDIS_REPLIED)
-        reap_one(errand, errand->queue->name, on_left);
+        reap_one(round);
     else
-        errand_end_done(errand, false);
+        end_round(round, false);
 }
 
 struct queue_request *redis_queue_leave(struct queue *queue, queue_done_fn *fn, void *data)
 {
-    struct errand *errand = errand_new(queue, sizeof *errand, data);
+    struct errand *errand = errand_new(queue, sizeof(struct round), data);
+    struct round *round = (struct round *)errand;
     const struct redis_part parts[] = {redis_text("DEL"), redis_text(errand->queue->alive)};
 
+    round->leaving = true;
+    round->name = errand->queue->name;
     errand->fn.done = fn;
     errand_send(errand, parts, 2, on_unseen);
     return fn != NULL ? errand_handle(errand) : NULL;

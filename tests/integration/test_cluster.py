@@ -70,7 +70,7 @@ def test_a_cluster_s_node_takes_every_command(stack):
                    "the refresh is under way")
         stack.kill_child(stack.refresher)
         wait_until(lambda: stack.executions("marker:item") == 4, "the job was put back")
-    wait_until(lambda: not client.keys("{leeway:jobs}:processing:*"), "it is done")
+    wait_until(lambda: not client.keys("{leeway:jobs}:*:processing:*"), "it is done")
     with fastcgi.Connection(stack.socket) as connection:
         assert connection.ask("/metrics")[0] == 200
     assert not refusals(stack)

@@ -31,7 +31,6 @@ route "/items/{id}" {
 route "/lenient" { context = "lenient"  sql = "select name from items where id = 1"  shape = value }
 route "/never" { context = "never"  sql = "select name from items where id = 1"  shape = value }
 """
-JOBS = "leeway:jobs"
 
 
 @pytest.fixture(name="other", scope="module")
@@ -327,16 +326,17 @@ def test_an_unverified_refresher_takes_no_jobs(site):
     site.address.clear()
     site.configure(ROUTES)
     client = site.redis.client()
-    client.lpush(JOBS, '[1,1795435200123,"items.id","0123456789abcdef",["1"]]')
+    jobs = site.jobs()
+    client.lpush(jobs, '[1,1795435200123,"items.id","0123456789abcdef",["1"]]')
     refresher = site.start_refresher()
-    wait_until(lambda: client.keys("{leeway:jobs}:alive:*"), "a heartbeat")
+    wait_until(lambda: client.keys("{leeway:jobs}:*:alive:*"), "a heartbeat")
     wait_until(lambda: "not verified" in refresher.log_text(), "it says why")
     with site.redis.monitor() as seen:
-        client.delete(client.keys("{leeway:jobs}:alive:*")[0])
-        wait_until(lambda: client.keys("{leeway:jobs}:alive:*"), "another heartbeat")
-    assert not seen.commands("BLMOVE") and client.llen(JOBS) == 1
+        client.delete(client.keys("{leeway:jobs}:*:alive:*")[0])
+        wait_until(lambda: client.keys("{leeway:jobs}:*:alive:*"), "another heartbeat")
+    assert not seen.commands("BLMOVE") and client.llen(jobs) == 1
     site.address.point(site.postgres)
-    wait_until(lambda: client.llen(JOBS) == 0, "the job is taken")
+    wait_until(lambda: client.llen(jobs) == 0, "the job is taken")
 
 
 def test_a_request_in_the_backlog_waits_for_verification(site):
@@ -378,14 +378,15 @@ def test_a_stop_while_a_refresher_takes_a_new_session(site):
     wait_until(lambda: client.keys("leeway:identity:*"), "it has verified")
     site.postgres.hang()
     try:
-        client.lpush(JOBS, '[1,1795435200123,"items.id","0123456789abcdef",["1"]]')
-        wait_until(lambda: client.llen(JOBS) == 0, "it is taken")
+        jobs = site.jobs()
+        client.lpush(jobs, '[1,1795435200123,"items.id","0123456789abcdef",["1"]]')
+        wait_until(lambda: client.llen(jobs) == 0, "it is taken")
         refresher.send(signal.SIGTERM)
         assert refresher.wait() == 0
     finally:
         site.postgres.go_on()
     assert "is killed" not in refresher.log_text()
-    assert client.llen(JOBS) == 1, "another refresher will look into it"
+    assert client.llen(jobs) == 1, "another refresher will look into it"
 
 
 def test_a_note_that_cannot_be_read_is_none(site):

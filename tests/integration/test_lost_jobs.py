@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A job whose way to its refresher, or back, is disturbed is not stuck with one that lives."""
-import pytest
 from harness.proxy import Proxy
 from harness.wait import wait_until
 
@@ -63,7 +62,6 @@ def test_a_job_whose_reply_was_lost_is_done(stack):
         wait_until(lambda: not hands(stack), "nothing is in hand")
 
 
-@pytest.mark.xfail(strict=True, reason="nobody looks for it")
 def test_a_job_that_nobody_knows_of_is_found_by_who_has_it(stack):
     """However it came there."""
     start(stack)
@@ -79,7 +77,6 @@ def test_a_job_that_nobody_knows_of_is_found_by_who_has_it(stack):
     wait_until(lambda: not hands(stack), "nothing is in hand")
 
 
-@pytest.mark.xfail(strict=True, reason="nobody looks for it")
 def test_a_settling_that_is_refused_is_not_tried_without_end(stack):
     """A refresher that may take and not settle asks Redis for little, and says so in few lines."""
     start(stack)

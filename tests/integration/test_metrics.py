@@ -101,7 +101,7 @@ def test_gauges(stack):
 
 def test_the_queue_is_measured(stack):
     start(stack, refresher=False)
-    stack.redis.client().lpush("leeway:jobs", '[1,1000,"items.id","0123456789abcdef",["1"]]', "x")
+    stack.redis.client().lpush(stack.jobs(), '[1,1000,"items.id","0123456789abcdef",["1"]]', "x")
     assert value(stack, "leeway_jobs_queued") == 2
     assert value(stack, "leeway_job_oldest_seconds") > 1e6
 

@@ -80,7 +80,7 @@ def test_started_without_redis(stack):
     stack.redis.start()
     await_hit(stack)
     # the refresher has found it, too
-    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:alive:*"), "a heartbeat")
+    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:*:alive:*"), "a heartbeat")
 
 
 def test_a_redis_that_hangs_is_left_alone(stack):
@@ -167,7 +167,7 @@ def test_the_refresher_outlives_redis(stack):
     prepare(stack)
     stack.start(ROUTES)
     await_hit(stack)
-    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:alive:*"), "a heartbeat")
+    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:*:alive:*"), "a heartbeat")
     children = stack.refresher.children()
     stack.redis.stop()
     stack.redis.start()

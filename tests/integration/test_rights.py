@@ -56,6 +56,7 @@ class Site:
         self.stack = stack
         self.client = stack.redis.client()
         self.patience = PATIENCE_S
+        self.list = None
         self.other = stack.beside("other")
         stack.sql("create table numbers (id int primary key, n int)")
         stack.sql("insert into numbers select i, i from generate_series(1, 9) i")
@@ -149,7 +150,14 @@ class Site:
         return self.stack.entries.only().body
 
     def queue(self, kind):
-        return self.client.keys("{leeway:jobs}:" + kind + ":*")
+        return self.client.keys("{leeway:jobs}:*:" + kind + ":*")
+
+    def jobs(self, kind):
+        """A key of the queue of the only configuration, by a user who may ask."""
+        if self.list is None:
+            self.stack.configure(ROUTES)
+            self.list = self.stack.jobs("")
+        return self.list + kind
 
     def is_refreshed(self):
         """The only entry, and the job is settled. Its query lasts until its lease is renewed."""
@@ -173,16 +181,17 @@ class Site:
 
     def is_put_back(self):
         """A job that a refresher had in hand when it died."""
-        self.client.lpush("{leeway:jobs}:processing:ghost", "[]")
-        self.client.sadd("{leeway:jobs}:refreshers", "ghost")
+        ghost = self.jobs("processing") + ":ghost"
+        self.client.lpush(ghost, "[]")
+        self.client.sadd(self.jobs("refreshers"), "ghost")
         return bool(self.happens(
-            lambda: not self.client.exists("{leeway:jobs}:processing:ghost") and
-            not self.client.sismember("{leeway:jobs}:refreshers", "ghost") and
-            not self.client.exists("leeway:jobs")))
+            lambda: not self.client.exists(ghost) and
+            not self.client.sismember(self.jobs("refreshers"), "ghost") and
+            not self.client.exists(self.jobs("list"))))
 
     def is_enrolled(self):
         return bool(self.happens(lambda: self.queue("alive") and
-                                 self.client.scard("{leeway:jobs}:refreshers") == 1))
+                                 self.client.scard(self.jobs("refreshers")) == 1))
 
     def leaves(self):
         self.other.processes[-1].stop()

@@ -63,7 +63,8 @@ def test_queue_limit(stack):
     time.sleep(1.1)
     for i in range(5):
         assert "detail=stale" in stack.ask(f"/stale/{i}")[1]["cache-status"]
-    wait_until(lambda: stack.redis.client().llen("leeway:jobs") == 2, "two jobs")
+    jobs = stack.jobs()
+    wait_until(lambda: stack.redis.client().llen(jobs) == 2, "two jobs")
     text = stack.ask("/metrics")[2].decode()
     assert 'leeway_cache_refreshes_total{route="/stale/{id}",result="dropped"} 3' in text
 

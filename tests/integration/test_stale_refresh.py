@@ -28,7 +28,6 @@ route "/items/{{id}}" {{
 }}
 """
 STALE_S = 55
-JOBS = "leeway:jobs"
 
 
 def start(stack, routes=ROUTES, **options):
@@ -38,7 +37,7 @@ def start(stack, routes=ROUTES, **options):
 
 
 def queue_keys(stack, kind):
-    return stack.redis.client().keys("{leeway:jobs}:" + kind + ":*")
+    return stack.redis.client().keys("{leeway:jobs}:*:" + kind + ":*")
 
 
 def in_hand(stack):
@@ -69,7 +68,7 @@ def test_twenty_stale_hits_add_one_job(stack):
             response.control)
     # what a worker still had to do after its answers, it has done when it has stopped
     assert stack.worker.stop() == 0
-    jobs = stack.redis.client().lrange(JOBS, 0, -1)
+    jobs = stack.redis.client().lrange(stack.jobs(), 0, -1)
     assert len(jobs) == 1
     version, _, route, fingerprint, values = json.loads(jobs[0])
     assert (version, route, values) == (1, "items.id", ["7"])
@@ -91,7 +90,7 @@ def test_the_refresher_renews_the_entry(stack):
     fresh = stack.get("/items/7")
     assert is_fresh(fresh) and fresh.json()["name"] == "new"
     assert stack.executions("marker:item") == 2
-    assert stack.redis.client().llen(JOBS) == 0
+    assert stack.redis.client().llen(stack.jobs()) == 0
     assert not queue_keys(stack, "mark")
 
     base = stack.entries.only().key[:-len(":entry")]
@@ -100,8 +99,8 @@ def test_the_refresher_renews_the_entry(stack):
     store = next(at for at, line in enumerate(seen.lines)
                  if line.upper().startswith(f"SET {base}:entry ".upper()) and "PXAT" in line)
     settled = next(at for at, line in enumerate(seen.lines)
-                   if line.upper().startswith("LREM {LEEWAY:JOBS}:PROCESSING:"))
-    assert any(line.startswith(f"BLMOVE {JOBS} ") for line in seen.lines)
+                   if line.upper().startswith("LREM {LEEWAY:JOBS}:") and ":PROCESSING:" in line.upper())
+    assert any(line.startswith(f"BLMOVE {stack.jobs()} ") for line in seen.lines)
     told = next(at for at, line in enumerate(seen.lines)
                 if line.upper().startswith(f"PUBLISH {base}:done".upper()))
     assert lease < store < told < settled
@@ -155,11 +154,11 @@ def test_jobs_that_nobody_knows_are_dropped(stack):
                 f'[1,1795435200123,"items.id","{fingerprint}",["8"]]',
                 f'[2,1795435200123,"items.id","{fingerprint}",["7"]]',
                 "", "[", "\x00\xff" * 50, "[" * 5000):
-        client.lpush(JOBS, job)
-    wait_until(lambda: client.llen(JOBS) == 0 and not in_hand(stack), "all jobs are dropped")
+        client.lpush(stack.jobs(), job)
+    wait_until(lambda: client.llen(stack.jobs()) == 0 and not in_hand(stack), "all jobs are dropped")
     assert stack.executions("marker:item") == 1
     # and those that are known are done as before
-    client.lpush(JOBS, f'[1,1795435200123,"items.id","{fingerprint}",["7"]]')
+    client.lpush(stack.jobs(), f'[1,1795435200123,"items.id","{fingerprint}",["7"]]')
     wait_until(lambda: stack.executions("marker:item") == 2, "the job is done")
     assert "dropped" in stack.get("/metrics").body.decode()
 
@@ -169,8 +168,8 @@ def test_a_job_whose_entry_is_fresh_is_dropped(stack):
     stack.get("/items/7")
     fingerprint = stack.entries.only().key.split(".")[-1].split(":")[0]
     client = stack.redis.client()
-    client.lpush(JOBS, f'[1,1795435200123,"items.id","{fingerprint}",["7"]]')
-    wait_until(lambda: client.llen(JOBS) == 0 and not in_hand(stack), "the job is dropped")
+    client.lpush(stack.jobs(), f'[1,1795435200123,"items.id","{fingerprint}",["7"]]')
+    wait_until(lambda: client.llen(stack.jobs()) == 0 and not in_hand(stack), "the job is dropped")
     assert stack.executions("marker:item") == 1
 
 
@@ -226,7 +225,7 @@ def test_a_full_queue_takes_no_more(stack):
     stack.entries.age(STALE_S)
     assert all("detail=stale" in response.cache for response in stack.get_many(paths))
     stack.worker.stop()
-    assert stack.redis.client().llen(JOBS) == 3
+    assert stack.redis.client().llen(stack.jobs()) == 3
 
 
 def test_the_refresher_finishes_its_job_when_told_to_stop(stack):
@@ -239,7 +238,7 @@ def test_the_refresher_finishes_its_job_when_told_to_stop(stack):
         stack.refresher.send(signal.SIGTERM)
     assert stack.refresher.wait() == 0
     assert is_fresh(stack.get("/items/7"))
-    assert not in_hand(stack) and stack.redis.client().llen(JOBS) == 0
+    assert not in_hand(stack) and stack.redis.client().llen(stack.jobs()) == 0
 
 
 def test_the_refresher_checks_its_configuration(stack):
@@ -259,7 +258,8 @@ def test_a_job_in_a_list_that_no_set_names_is_found(stack):
     job = f'[1,1795435200123,"items.id","{fingerprint}",["7"]]'
     stack.sql("update items set name = 'new'")
     stack.entries.age(STALE_S)
-    client.lpush("{leeway:jobs}:processing:long-gone", job)
-    wait_until(lambda: not client.exists("{leeway:jobs}:processing:long-gone"), "it is found")
+    lost = stack.jobs("processing:long-gone")
+    client.lpush(lost, job)
+    wait_until(lambda: not client.exists(lost), "it is found")
     assert ask_until_fresh(stack).json()["name"] == "new"
     assert stack.executions("marker:item") == 2

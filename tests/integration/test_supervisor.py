@@ -228,12 +228,13 @@ def test_a_refresher_is_reloaded(stack):
     stack.configure(ROUTES)
     refresher = stack.start_refresher()
     client = stack.redis.client()
-    enrolled = wait_until(lambda: client.smembers("{leeway:jobs}:refreshers"), "it is enrolled")
+    names = stack.jobs("refreshers")
+    enrolled = wait_until(lambda: client.smembers(names), "it is enrolled")
     before = refresher.children()
     refresher.send(signal.SIGHUP)
     wait_until(lambda: refresher.has_children(1) and refresher.children() != before,
                "the refresher is replaced")
-    wait_until(lambda: not enrolled & client.smembers("{leeway:jobs}:refreshers"),
+    wait_until(lambda: not enrolled & client.smembers(names),
                "the old one has left")
     assert refresher.stop() == 0
 

@@ -92,8 +92,9 @@ def test_ready_means_that_the_refresher_takes_jobs(stack, manager):
     client = stack.redis.client()
     wait_until(lambda: [one for one in client.client_list() if one["name"] == "leeway-refresher"],
                "it is connected")
-    client.lpush("leeway:jobs", "nonsense")
-    wait_until(lambda: client.llen("leeway:jobs") == 0, "the job is taken")
+    jobs = stack.jobs()
+    client.lpush(jobs, "nonsense")
+    wait_until(lambda: client.llen(jobs) == 0, "the job is taken")
 
 
 @pytest.mark.parametrize("role", BOTH)

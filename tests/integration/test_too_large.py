@@ -105,5 +105,5 @@ route "/t" { context = "c"  sql = "select t from texts -- marker:t"  shape = val
     before = stack.redis.client().get(stack.entries.only().key)
     stack.sql("update texts set t = repeat('x', 2000)")
     assert stack.get("/t").json() == "short"
-    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:failures:*"), "the refresh fails")
+    wait_until(lambda: stack.redis.client().keys("{leeway:jobs}:*:failures:*"), "the refresh fails")
     assert stack.redis.client().get(stack.entries.only().key) == before

@@ -22,6 +22,7 @@ struct request {
         queue_take_fn *take;
         queue_done_fn *done;
         queue_count_fn *count;
+        queue_reap_fn *reap;
         queue_view_fn *view;
     } fn;
     void *data;
@@ -71,10 +72,10 @@ static struct request *ask(struct queue *queue, enum fake_queued kind, const cha
 }
 
 static struct queue_request *offer(struct queue *queue, const char *base,
-                                   const struct queue_job *job, int64_t mark_ms, queue_offer_fn *fn,
+                                   const struct queue_job *job, int64_t ttl_ms, queue_offer_fn *fn,
                                    void *data)
 {
-    struct request *request = ask(queue, FAKE_Q_OFFER, base, job, mark_ms, data);
+    struct request *request = ask(queue, FAKE_Q_OFFER, base, job, ttl_ms, data);
 
     request->fn.offer = fn;
     return fn != NULL ? &request->request : NULL;
@@ -117,17 +118,25 @@ static struct queue_request *back_off(struct queue *queue, const char *base, int
     return &request->request;
 }
 
-static struct queue_request *beat(struct queue *queue, queue_done_fn *fn, void *data)
+static struct queue_request *beat(struct queue *queue, queue_count_fn *fn, void *data)
 {
     struct request *request = ask(queue, FAKE_Q_BEAT, NULL, NULL, 0, data);
 
-    request->fn.done = fn;
+    request->fn.count = fn;
     return fn != NULL ? &request->request : NULL;
 }
 
-static struct queue_request *reap(struct queue *queue, queue_count_fn *fn, void *data)
+static struct queue_request *reap(struct queue *queue, queue_reap_fn *fn, void *data)
 {
     struct request *request = ask(queue, FAKE_Q_REAP, NULL, NULL, 0, data);
+
+    request->fn.reap = fn;
+    return fn != NULL ? &request->request : NULL;
+}
+
+static struct queue_request *sweep(struct queue *queue, queue_count_fn *fn, void *data)
+{
+    struct request *request = ask(queue, FAKE_Q_SWEEP, NULL, NULL, 0, data);
 
     request->fn.count = fn;
     return fn != NULL ? &request->request : NULL;
@@ -167,6 +176,7 @@ static const struct queue_driver driver = {
     .back_off = back_off,
     .beat = beat,
     .reap = reap,
+    .sweep = sweep,
     .leave = leave,
     .look = look,
     .look_at_mark = look_at_mark,
@@ -240,6 +250,19 @@ static void tell_count(const struct request *request, int64_t result)
         request->fn.count(request->data, result);
 }
 
+static void tell_reaped(const struct request *request, int64_t put_back)
+{
+    const char *route = "r";
+    const struct queue_reaped reaped = {
+        .put_back = put_back < FAKE_ASIDE ? put_back : 0,
+        .aside = &route,
+        .n_aside = put_back == FAKE_ASIDE,
+    };
+
+    if (request->fn.reap != NULL)
+        request->fn.reap(request->data, put_back == -1 ? NULL : &reaped);
+}
+
 static void tell_done(const struct request *request, bool done)
 {
     if (request->fn.done != NULL)
@@ -261,14 +284,17 @@ void fake_queue_answer(struct fake_queue *fake, enum fake_queued kind, int64_t r
     case FAKE_Q_LOOK:
         request->fn.view(request->data, NULL);
         break;
-    case FAKE_Q_COUNT_FAILURE:
     case FAKE_Q_REAP:
+        tell_reaped(request, result);
+        break;
+    case FAKE_Q_COUNT_FAILURE:
+    case FAKE_Q_BEAT:
+    case FAKE_Q_SWEEP:
     case FAKE_Q_MARK:
         tell_count(request, result);
         break;
     case FAKE_Q_SETTLE:
     case FAKE_Q_BACK_OFF:
-    case FAKE_Q_BEAT:
     case FAKE_Q_LEAVE:
     case FAKE_Q_KINDS:
         tell_done(request, result != 0);

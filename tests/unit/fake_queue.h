@@ -22,6 +22,7 @@ enum fake_queued {
     FAKE_Q_BACK_OFF,
     FAKE_Q_BEAT,
     FAKE_Q_REAP,
+    FAKE_Q_SWEEP,
     FAKE_Q_LEAVE,
     FAKE_Q_LOOK,
     FAKE_Q_MARK,
@@ -38,8 +39,12 @@ const char *fake_queue_base(const struct fake_queue *fake, enum fake_queued kind
 const char *fake_queue_job(const struct fake_queue *fake, enum fake_queued kind);
 int64_t fake_queue_ms(const struct fake_queue *fake, enum fake_queued kind);
 
+enum { FAKE_ASIDE = 1000 };
+
 /* Answers the oldest of a kind; fails the test if there is none. `result` as its callback gets it:
-   an enum, a count, whether it is done. A take is answered with 0 or -1, a look with NULL. */
+   an enum, a count, whether it is done. A take is answered with 0 or -1, a look with NULL, a
+   reaping with the jobs that were put back, -1, or FAKE_ASIDE: one of the route "r" was set aside.
+ */
 void fake_queue_answer(struct fake_queue *fake, enum fake_queued kind, int64_t result);
 
 /* Answers the oldest take with a job. */

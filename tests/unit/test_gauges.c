@@ -92,13 +92,13 @@ static void test_answers(void **state)
         struct metrics_gauges gauges;
     } cases[] = {
         {false,
-         {.length = 3, .oldest_ms = 1500},
+         {.length = 3, .oldest_ms = 1500, .abandoned = 7},
          "a:1\r\nmem_fragmentation_ratio:1.25\r\n",
-         {3, 1500, 1.25}},
-        {false, {.length = 0, .oldest_ms = -1}, "a:1\r\n", {0, 0, -1.0}},
-        {false, {.length = 2, .oldest_ms = -1}, NULL, {2, -1, -1.0}},
-        {true, {.length = 0}, NULL, {-1, -1, -1.0}},
-        {true, {.length = 0}, "mem_fragmentation_ratio:2.5", {-1, -1, 2.5}},
+         {3, 1500, 7, 1.25}},
+        {false, {.length = 0, .oldest_ms = -1}, "a:1\r\n", {0, 0, 0, -1.0}},
+        {false, {.length = 2, .oldest_ms = -1, .abandoned = -1}, NULL, {2, -1, -1, -1.0}},
+        {true, {.length = 0}, NULL, {-1, -1, -1, -1.0}},
+        {true, {.length = 0}, "mem_fragmentation_ratio:2.5", {-1, -1, -1, 2.5}},
     };
 
     (void)state;
@@ -118,6 +118,7 @@ static void test_answers(void **state)
             answer_info(cases[i / 2].info);
         check(n_seen == 1, "case %zu", i);
         check(seen.jobs_queued == cases[i / 2].gauges.jobs_queued, "case %zu", i);
+        check(seen.jobs_abandoned == cases[i / 2].gauges.jobs_abandoned, "case %zu", i);
         check(seen.job_oldest_ms == cases[i / 2].gauges.job_oldest_ms, "case %zu", i);
         check(fabs(seen.redis_fragmentation_ratio - cases[i / 2].gauges.redis_fragmentation_ratio) <
                   1e-9,

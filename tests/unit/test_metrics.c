@@ -63,7 +63,7 @@ static struct metrics *open_metrics(struct fixture *fixture)
 
 static bool says(struct fixture *fixture, const char *line)
 {
-    static const struct metrics_gauges unknown = {-1, -1, -1.0};
+    static const struct metrics_gauges unknown = {-1, -1, -1, -1.0};
 
     return strstr(metrics_text(fixture, fixture->directory, &unknown), line) != NULL;
 }

@@ -24,7 +24,7 @@
 #define JOB  JOB_OF("r", FINGERPRINT, "7")
 #define BASE "leeway:{r." FINGERPRINT ":=7}"
 
-enum { BUDGET_MS = 10 * 1000, STOP_MS = 1500, AWAY_MS = 100 };
+enum { BUDGET_MS = 10 * 1000, STOP_MS = 1500, AWAY_MS = 100, PAUSE_MS = 10 * 1000 };
 
 /* ---- What the refresher works with beside */
 
@@ -110,7 +110,7 @@ static void end_fill(enum query_outcome outcome, enum fill_storing storing)
     end_fill_with((struct fill_result){.outcome = outcome, .storing = storing});
 }
 
-static size_t counted[3];
+static size_t counted[4];
 
 void metrics_refresh(struct metrics *metrics, const struct route *route, enum refresh_result result)
 {
@@ -262,14 +262,19 @@ static void check_goes_on(struct bench *bench)
 }
 
 /* It puts back what it has in hand and shows itself anew before it takes another. */
-static void check_puts_back(struct bench *bench)
+static void check_puts_back_after(struct bench *bench, int64_t ms)
 {
-    fake_time_advance(bench->backend.loop, AWAY_MS + 10);
+    fake_time_advance(bench->backend.loop, ms + 10);
     check(under_way(bench, FAKE_Q_JOB) == 0, "it goes on without putting back");
     answer(bench, FAKE_Q_LEAVE, true);
     check(under_way(bench, FAKE_Q_JOB) == 0, "it goes on before it is seen");
-    answer(bench, FAKE_Q_BEAT, true);
+    answer(bench, FAKE_Q_BEAT, 0);
     check(under_way(bench, FAKE_Q_JOB) == 1, "it does not go on");
+}
+
+static void check_puts_back(struct bench *bench)
+{
+    check_puts_back_after(bench, AWAY_MS);
 }
 
 /* ---- A job */
@@ -448,12 +453,98 @@ static void test_putting_back_is_tried_again(void **state)
     fake_cache_set_up(bench->cache, true);
     fake_time_advance(bench->backend.loop, AWAY_MS + 10);
     answer(bench, FAKE_Q_LEAVE, false);
+    fake_time_advance(bench->backend.loop, AWAY_MS + 10);
     assert_int_equal(fake_queue_count(bench->queue, FAKE_Q_LEAVE), 1);
     fake_time_advance(bench->backend.loop, AWAY_MS + 10);
     answer(bench, FAKE_Q_LEAVE, true);
-    answer(bench, FAKE_Q_BEAT, false);
+    answer(bench, FAKE_Q_BEAT, -1);
     assert_int_equal(fake_queue_count(bench->queue, FAKE_Q_LEAVE), 2);
+    check_puts_back_after(bench, 4 * AWAY_MS);
+}
+
+/* Redis lets it take and not settle. */
+static void test_what_is_refused_is_tried_ever_more_rarely(void **state)
+{
+    struct bench *bench = *state;
+    int64_t pause_ms = AWAY_MS;
+
+    for (int i = 0; i < 12; i++) {
+        give(bench, "nonsense");
+        answer(bench, FAKE_Q_SETTLE, false);
+        fake_time_advance(bench->backend.loop, pause_ms - 10);
+        check(fake_queue_count(bench->queue, FAKE_Q_LEAVE) == (size_t)i, "pause %d", i);
+        check_puts_back_after(bench, 10);
+        pause_ms = 2 * pause_ms < PAUSE_MS ? 2 * pause_ms : PAUSE_MS;
+    }
+    /* once it goes, at once */
+    give(bench, "nonsense");
+    answer(bench, FAKE_Q_SETTLE, true);
+    assert_int_equal(under_way(bench, FAKE_Q_JOB), 1);
+    give(bench, "nonsense");
+    answer(bench, FAKE_Q_SETTLE, false);
     check_puts_back(bench);
+}
+
+static void beat(struct bench *bench, int64_t in_hand)
+{
+    refresh_beat(bench->refresh);
+    answer(bench, FAKE_Q_BEAT, in_hand);
+}
+
+/* A job that it does not know of, however it came. */
+static void test_a_job_unseen_is_put_back(void **state)
+{
+    struct bench *bench = *state;
+
+    /* it may be on its way */
+    beat(bench, 1);
+    give(bench, "nonsense");
+    beat(bench, 1);
+    answer(bench, FAKE_Q_SETTLE, true);
+    beat(bench, 0);
+    beat(bench, 1);
+    answer(bench, FAKE_Q_JOB, 0);
+    check_goes_on(bench);
+    /* a beat later it is not */
+    beat(bench, 1);
+    answer(bench, FAKE_Q_JOB, 0);
+    check_puts_back_after(bench, 0);
+    /* beside the one that is known */
+    begin_query(bench);
+    beat(bench, 2);
+    end_fill(QUERY_DONE, FILL_STORED);
+    run(bench);
+    answer(bench, FAKE_Q_SETTLE, true);
+    check_puts_back_after(bench, 0);
+    assert_int_equal(fake_queue_count(bench->queue, FAKE_Q_LEAVE), 2);
+}
+
+static void test_a_query_that_lasts_is_no_job_unseen(void **state)
+{
+    struct bench *bench = *state;
+
+    begin_query(bench);
+    for (int i = 0; i < 3; i++)
+        beat(bench, 1);
+    end_fill(QUERY_DONE, FILL_STORED);
+    run(bench);
+    answer(bench, FAKE_Q_SETTLE, true);
+    check_goes_on(bench);
+}
+
+static void test_what_was_set_aside_is_counted(void **state)
+{
+    struct bench *bench = *state;
+
+    beat(bench, 0);
+    answer(bench, FAKE_Q_REAP, FAKE_ASIDE);
+    assert_int_equal(counted[REFRESH_SET_ASIDE], 1);
+    /* and lists that nobody takes from are looked for */
+    answer(bench, FAKE_Q_SWEEP, 3);
+    beat(bench, 0);
+    assert_int_equal(under_way(bench, FAKE_Q_REAP), 1);
+    answer(bench, FAKE_Q_REAP, -1);
+    assert_int_equal(fake_queue_count(bench->queue, FAKE_Q_SWEEP), 1);
 }
 
 /* What was not answered may yet move a job: when the next is answered, it has. */
@@ -464,7 +555,7 @@ static void test_a_job_that_comes_late_is_put_back(void **state)
     answer(bench, FAKE_Q_JOB, -1);
     check_puts_back(bench);
     answer(bench, FAKE_Q_JOB, 0);
-    check_puts_back(bench);
+    check_puts_back_after(bench, 0);
     answer(bench, FAKE_Q_JOB, 0);
     assert_int_equal(under_way(bench, FAKE_Q_JOB), 1);
     assert_int_equal(fake_queue_count(bench->queue, FAKE_Q_LEAVE), 2);
@@ -542,8 +633,9 @@ static void test_a_key_of_another_generation(void **state)
         check(under_way(bench, FAKE_Q_SETTLE) == 0, "changes %d", changes);
         /* it goes on meanwhile */
         refresh_beat(bench->refresh);
-        answer(bench, FAKE_Q_BEAT, true);
+        answer(bench, FAKE_Q_BEAT, 1);
         answer(bench, FAKE_Q_REAP, 0);
+        answer(bench, FAKE_Q_SWEEP, 0);
         if (changes)
             identity.fingerprint = OTHERS;
         identity_renewed_fn *renewed = identity.renewed;
@@ -569,13 +661,14 @@ static void test_heartbeats_wait_for_nothing(void **state)
         check(under_way(bench, FAKE_Q_BEAT) == 1, "%d", i);
         refresh_beat(bench->refresh);
         check(under_way(bench, FAKE_Q_BEAT) == 1, "two at once");
-        answer(bench, FAKE_Q_BEAT, true);
+        answer(bench, FAKE_Q_BEAT, i);
         check(under_way(bench, FAKE_Q_REAP) == 1, "%d", i);
         /* the heart beats while others are reaped */
         refresh_beat(bench->refresh);
-        answer(bench, FAKE_Q_BEAT, true);
+        answer(bench, FAKE_Q_BEAT, i);
         check(under_way(bench, FAKE_Q_REAP) == 1, "two at once");
         answer(bench, FAKE_Q_REAP, 2);
+        answer(bench, FAKE_Q_SWEEP, 0);
         if (i == 0)
             begin_query(bench);
     }
@@ -588,7 +681,7 @@ static void test_who_cannot_show_itself_reaps_nobody(void **state)
     struct bench *bench = *state;
 
     refresh_beat(bench->refresh);
-    answer(bench, FAKE_Q_BEAT, false);
+    answer(bench, FAKE_Q_BEAT, -1);
     fake_cache_set_up(bench->cache, false);
     refresh_beat(bench->refresh);
     assert_int_equal(fake_queue_count(bench->queue, FAKE_Q_BEAT), 1);
@@ -755,7 +848,11 @@ int main(void)
         CASE(test_what_a_query_comes_to),
         CASE(test_what_is_left_unsettled),
         CASE(test_putting_back_is_tried_again),
+        CASE(test_what_is_refused_is_tried_ever_more_rarely),
         CASE(test_a_job_that_comes_late_is_put_back),
+        CASE(test_a_job_unseen_is_put_back),
+        CASE(test_a_query_that_lasts_is_no_job_unseen),
+        CASE(test_what_was_set_aside_is_counted),
         CASE(test_nothing_is_taken_unverified),
         CASE(test_nothing_is_taken_without_postgres),
         CASE(test_a_job_that_could_not_be_run_goes_back),

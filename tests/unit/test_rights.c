@@ -36,9 +36,9 @@ static void test_words(void **state)
          "+eval %RW~p:{*}:lease %RW~p:{*}:entry"},
         {"PUBLISH", "PUBLISH on p:{*}:done", "+publish &p:{*}:done"},
         {"HMGET", "HMGET of p:identity:*", "+hmget %R~p:identity:*"},
-        {"BLMOVE", "BLMOVE of p:jobs and {p:jobs}:processing:*",
-         "+blmove %RW~p:jobs %W~{p:jobs}:processing:*"},
-        {"SADD", "SADD of {p:jobs}:refreshers", "+sadd %W~{p:jobs}:refreshers"},
+        {"BLMOVE", "BLMOVE of {p:jobs}:*:list and {p:jobs}:*:processing:*",
+         "+blmove %RW~{p:jobs}:*:list %W~{p:jobs}:*:processing:*"},
+        {"SADD", "SADD of {p:jobs}:*:refreshers", "+sadd %W~{p:jobs}:*:refreshers"},
     };
 
     (void)state;
@@ -55,8 +55,9 @@ static void test_words(void **state)
 
 static void test_parts(void **state)
 {
-    static const char *const wanted[] = {"BLMOVE", "p:jobs", "{p:jobs}:processing:check.1",
-                                         "RIGHT",  "LEFT",   "-1"};
+    static const char *const wanted[] = {
+        "BLMOVE", "{p:jobs}:check.1:list", "{p:jobs}:check.1:processing:check.1", "RIGHT", "LEFT",
+        "-1"};
     size_t count;
 
     (void)state;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """leeway's programs over private servers, as a user would run them."""
+import json
 import os
 import re
 import signal
@@ -212,6 +213,12 @@ fastcgi.server = ("/" => (("socket" => "{self.socket}", "check-local" => "disabl
         """A program run to its end, for its output and exit status."""
         return subprocess.run([program(name), *options], capture_output=True, text=True,
                               timeout=30, check=False, env=environment)
+
+    def jobs(self, kind="list"):
+        """A key of the queue of this configuration; it must be there, and Redis."""
+        said = self.run("leewayctl", "-c", self.config, "queue", "--json")
+        assert said.returncode == 0, said.stderr
+        return f"{{leeway:jobs}}:{json.loads(said.stdout)['list']}:{kind}"
 
     def await_replaced(self, process, before):
         """After a reload of `process`, whose children were `before`."""
