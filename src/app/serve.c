@@ -8,35 +8,19 @@
 
 #include "app/flight.h"
 #include "app/gauges.h"
+#include "app/offers.h"
 #include "app/ready.h"
-#include "app/recent.h"
 #include "app/resolve.h"
 #include "app/respond.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/keys.h"
-#include "refresh/job.h"
-
-enum {
-    /* One worker asks again for the same key's refresh after this. */
-    ASK_AGAIN_US = 1000 * 1000,
-    /* How often a worker that offers looks for lists that nobody takes from. */
-    SWEEP_US = 1000 * 1000,
-};
 
 struct server {
     struct backend *backend;
     struct flights *flights;
-    struct recent *asked;         /* keys whose refresh was asked for */
-    int64_t swept_us;             /* when it last looked for lists that nobody takes from */
+    struct offers *offers;
     struct visit_list looking_up; /* whose responses are being looked up */
-};
-
-/* A job for a stale hit on its way to the queue; it outlives the visit. */
-struct offer {
-    struct server *server;
-    const struct route *route;
-    struct queue_request *request;
 };
 
 /* /metrics, while the gauges are read and the text is made; goes with its request. */
@@ -54,7 +38,7 @@ struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
 
     server->backend = backend;
     server->flights = flights_new(server, backend);
-    server->asked = recent_new(server);
+    server->offers = offers_new(server, backend);
     TAILQ_INIT(&server->looking_up);
     return server;
 }
@@ -62,6 +46,7 @@ struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
 void server_drain(struct server *server)
 {
     server->backend->draining = true;
+    offers_drain(server->offers);
 }
 
 /* Whether what concerns the operator may be told. */
@@ -205,73 +190,6 @@ static struct visit *understand(struct server *server, struct request *request)
     return visit;
 }
 
-static int offer_destroy(struct offer *offer)
-{
-    queue_cancel(offer->request);
-    return 0;
-}
-
-static void on_offered(void *data, enum queue_offer result)
-{
-    struct offer *offer = data;
-
-    offer->request = NULL;
-    if (result == QUEUE_FULL)
-        metrics_refresh(offer->server->backend->metrics, offer->route, REFRESH_DROPPED);
-    talloc_free(offer);
-}
-
-/* By who fills them: where there are no refreshers nobody else does. */
-static void sweep_lists(struct server *server, int64_t now_us)
-{
-    if (server->swept_us != 0 && now_us - server->swept_us < SWEEP_US)
-        return;
-    server->swept_us = now_us;
-    queue_sweep(server->backend->queue, NULL, NULL);
-}
-
-static void offer_job(struct server *server, const struct visit *visit, int64_t now_us,
-                      int64_t ttl_ms)
-{
-    const struct backend *backend = server->backend;
-    const struct job job = {
-        .queued_ms = redis_clock_earliest(cache_clock(backend->cache), now_us) / 1000,
-        .route = visit->route->name,
-        .fingerprint = identity_fingerprint(backend->identity, visit->route),
-        .values = visit->values,
-    };
-    struct offer *offer = mem_check(talloc_zero(server, struct offer));
-    size_t len;
-    const char *bytes = job_encode(offer, &job, &len);
-
-    if (bytes == NULL) { /* its parameters are too long to be queued */
-        talloc_free(offer);
-        return;
-    }
-    offer->server = server;
-    offer->route = visit->route;
-    talloc_set_destructor(offer, offer_destroy);
-    offer->request =
-        queue_offer(backend->queue, visit->base, bytes, len, ttl_ms, on_offered, offer);
-    sweep_lists(server, now_us);
-}
-
-/* Asked for behind the client's back: it goes out after the answer. */
-static void ask_for_refresh(struct server *server, const struct visit *visit, int64_t ttl_us)
-{
-    int64_t now_us = clock_monotonic_us();
-    int64_t again_us = ttl_us < ASK_AGAIN_US ? ttl_us : ASK_AGAIN_US;
-
-    if (switches_refresh_is_off(server->backend->switches))
-        return;
-    /* its key is of the past */
-    if (visit->generation != identity_generation(server->backend->identity))
-        return;
-    if (recent_check_and_add(server->asked, visit->base, now_us, now_us + again_us))
-        return;
-    offer_job(server, visit, now_us, ttl_us / 1000);
-}
-
 static void serve_hit(struct server *server, struct visit *visit, const struct stored *stored,
                       struct freshness_verdict verdict)
 {
@@ -283,7 +201,7 @@ static void serve_hit(struct server *server, struct visit *visit, const struct s
     };
 
     if (stale)
-        ask_for_refresh(server, visit, verdict.ttl_us);
+        offers_ask(server->offers, visit, stored->entry.snapshot_us, verdict.ttl_us);
     respond_entry(visit, &stored->entry, &answer, stored->bytes);
 }
 

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "fake_worker.h"
 
-enum { MAX_OFFERS = 8 };
+enum { MAX_OFFERS = 256 };
 
 /* ---- The queue and the gauges, which answer when the test says */
 
@@ -378,6 +378,61 @@ static void test_no_offer_for_a_key_of_the_past(void **state)
     assert_int_equal(n_offers, 0);
 }
 
+/* Entries that were stored together, each of another key. */
+static void ask_of_many(struct fixture *fixture, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char target[32];
+        char *base = mem_check(
+            talloc_asprintf(fixture, "%.*s%d}", (int)sizeof LONG_7 - 3, LONG_7, 1000 + i));
+        snprintf(target, sizeof target, "/long/%d", 1000 + i);
+        put(fixture, base, 56, "\"a\"");
+        struct reader *reader = ask(fixture, target);
+        answer_look_up(fixture, FAKE_DONE);
+        check_answer(reader, "stale:\"a\"");
+    }
+}
+
+/* Headers are as ever; of the offers, those beyond 100 are made over the first half of the 6 s. */
+static void test_many_offers_are_spread(void **state)
+{
+    struct fixture *fixture = *state;
+
+    ask_of_many(fixture, 200);
+    check(n_offers >= 100 && n_offers < 180, "%zu at once", n_offers);
+    size_t at_once = n_offers;
+    /* nobody asks twice */
+    ask_of_many(fixture, 200);
+    check(n_offers - at_once < 20, "%zu twice", n_offers - at_once);
+    fake_time_advance(fixture->worker->loop, 3000);
+    assert_int_equal(n_offers, 200);
+    for (size_t i = 0; i < n_offers; i++)
+        check(offers[i].ttl_ms > 0 && offers[i].ttl_ms <= 4000, "offer %zu", i);
+    assert_true(offers[199].ttl_ms < offers[0].ttl_ms);
+}
+
+static void test_what_waits_is_offered_at_a_stop(void **state)
+{
+    struct fixture *fixture = *state;
+
+    ask_of_many(fixture, 200);
+    assert_true(n_offers < 200);
+    server_drain(fixture->server);
+    assert_int_equal(n_offers, 200);
+}
+
+static void test_what_waits_ends_with_its_server(void **state)
+{
+    struct fixture *fixture = *state;
+
+    ask_of_many(fixture, 150);
+    size_t at_once = n_offers;
+    struct ev_loop *loop = fixture->worker->loop;
+    TALLOC_FREE(fixture->server);
+    fake_time_advance(loop, 5000);
+    assert_int_equal(n_offers, at_once);
+}
+
 static void test_an_offer_ends_with_its_server(void **state)
 {
     struct fixture *fixture = *state;
@@ -494,6 +549,9 @@ int main(void)
         serve_test(test_a_stale_hit_is_offered_once),
         serve_test(test_what_becomes_of_offers),
         serve_test(test_no_offer_for_a_key_of_the_past),
+        serve_test(test_many_offers_are_spread),
+        serve_test(test_what_waits_is_offered_at_a_stop),
+        serve_test(test_what_waits_ends_with_its_server),
         serve_test(test_an_offer_ends_with_its_server),
         serve_test(test_metrics),
         serve_test(test_metrics_of_a_client_that_leaves),
