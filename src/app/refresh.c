@@ -198,6 +198,14 @@ static bool may_be_given_back(struct refresh *refresh, const struct fill_result 
     return result->outcome == QUERY_AWAY && !again;
 }
 
+/* Nothing was refused. */
+static void give_back(struct refresh *refresh)
+{
+    TALLOC_FREE(refresh->task);
+    refresh->unsettled = true;
+    enter(refresh, REFRESH_IDLE, AWAY_MS);
+}
+
 static void settle_stored(struct refresh *refresh)
 {
     count(refresh, REFRESH_STORED);
@@ -210,7 +218,7 @@ static void on_filled(void *data, const struct fill_result *result)
     bool answered = result->outcome == QUERY_DONE || result->outcome == QUERY_NO_ROW;
 
     if (!answered && result->own && may_be_given_back(refresh, result))
-        end_task(refresh, false);
+        give_back(refresh);
     else if (!answered || result->storing == FILL_TOO_LARGE)
         fail(refresh, result->outcome, answered);
     else if (result->storing == FILL_STORED)
