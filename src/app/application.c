@@ -224,12 +224,24 @@ int application_load(TALLOC_CTX *ctx, const char *file, const struct application
     return 0;
 }
 
+static bool may_log(TALLOC_CTX *ctx, const char *file, const struct application *app,
+                    struct config_error *error)
+{
+    const struct config_place place = {.file = file};
+    char problem[512];
+
+    if (log_may_open(app->config->settings.log, problem, sizeof problem))
+        return true;
+    config_fail(ctx, error, place, "%s", problem);
+    return false;
+}
+
 bool application_check(const char *file)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     const struct application *app;
     struct config_error error;
-    bool right = application_load(ctx, file, &app, &error) == 0;
+    bool right = application_load(ctx, file, &app, &error) == 0 && may_log(ctx, file, app, &error);
 
     if (!right)
         log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),

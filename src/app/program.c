@@ -67,6 +67,8 @@ void program_parse_options(struct program *program, int argc, char **argv)
                                          {NULL, 0, NULL, 0}};
     int option;
 
+    /* by a log that nobody reads any more; inherited by the children, and by execve(2) */
+    signal(SIGPIPE, SIG_IGN);
     log_to_stderr(program->name);
     program->file = DEFAULT_FILE;
     program->count = -1;

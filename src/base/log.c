@@ -60,6 +60,16 @@ int log_open(const char *program, const char *destination, char *error, size_t e
     return 0;
 }
 
+bool log_may_open(const char *destination, char *error, size_t error_size)
+{
+    struct log_sink opened;
+
+    if (log_sink_open(&opened, "", destination, error, error_size) == -1)
+        return false;
+    log_sink_close(&opened);
+    return true;
+}
+
 const char *log_mark(enum log_level level)
 {
     return sink.is_journal ? journal_levels[level] : "";
@@ -259,6 +269,12 @@ void log_tell_suppressed(bool ending)
         put_fields(&line, "log lines were left out", fields);
         write_line((enum log_level)kind.level, &line, suppressed);
     }
+}
+
+void log_forget(void)
+{
+    TALLOC_FREE(limit);
+    untold = 0;
 }
 
 uint64_t log_take_dropped(void)

@@ -38,6 +38,10 @@ void log_to_stderr(const char *program);
 int log_open(const char *program, const char *destination, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
+/* Whether log_open() would succeed; else a sentence in `error`. Nothing changes, but that a file is
+   made. */
+bool log_may_open(const char *destination, char *error, size_t error_size);
+
 /* What a line written to standard error by other means begins with: "<3>" and the like for the
    journal, else nothing. */
 const char *log_mark(enum log_level level);
@@ -65,6 +69,10 @@ void log_fields_limited(enum log_level level, const char *message, const struct 
    To be called about once a second, and once with `ending` before the process ends: then also of
    those that were limited just now. */
 void log_tell_suppressed(bool ending);
+
+/* In a forked child: what the parent has to tell is not told by the child as well. What
+   log_take_dropped() would return stays: the parent takes it off, so that one of them counts it. */
+void log_forget(void);
 
 /* How many lines were dropped since the last call. */
 uint64_t log_take_dropped(void);

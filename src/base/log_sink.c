@@ -51,12 +51,13 @@ static bool leads_to_journal(const struct stat *found)
     return strcmp(stream, ours) == 0;
 }
 
-/* A pipe that we open ourselves does not block us, and still blocks those who share ours. Where
-   that is not allowed, for it was made by another user, those who share it have to bear it. */
-static void unblock_pipe(struct log_sink *sink)
+/* A pipe or a terminal that we open ourselves does not block us, and still blocks those who share
+   ours. Where that is not allowed, for it was made by another user, those who share a pipe have to
+   bear it; a terminal is the shell's as well. */
+static void unblock(struct log_sink *sink, bool is_pipe)
 {
     int own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    int flags = own == -1 ? fcntl(STDERR_FILENO, F_GETFL) : -1;
+    int flags = own == -1 && is_pipe ? fcntl(STDERR_FILENO, F_GETFL) : -1;
 
     if (own != -1) {
         sink->fd = own;
@@ -76,8 +77,8 @@ void log_sink_stderr(struct log_sink *sink, const char *program)
         return;
     sink->is_journal = sink->adds_time = leads_to_journal(&found);
     sink->is_socket = S_ISSOCK(found.st_mode);
-    if (S_ISFIFO(found.st_mode))
-        unblock_pipe(sink);
+    if (S_ISFIFO(found.st_mode) || isatty(STDERR_FILENO))
+        unblock(sink, S_ISFIFO(found.st_mode));
 }
 
 static int open_file(const char *path)
@@ -202,8 +203,8 @@ static ssize_t send_parts(const struct log_sink *sink, struct iovec *parts, int 
     return writev(sink->fd, parts, count);
 }
 
-/* A terminal whose output is stopped would block; it is asked first. A pipe does not block, and for
-   others the question is as good as none. */
+/* A terminal that could not be opened anew would block while its output is stopped; it is asked
+   first. What is our own does not block, and for others the question is as good as none. */
 static bool may_write(const struct log_sink *sink)
 {
     struct pollfd fd = {.fd = sink->fd, .events = POLLOUT};

@@ -121,6 +121,7 @@ static void become_child(struct supervisor *supervisor, const struct child *chil
     close(supervisor->signal_fd);
     signal(SIGPIPE, SIG_IGN);
     sigprocmask(SIG_SETMASK, &supervisor->old_mask, NULL);
+    log_forget();
     exit(supervisor->program->child(supervisor->program->data, &link));
 }
 
@@ -159,6 +160,9 @@ static void start_child(struct supervisor *supervisor, int index)
     if (child->pid == 0)
         become_child(supervisor, child, ready[1]);
     close(ready[1]);
+    /* what the parent has dropped is counted by this child, which has metrics */
+    if (child->pid != -1)
+        (void)log_take_dropped();
     if (child->pid == -1) {
         log_failure("cannot fork");
         postpone(&supervisor->back_offs[index]);
@@ -586,10 +590,12 @@ int supervisor_run(const struct supervisor_program *program)
     while (!supervisor->stopping || !TAILQ_EMPTY(&supervisor->children)) {
         tend(supervisor);
         report(supervisor);
+        log_tell_suppressed(false);
         if (!supervisor->stopping || !TAILQ_EMPTY(&supervisor->children))
             wait_for_change(supervisor);
     }
     int status = supervisor->killed ? 1 : 0;
+    log_tell_suppressed(true);
     close(supervisor->signal_fd);
     close(supervisor->parent_pipe[0]);
     close(supervisor->parent_pipe[1]);

@@ -2,10 +2,12 @@
 """The log: it holds up nobody, is told what it left out, and is opened anew where it is moved."""
 import contextlib
 import os
+import pty
 import re
 import signal
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -101,6 +103,67 @@ def test_a_pipe_of_another_user(stack):
         assert worker.wait() == 0
 
 
+def test_a_pipe_that_is_closed(stack):
+    """Who writes to it would be killed, the parent too."""
+    stack.configure(ROUTES, workers=2)
+    reading, writing = os.pipe()
+    worker = start_with_stderr(stack, writing)
+    os.close(writing)
+    os.close(reading)
+    before = worker.children()
+    worker.send(signal.SIGHUP)
+    stack.await_replaced(worker, before)
+    assert stack.ask("/hit")[0] == 200
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
+def test_a_terminal_that_nobody_reads(stack):
+    stack.configure(ROUTES, workers=2)
+    master, slave = pty.openpty()
+    worker = start_with_stderr(stack, slave)
+    hold = time.monotonic() + 20
+    number = 0
+    while dropped(stack) == 0 and time.monotonic() < hold:
+        # each is a line of its own kind, so that the terminal is soon full
+        number += 1
+        before = worker.children()
+        worker.send(signal.SIGHUP)
+        for _ in range(20):
+            assert stack.ask(f"/wrong/{number}")[0] == 400
+        stack.await_replaced(worker, before)
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+    os.close(slave)
+    os.close(master)
+
+
+def test_what_the_parent_has_dropped_is_counted_once(stack):
+    stack.configure(ROUTES, workers=4)
+    with unread_pipe() as (_, writing):
+        worker = start_with_stderr(stack, writing)
+        wait_until(lambda: dropped(stack) > 0, "what was dropped is counted")
+        at_start = dropped(stack)
+        before = worker.children()
+        worker.send(signal.SIGHUP)
+        stack.await_replaced(worker, before)
+        time.sleep(1.5)
+        # of the start there are two lines at most, of a reload one
+        assert at_start <= 2 and dropped(stack) <= at_start + 1
+
+
+def test_what_the_parent_left_out_is_told(stack):
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_worker()
+    with open(stack.config, "a", encoding="utf-8") as out:
+        out.write("nonsense\n")
+    for _ in range(30):
+        worker.send(signal.SIGHUP)
+        time.sleep(0.02)
+    wait_until(lambda: 'msg="log lines were left out" of="configuration not reloaded"'
+               in worker.log_text(), "how many were left out is said")
+
+
 def test_lines_carry_the_time(stack):
     stack.configure(ROUTES, workers=1)
     worker = stack.start_worker()
@@ -169,6 +232,31 @@ def test_a_file_that_cannot_be_opened(stack, log, why):
     wait_until(lambda: why in worker.log_text(), "the log says why")
     assert worker.children() == before
     assert stack.ask("/hit")[0] == 200
+
+
+def test_a_file_that_is_lost_does_not_end_a_process_without_a_parent(stack):
+    folder = stack.path("logs")
+    os.mkdir(folder)
+    stack.configure(ROUTES, workers=1, settings=f'log = "file:{folder}/leeway.log"')
+    worker = stack.start_worker("-n", "0")
+    os.rename(folder, folder + ".away")
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: "cannot be opened: No such file" in
+               text_of(folder + ".away/leeway.log"), "the log says why")
+    assert stack.ask("/hit")[0] == 200
+
+
+def test_hup_leaves_children_the_time_they_had(stack):
+    """A shorter drain_timeout is that of the children to come."""
+    stack.configure(ROUTES + 'route "/slow" { context = "c"  sql = "select 1 as n from pg_sleep(4)"'
+                    '  shape = value }', workers=1)
+    worker = stack.start_worker()
+    slow = stack.ask_later("/slow")
+    wait_until(lambda: stack.executions("pg_sleep") > 0, "it is asked for")
+    stack.configure(ROUTES, workers=1, settings="drain_timeout = 1s",
+                    postgres="statement_timeout = 1s")
+    worker.send(signal.SIGHUP)
+    assert slow.result()[0] == 200
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["pre-forked", "-n 0"])
