@@ -46,6 +46,8 @@ static void on_change(void *data, enum cache_change change)
     if (change == CACHE_DOWN)
         return;
     backend->cache_came_up = true;
+    if (backend->switches != NULL) /* before anything is looked up */
+        switches_cache_is_up(backend->switches);
     if (change == CACHE_UP_NEW && backend->speaks)
         cache_ask_info(backend->cache, on_info, backend);
     if (backend->identity != NULL)

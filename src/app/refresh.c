@@ -300,7 +300,9 @@ static void check_lease(struct refresh *refresh)
 {
     struct task *task = refresh->task;
 
-    if (!is_of_our_generation(refresh) || !param_values_fit(task, task->route, &task->job.values)) {
+    if (!is_of_our_generation(refresh) ||
+        switches_route_is_off(refresh->backend->switches, task->route) ||
+        !param_values_fit(task, task->route, &task->job.values)) {
         drop(refresh);
         return;
     }

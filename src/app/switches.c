@@ -24,7 +24,7 @@ enum {
     FILE_BYTES = SWITCHES_MAX * (SWITCH_NAME_BYTES + SWITCH_VALUE_BYTES + 2),
     /* Nothing in it is a secret, and an operator's file is read by a user of less rights. */
     FILE_MODE = 0644,
-    /* After an answer that did not tell, as for want of the right. */
+    /* After a refusal, as for want of the right. */
     REFUSED_TICKS = 10,
 };
 
@@ -127,16 +127,29 @@ static void apply(struct switches *switches)
     }
 }
 
-static void on_fleet(void *data, const struct switch_list *list)
+static void on_fleet(void *data, const struct switch_list *list, bool is_refused)
 {
     struct switches *switches = data;
 
     switches->request = NULL;
-    switches->pause = list == NULL ? REFUSED_TICKS : 0;
+    switches->pause = is_refused ? REFUSED_TICKS : 0;
     if (list == NULL)
         return;
     switches->lists[SCOPE_FLEET] = *list;
     apply(switches);
+}
+
+static void ask_fleet(struct switches *switches)
+{
+    if (switches->request == NULL && cache_is_up(switches->cache))
+        switches->request =
+            cache_read_switches(switches->cache, switches->app->identity, on_fleet, switches);
+}
+
+void switches_cache_is_up(struct switches *switches)
+{
+    switches->pause = 0;
+    ask_fleet(switches);
 }
 
 void switches_tick(struct switches *switches)
@@ -150,9 +163,8 @@ void switches_tick(struct switches *switches)
                   log_text("error", error));
     if (switches->pause > 0)
         switches->pause--;
-    else if (switches->request == NULL && cache_is_up(switches->cache))
-        switches->request =
-            cache_read_switches(switches->cache, switches->app->identity, on_fleet, switches);
+    else
+        ask_fleet(switches);
     apply(switches);
 }
 

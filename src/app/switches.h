@@ -17,6 +17,9 @@ struct switches;
 struct switches *switches_new(TALLOC_CTX *ctx, const struct application *app, struct cache *cache,
                               bool speaks);
 
+/* What is disabled for the fleet is asked for at once. */
+void switches_cache_is_up(struct switches *switches);
+
 /* To be called about once a second. */
 void switches_tick(struct switches *switches);
 

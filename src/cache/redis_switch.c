@@ -9,7 +9,8 @@
 
 #define RETURN "return redis.call('HGETALL', KEYS[1])"
 
-/* KEYS: the hash. ARGV: name, value, until when (ms), the most there may be. What is over goes. */
+/* KEYS: the hash. ARGV: name, value, until when (ms), the most there may be. What is over goes. A
+   time that nobody means must not be one that PEXPIREAT refuses. */
 static const char set_script[] =
     "local now = redis.call('TIME')\n"
     "now = now[1] * 1000 + math.floor(now[2] / 1000)\n"
@@ -26,7 +27,7 @@ static const char set_script[] =
     "end\n"
     "if others < tonumber(ARGV[4]) then\n"
     "  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])\n"
-    "  redis.call('PEXPIREAT', KEYS[1], latest)\n"
+    "  redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', math.min(latest, 1e15)))\n"
     "end\n" RETURN;
 
 static const char unset_script[] = "redis.call('HDEL', KEYS[1], ARGV[1])\n" RETURN;
@@ -50,7 +51,7 @@ static void on_list(const struct ask *ask, enum redis_outcome outcome, struct re
 
     if (told)
         read_list(reply, list);
-    ask->fn.switches(ask->data, told ? list : NULL);
+    ask->fn.switches(ask->data, told ? list : NULL, outcome == REDIS_REFUSED);
     talloc_free(list);
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@ enum {
 
 struct order {
     char name[SWITCH_NAME_BYTES]; /* "": only to look */
+    const char *route;            /* its name, or NULL; borrowed */
     bool fleet;
     int64_t for_ms;
 };
@@ -60,13 +62,15 @@ static void describe_operator(char by[SWITCH_BY_BYTES])
 struct answer {
     bool came;
     bool told;
+    bool is_refused;
     struct switch_list *list;
 };
 
-static void on_list(void *data, const struct switch_list *list)
+static void on_list(void *data, const struct switch_list *list, bool is_refused)
 {
     struct answer *answer = data;
 
+    answer->is_refused = is_refused;
     answer->came = true;
     answer->told = list != NULL;
     if (list != NULL)
@@ -80,13 +84,14 @@ static const char *identity_of(struct ctl *ctl)
     return ctl_keys_known(keys) ? keys->record.identity : ctl->app->identity;
 }
 
-/* `off` NULL: only read. false: Redis is away or refuses. */
+/* `off` NULL: only read. false: Redis is away or, which *is_refused says, refuses. */
 static bool ask_fleet(struct ctl *ctl, const struct cache_switch *off, bool on,
-                      struct switch_list *list)
+                      struct switch_list *list, bool *is_refused)
 {
     struct answer answer = {.list = list};
     struct cache *cache = ctl_cache(ctl);
 
+    *is_refused = cache == NULL; /* nothing was sent */
     if (cache == NULL)
         return false;
     if (off == NULL)
@@ -96,6 +101,7 @@ static bool ask_fleet(struct ctl *ctl, const struct cache_switch *off, bool on,
     else
         cache_switch_off(cache, identity_of(ctl), off, on_list, &answer);
     ctl_await(ctl, &answer.came);
+    *is_refused = answer.is_refused;
     return answer.told;
 }
 
@@ -138,15 +144,28 @@ static int change_file(const struct ctl *ctl, const struct cache_switch *off, bo
     return 0;
 }
 
+/* Root, behind sudo, may write to the daemons' directory, and makes none, for it would be its own,
+   to which they may not write. */
+static int check_directory(const char *directory, char *error, size_t error_size)
+{
+    if (geteuid() != 0)
+        return runtime_dir_make(directory, error, error_size);
+    if (access(directory, F_OK) == 0)
+        return 0;
+    snprintf(error, error_size, "no daemon has run with %s: %s", directory, strerror(errno));
+    return -1;
+}
+
 static enum ctl_exit change_host(const struct ctl *ctl, const struct cache_switch *off, bool on,
                                  struct switch_list *list)
 {
     char error[256];
 
-    if (runtime_dir_make(directory_of(ctl), error, sizeof error) == -1) {
+    if (check_directory(directory_of(ctl), error, sizeof error) == -1) {
         complain(error);
         return CTL_UNREACHABLE;
     }
+    umask(022); /* the daemons read it */
     int lock = lock_directory(directory_of(ctl));
     int result = change_file(ctl, off, on, list);
     if (lock != -1)
@@ -157,11 +176,14 @@ static enum ctl_exit change_host(const struct ctl *ctl, const struct cache_switc
 static enum ctl_exit change_fleet(struct ctl *ctl, const struct cache_switch *off, bool on,
                                   struct switch_list *list)
 {
-    bool was_off =
-        on && ask_fleet(ctl, NULL, false, list) && switch_list_find(list, off->name, 0) != NULL;
+    bool is_refused;
+    bool was_off = on && ask_fleet(ctl, NULL, false, list, &is_refused) &&
+                   switch_list_find(list, off->name, 0) != NULL;
 
-    if (!ask_fleet(ctl, off, on, list)) {
-        fprintf(stderr, "leewayctl: Redis does not take it: nothing has changed\n");
+    if (!ask_fleet(ctl, off, on, list, &is_refused)) {
+        complain(is_refused ? "Redis does not take it: nothing has changed"
+                            : "Redis does not answer: it may have taken it, or may do so yet; "
+                              "leewayctl disable tells");
         return CTL_UNREACHABLE;
     }
     if (on && !was_off) {
@@ -253,7 +275,8 @@ static enum ctl_exit look(struct ctl *ctl, struct lists *lists)
         return CTL_UNREACHABLE;
     }
     switch_list_prune(&lists->host, now_ms(ctl, false));
-    lists->fleet_known = ask_fleet(ctl, NULL, false, &lists->fleet);
+    bool is_refused;
+    lists->fleet_known = ask_fleet(ctl, NULL, false, &lists->fleet, &is_refused);
     if (!lists->fleet_known)
         fprintf(stderr, "leewayctl: Redis does not say what is disabled for the fleet\n");
     switch_list_prune(&lists->fleet, now_ms(ctl, true));
@@ -280,14 +303,25 @@ static enum ctl_exit change(struct ctl *ctl, const struct order *order, bool on)
 }
 
 /* false: it has been said what is wrong. */
-static bool name_route(const struct ctl *ctl, const char *name, struct order *order)
+static bool name_route(const char *name, struct order *order)
 {
-    if (route_table_by_name(ctl->app->routes, name) == NULL) {
-        fprintf(stderr, "leewayctl: there is no route named '%s'\n", name);
-        return false;
-    }
-    return snprintf(order->name, sizeof order->name, SWITCH_ROUTE "%s", name) <
-           (int)sizeof order->name;
+    order->route = name;
+    if (snprintf(order->name, sizeof order->name, SWITCH_ROUTE "%s", name) <
+        (int)sizeof order->name)
+        return true;
+    fprintf(stderr,
+            "leewayctl: a route's name may have %d characters here; give it one with name\n",
+            SWITCH_NAME_BYTES - (int)strlen(SWITCH_ROUTE) - 1);
+    return false;
+}
+
+/* What is disabled may be a route that has been renamed, or removed, since. */
+static bool is_there(const struct ctl *ctl, const struct order *order)
+{
+    if (order->route == NULL || route_table_by_name(ctl->app->routes, order->route) != NULL)
+        return true;
+    fprintf(stderr, "leewayctl: there is no route named '%s'\n", order->route);
+    return false;
 }
 
 static bool read_duration(const char *text, struct order *order)
@@ -321,7 +355,7 @@ static enum ctl_exit read_options(struct ctl *ctl, int argc, char **argv,
             strcpy(order->name, SWITCH_REFRESH);
         } else if (option == 'R') {
             things++;
-            if (!name_route(ctl, optarg, order))
+            if (!name_route(optarg, order))
                 return CTL_BAD;
         } else if (option != 't' || command != &ctl_disable) {
             return ctl_misused(command);
@@ -340,6 +374,8 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv, const struct ct
 
     if (status != CTL_OK)
         return status;
+    if (command == &ctl_disable && !is_there(ctl, &order))
+        return CTL_BAD;
     if (order.name[0] != '\0')
         status = change(ctl, &order, command == &ctl_enable);
     if (status != CTL_OK || (order.name[0] != '\0' && !ctl->json))

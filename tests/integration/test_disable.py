@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """leewayctl disable and enable: a route's cache or all refreshes, on a host or in the fleet."""
 import json
+import os
 import re
+import signal
+import subprocess
+import time
 
 import pytest
 
+from harness.process import unprivileged_account
+from harness.stack import program
 from harness.wait import wait_until
 
 ROUTES = """
@@ -115,6 +121,79 @@ def test_refreshes(site):
     assert not site.redis.client().llen("leeway:jobs")
     assert ctl(site, "enable", "--refresh").returncode == 0
     wait_until(is_refreshed, "a refresh is done")
+
+
+def test_jobs_of_a_disabled_route_are_dropped(site):
+    said(site)
+    site.entries.age(57)
+    wait_until(lambda: "detail=stale" in said(site) and site.redis.client().llen("leeway:jobs"),
+               "its refresh is asked for")
+    assert ctl(site, "disable", "--route", "n").returncode == 0
+    before = site.entries.only("n").snapshot_us
+    site.start_refresher()
+    wait_until(lambda: not site.redis.client().llen("leeway:jobs"), "the job is taken")
+    time.sleep(0.5)
+    assert site.entries.only("n").snapshot_us == before
+
+
+def test_a_redis_that_hung_is_asked_again_at_once(site):
+    said(site)
+    site.redis.process.send(signal.SIGSTOP)
+    time.sleep(1.5)
+    site.redis.process.send(signal.SIGCONT)
+    wait_until(lambda: "redis-unavailable" not in said(site, "/m"), "it is back")
+    assert ctl(site, "disable", "--fleet", "--route", "n").returncode == 0
+    wait_until(lambda: all(said(site) == OFF for _ in range(12)), "they know", seconds=5)
+
+
+def test_a_process_that_started_without_redis_knows_before_it_serves_from_it(site):
+    said(site)
+    assert ctl(site, "disable", "--fleet", "--route", "n", "--for", "1d").returncode == 0
+    await_said(site, OFF)
+    before = site.worker.children()
+    site.redis.process.send(signal.SIGSTOP)
+    site.worker.send(signal.SIGHUP)
+    site.await_replaced(site.worker, before)
+    site.redis.process.send(signal.SIGCONT)
+    seen = set()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        seen.add(site.ask("/n")[1].get("cache-status"))
+    assert not any("hit" in str(status) or "stored" in str(status) for status in seen), seen
+
+
+def test_a_route_that_was_renamed_is_enabled_again(site):
+    assert ctl(site, "disable", "--route", "n").returncode == 0
+    assert ctl(site, "disable", "--fleet", "--route", "n").returncode == 0
+    site.configure(ROUTES.replace('name = "n"', 'name = "other"'))
+    assert ctl(site, "enable", "--route", "n").returncode == 0
+    assert ctl(site, "enable", "--fleet", "--route", "n").returncode == 0
+    assert ctl(site, "disable").stdout == "nothing is disabled\n"
+
+
+def test_root_beside_daemons_of_another_user(stack):
+    account = unprivileged_account()
+    if account is None:
+        pytest.skip("only root can start a program as another user")
+    stack.configure(ROUTES, workers=1)
+    command = [program("leewayctl"), "-c", stack.config, "disable", "--route", "n"]
+    # no directory that the daemons could not use
+    first = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert first.returncode == 3 and "no daemon has run" in first.stderr
+    assert not os.path.exists(stack.path("run"))
+    os.mkdir(stack.path("run"), 0o755)
+    os.chown(stack.path("run"), account.pw_uid, account.pw_gid)
+    assert subprocess.run(command, capture_output=True, check=False, umask=0o077).returncode == 0
+    assert os.stat(stack.path("run/switches")).st_mode & 0o777 == 0o644
+
+
+def test_times_that_nobody_means_are_in_nobody_s_way(site):
+    client = site.redis.client()
+    ctl(site, "disable", "--fleet", "--route", "m")
+    key, = client.keys("*:switches:*")
+    client.hset(key, "route:m", "9223372036854775807 x")
+    assert ctl(site, "disable", "--fleet", "--route", "n").returncode == 0
+    assert client.pttl(key) > 0
 
 
 def test_a_route_without_a_budget_stays_what_it_is(site):
