@@ -41,7 +41,4 @@ bool log_limit_allows(struct log_limit *limit, const struct log_kind *kind, int6
 int log_limit_take_suppressed(struct log_limit *limit, int64_t now_us, struct log_kind *kind,
                               int64_t *suppressed);
 
-/* Whether any were left out that were not told of. */
-bool log_limit_owes(const struct log_limit *limit);
-
 #endif

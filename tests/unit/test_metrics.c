@@ -313,7 +313,7 @@ static void test_what_has_no_route(void **state)
 static void test_a_scrape_in_steps(void **state)
 {
     enum { MANY = 500 };
-    static const struct metrics_gauges unknown = {-1, -1, -1.0};
+    static const struct metrics_gauges unknown = {-1, -1, -1, -1.0};
     struct fixture *fixture = *state;
     struct route *many = talloc_zero_array(fixture, struct route, MANY);
     const struct config large = {.routes = many, .n_routes = MANY};
