@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "http/conditional.h"
@@ -192,6 +193,17 @@ static const char *failure_detail(int status)
     }
 }
 
+/* One second or two, at random: those who were refused together do not come back together. */
+static const char *retry_after(void)
+{
+    uint8_t dice = 0;
+
+    /* not rand(): what was forked would throw the same dice */
+    if (getrandom(&dice, sizeof dice, GRND_NONBLOCK) == -1)
+        dice = (uint8_t)clock_monotonic_us();
+    return (dice & 1) == 0 ? "Retry-After: 1\r\n" : "Retry-After: 2\r\n";
+}
+
 void respond_failure(struct visit *visit, int status, const char *detail, bool shared_failure)
 {
     bool retry = status == 503 || (shared_failure && detail == NULL);
@@ -199,7 +211,7 @@ void respond_failure(struct visit *visit, int status, const char *detail, bool s
     metrics_response(visit->backend->metrics, visit->route, false, false,
                      clock_monotonic_us() - visit->request->received_us);
     send_problem(visit->request, status, detail != NULL ? detail : failure_detail(status),
-                 retry ? "Retry-After: 1\r\n" : "");
+                 retry ? retry_after() : "");
 }
 
 void respond_rationed(struct visit *visit, int64_t wait_us)

@@ -14,7 +14,7 @@ void respond_entry(struct visit *visit, const struct cache_entry *entry,
                    const struct answer *answer, void *shared);
 
 /* A problem document with no-store, for a failure on a known route. A 503, and what
-   another's failure settled (`shared_failure`), carry Retry-After: 1. `detail` NULL: the usual
+   another's failure settled (`shared_failure`), carry Retry-After: 1 or 2. `detail` NULL: the usual
    sentence for the status; one of its own is told in full, and not to be asked for again. */
 void respond_failure(struct visit *visit, int status, const char *detail, bool shared_failure);
 

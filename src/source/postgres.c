@@ -8,6 +8,7 @@
 #include "source/postgres.h"
 
 #include <sys/queue.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -67,11 +68,18 @@ bool postgres_is_up(const struct postgres *postgres)
     return !postgres->down;
 }
 
+/* A second, more or less: the workers of many hosts do not come at once to a server that is back.
+ */
 static void retry_later(struct postgres *postgres)
 {
+    uint32_t dice = 0;
+
+    if (getrandom(&dice, sizeof dice, GRND_NONBLOCK) != (ssize_t)sizeof dice)
+        dice = (uint32_t)clock_monotonic_us();
+    int64_t retry_us = BREAKER_US / 2 + dice % (BREAKER_US + 1);
     ev_now_update(postgres->loop);
     ev_timer_stop(postgres->loop, &postgres->retry);
-    ev_timer_set(&postgres->retry, BREAKER_US / 1e6, 0.0);
+    ev_timer_set(&postgres->retry, (double)retry_us / 1e6, 0.0);
     ev_timer_start(postgres->loop, &postgres->retry);
 }
 

@@ -237,7 +237,7 @@ def test_an_error_is_told_to_the_crowd_and_replaces_no_entry(stack):
     moved = stack.redis.client().get(entry.key)
     assert stack.get("/items/7").status == 500
     crowd = stack.get("/items/7")
-    assert (crowd.status, crowd.headers["retry-after"]) == (500, "1")
+    assert crowd.status == 500 and crowd.headers["retry-after"] in ("1", "2")
     assert stack.executions("marker:item") == 1  # what fails to be parsed is not executed
     assert stack.redis.client().get(entry.key) == moved
     stack.sql("alter table hidden rename to items")

@@ -255,7 +255,7 @@ def test_first_start_while_postgres_is_away(site):
     children = worker.children()
     for path in ("/items/1", "/lenient", "/never"):
         status, headers, _ = site.ask(path)
-        assert (status, headers["retry-after"]) == (503, "1"), path
+        assert status == 503 and headers["retry-after"] in ("1", "2"), path
     assert ready(site) == (503, {"status": "unready", "reasons": ["identity"], "details": [
         "no session of this host has said which database it is"]})
     assert ready(site, REMOTE_ADDR="10.0.0.1") == (503, {"status": "unready",

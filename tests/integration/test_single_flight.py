@@ -120,7 +120,7 @@ def test_the_crowd_is_told_of_a_failure(stack):
     assert sum("retry-after" in response.headers for response in responses) == len(crowd) - 1
     # and so are those who come within the next second
     late = stack.get("/broken/7")
-    assert (late.status, late.headers["retry-after"]) == (400, "1")
+    assert late.status == 400 and late.headers["retry-after"] in ("1", "2")
     assert stack.executions("marker:broken") == 1
 
 

@@ -75,7 +75,7 @@ def test_what_waits_beyond_drain_timeout_gets_503(stack):
         wait_until(lambda: len(stack.redis.client().keys("*:lease")) == 2, "it waits for the slot")
         worker.send(signal.SIGTERM)
         status, headers, _ = parked.result()
-        assert (status, headers["retry-after"]) == (503, "1")
+        assert status == 503 and headers["retry-after"] in ("1", "2")
         assert worker.wait() == 0
     assert stack.executions("select 'hello'") == 0
 
@@ -133,7 +133,7 @@ def test_a_lease_that_never_ends_does_not_delay_the_end(stack):
         wait_until(lambda: client.pubsub_channels("*:done"), "it waits for somebody else")
         worker.send(signal.SIGTERM)
         status, headers, _ = parked.result()
-        assert (status, headers["retry-after"]) == (503, "1")
+        assert status == 503 and headers["retry-after"] in ("1", "2")
         assert worker.wait() == 0
 
 

@@ -58,7 +58,7 @@ def test_a_miss_without_a_slot_is_503(stack):
         first = stack.get_later("/slow/1")
         under_way(stack, 1)
         refused = stack.get("/slow/2")
-        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert refused.status == 503 and refused.headers["retry-after"] in ("1", "2")
         assert refused.control == "no-store"
         assert stack.get("/quick").status == 200
     assert first.result().status == 200
@@ -78,7 +78,7 @@ def test_of_eighty_misses_those_without_a_slot_are_503(stack):
     answers = [later.result() for later in misses]
     refused = [answer for answer in answers if answer.status == 503]
     assert len(refused) == 72
-    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+    assert {answer.headers["retry-after"] for answer in refused} == {"1", "2"}
     assert [answer.status for answer in answers if answer not in refused] == [200] * 8
 
 
@@ -150,7 +150,7 @@ def test_beyond_max_waiting_is_503(stack):
         waiting = slow(stack, range(2))
         under_way(stack, 2)
         refused = stack.get("/slow/9")
-        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert refused.status == 503 and refused.headers["retry-after"] in ("1", "2")
         assert stack.get("/quick").status == 200
     assert {later.result().status for later in waiting} == {200}
 

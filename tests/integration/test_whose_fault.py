@@ -208,7 +208,7 @@ def test_a_query_that_an_operator_cancels_has_not_timed_out(stack):
         wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
         cancel(stack)
         answer = later.result()
-    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.status == 503 and answer.headers["retry-after"] in ("1", "2")
     await_line(stack, "query canceled", "route=/gated/{id}", "sqlstate=57014")
     assert "query timed out" not in stack.worker.log_text()
     wait_until(lambda: stack.get("/gated/1").status == 200, "the key is free again")
@@ -295,7 +295,7 @@ def test_who_waits_for_a_connection_in_vain_gets_503_in_time(stack):
         held = [stack.get_later(f"/gated/{i}") for i in range(3)]
         wait_until(lambda: stack.executions("marker:gated") == 4, "three run")
         answer = stack.get("/items/1")
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert answer.status == 503 and answer.headers["retry-after"] in ("1", "2")
         assert "detail=stale-if-error" in stack.get("/gated/3").cache
         assert postgres_up(stack) == {"1"}
     assert [request.result().status for request in held] == [200] * 3
