@@ -13,6 +13,8 @@
 enum {
     IOV_PIECES = 64,
     HEADER_BYTES = 1024,
+    /* Somebody who takes a long answer as fast as it is sent does not hold up the others. */
+    BYTES_AT_ONCE = 256 * 1024,
 };
 
 void outgoing_begin(struct outgoing *outgoing, uint16_t id, const struct answer_bytes *bytes)
@@ -30,10 +32,11 @@ void outgoing_begin(struct outgoing *outgoing, uint16_t id, const struct answer_
 int outgoing_send(struct outgoing *outgoing, int fd)
 {
     uint64_t length = fcgi_frame_length(&outgoing->frame);
+    uint64_t pause = outgoing->written + BYTES_AT_ONCE;
     struct iovec iov[IOV_PIECES];
     unsigned char headers[HEADER_BYTES];
 
-    while (outgoing->written < length) {
+    while (outgoing->written < length && outgoing->written < pause) {
         struct msghdr message = {.msg_iov = iov};
         message.msg_iovlen = (size_t)fcgi_frame_iov(&outgoing->frame, outgoing->written, iov,
                                                     IOV_PIECES, headers, sizeof headers);
@@ -44,7 +47,7 @@ int outgoing_send(struct outgoing *outgoing, int fd)
             return errno == EAGAIN ? 0 : -1;
         outgoing->written += (uint64_t)sent;
     }
-    return 1;
+    return outgoing->written == length;
 }
 
 void outgoing_keep(struct outgoing *outgoing, struct unsent *unsent, void *shared)

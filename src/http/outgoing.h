@@ -22,7 +22,8 @@ struct outgoing {
 /* `bytes` is borrowed until outgoing_keep(). */
 void outgoing_begin(struct outgoing *outgoing, uint16_t id, const struct answer_bytes *bytes);
 
-/* Sends what is left; 1: all of it, 0: the client does not take more now, -1: it has gone. */
+/* Sends what is left, or a part of it; 1: all of it, 0: there is more, for when the client takes
+   it, -1: it has gone. */
 int outgoing_send(struct outgoing *outgoing, int fd) __attribute__((warn_unused_result));
 
 /* Keeps what has not been taken alive beyond the caller; `shared` as in struct answer_bytes. */
