@@ -83,7 +83,8 @@ static void adjust_listener(struct program *program)
     char error[256];
 
     if (listener_adjust(&options, error, sizeof error) == -1)
-        log_event(LOG_LEVEL_ERROR, "a setting is not applied", log_text("error", error));
+        log_event(LOG_LEVEL_ERROR, "socket_mode and socket_group are not applied",
+                  log_text("error", error));
 }
 
 /* The descriptor, or -1. */

@@ -252,7 +252,10 @@ static void store_under_lease(struct fill *fill)
     int64_t expiry_ms = freshness_expiry_ms(policy, entry->status, entry->snapshot_us);
     int64_t now_us = redis_clock_latest(cache_clock(backend->cache), clock_monotonic_us());
 
-    if (!fill->fits || !identity_is_verified(backend->identity) || expiry_ms <= now_us / 1000) {
+    /* an operator may have disabled the route meanwhile */
+    if (!fill->fits || !identity_is_verified(backend->identity) ||
+        switches_route_is_off(backend->switches, fill->request.route) ||
+        expiry_ms <= now_us / 1000) {
         fill->result.storing = FILL_NOT_STORED;
         end_without_store(fill, &no_mark);
     } else if (entry->body_len > (size_t)backend->app->config->settings.max_object_bytes) {

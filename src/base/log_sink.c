@@ -162,8 +162,15 @@ static bool is_same_file(int fd, const char *path)
            open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino;
 }
 
-/* Somebody moves the file away, to keep it, and need not tell us. What there is stays if there is
-   no other to be had. */
+static bool is_lost(int fd)
+{
+    struct stat file;
+
+    return fd != -1 && fstat(fd, &file) == 0 && file.st_nlink == 0;
+}
+
+/* Somebody moves the file away, to keep it, and need not tell us. If there is no other to be had,
+   what there is stays, unless nobody can ever read it. */
 static void look_after_file(struct log_sink *sink, int64_t now_us)
 {
     if (sink->path == NULL || now_us - sink->looked_us < LOOK_INTERVAL_US)
@@ -172,7 +179,7 @@ static void look_after_file(struct log_sink *sink, int64_t now_us)
     if (is_same_file(sink->fd, sink->path))
         return;
     int fd = open_file(sink->path);
-    if (fd == -1)
+    if (fd == -1 && !is_lost(sink->fd))
         return;
     if (sink->fd != -1)
         close(sink->fd);

@@ -29,6 +29,8 @@ enum {
     DEFAULT_MS = 60 * 60 * 1000,
     MIN_MS = 1000,
     MAX_DAYS = 7,
+    LOCK_TRIES = 100,
+    LOCK_PAUSE_NS = 10 * 1000 * 1000,
 };
 
 struct order {
@@ -110,13 +112,15 @@ static const char *directory_of(const struct ctl *ctl)
     return ctl->app->config->settings.runtime_dir;
 }
 
-/* Two operators at once do not undo each other's work. The descriptor to close, or -1. */
+/* Two operators at once do not undo each other's work. Who holds the lock for a second has other
+   things in mind, and is not waited for. The descriptor to close, or -1. */
 static int lock_directory(const char *directory)
 {
+    static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (fd != -1)
-        flock(fd, LOCK_EX);
+    for (int i = 0; fd != -1 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) == -1; i++)
+        nanosleep(&pause, NULL);
     return fd;
 }
 

@@ -184,8 +184,12 @@ int unix_socket_adjust(const char *path, mode_t mode, int64_t group, char *error
     const struct wanted wanted = {
         .path = path, .mode = mode, .group = group, .error = error, .error_size = error_size};
 
-    if (!is_made(path))
+    if (made.number == 0)
         return 0;
+    if (!is_made(path))
+        return fail(&wanted,
+                    "is no longer the socket that was made here, and nobody can connect to "
+                    "that one any more: start anew");
     if (give_to_group(&wanted) == -1)
         return -1;
     return chmod(path, mode) == 0 ? 0 : fail_by_errno(&wanted, "cannot be given socket_mode: ");

@@ -15,8 +15,8 @@
 int unix_socket_listen(const char *path, mode_t mode, int64_t group, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
-/* Gives the file that this process made, if it is still there, that mode and, unless it is -1, that
-   group. 0, or -1 and a sentence in `error`. */
+/* Gives the file that this process made, if it has made one, that mode and, unless it is -1, that
+   group. 0, or -1 and a sentence in `error`, also if it is no longer there. */
 int unix_socket_adjust(const char *path, mode_t mode, int64_t group, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 

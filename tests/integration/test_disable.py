@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """leewayctl disable and enable: a route's cache or all refreshes, on a host or in the fleet."""
+import fcntl
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import pytest
 
 from harness.process import unprivileged_account
 from harness.stack import program
+from harness.postgres import GATE
 from harness.wait import wait_until
 
 ROUTES = """
@@ -118,7 +120,7 @@ def test_refreshes(site):
     if is_refreshed():
         before = site.executions("marker:n")
         assert not is_refreshed()
-    assert not site.redis.client().llen("leeway:jobs")
+    assert not site.redis.client().llen(site.jobs())
     assert ctl(site, "enable", "--refresh").returncode == 0
     wait_until(is_refreshed, "a refresh is done")
 
@@ -126,12 +128,12 @@ def test_refreshes(site):
 def test_jobs_of_a_disabled_route_are_dropped(site):
     said(site)
     site.entries.age(57)
-    wait_until(lambda: "detail=stale" in said(site) and site.redis.client().llen("leeway:jobs"),
+    wait_until(lambda: "detail=stale" in said(site) and site.redis.client().llen(site.jobs()),
                "its refresh is asked for")
     assert ctl(site, "disable", "--route", "n").returncode == 0
     before = site.entries.only("n").snapshot_us
     site.start_refresher()
-    wait_until(lambda: not site.redis.client().llen("leeway:jobs"), "the job is taken")
+    wait_until(lambda: not site.redis.client().llen(site.jobs()), "the job is taken")
     time.sleep(0.5)
     assert site.entries.only("n").snapshot_us == before
 
@@ -243,4 +245,28 @@ def test_a_redis_that_is_away_is_told(site):
     assert run.returncode == 3 and run.stdout == ""
     # this host needs none
     assert ctl(site, "disable", "--route", "n").returncode == 0
+    await_said(site, OFF)
+
+
+def test_a_query_under_way_stores_nothing(stack):
+    stack.configure(ROUTES + f"""
+route "/gated" {{ name = "gated"  context = "c"
+  sql = "select 4 as n from {GATE} -- marker:gated"  shape = value }}
+""", workers=1)
+    stack.worker = stack.start_worker()
+    with stack.gate():
+        parked = stack.ask_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
+        assert ctl(stack, "disable", "--route", "gated").returncode == 0
+        wait_until(lambda: "what=route:gated" in stack.worker.log_text(), "it is known")
+    status, headers, body = parked.result()
+    assert (status, body) == (200, b"4") and "stored" not in headers["cache-status"]
+    assert not stack.redis.client().keys("*gated*:entry")
+
+
+def test_who_holds_the_directory_s_lock_is_not_waited_for_long(site):
+    folder = os.open(site.path("run"), os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    assert ctl(site, "disable", "--route", "n").returncode == 0
+    os.close(folder)
     await_said(site, OFF)

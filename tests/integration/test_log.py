@@ -297,3 +297,13 @@ def test_check_reads_the_log_s_file_name_only(stack):
     done = subprocess.run([program("leeway-worker"), "-t", "-c", stack.config], check=False,
                           capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_hup_tells_of_a_socket_that_is_gone(stack):
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_worker()
+    os.unlink(stack.socket)
+    before = worker.children()
+    worker.send(signal.SIGHUP)
+    stack.await_replaced(worker, before)
+    assert "is no longer the socket that was made here" in worker.log_text()

@@ -353,7 +353,7 @@ static void test_a_file_that_is_moved(void **state)
     read_file(moved, text, sizeof text);
     assert_non_null(strstr(text, "msg=one\n"));
     /* it stays open while there is no other to be had */
-    assert_int_equal(unlink(path) + mkdir(path, 0700), 0);
+    assert_int_equal(rename(path, moved) + mkdir(path, 0700), 0);
     now_us += 1000000;
     (void)log_take_dropped();
     log_message(LOG_LEVEL_INFO, "four");
@@ -364,6 +364,32 @@ static void test_a_file_that_is_moved(void **state)
     log_to_stderr("test");
     rmdir(path);
     unlink(moved);
+    rmdir(directory);
+}
+
+/* What nobody could ever read is dropped, and counted. */
+static void test_a_file_that_is_lost(void **state)
+{
+    char directory[] = "/tmp/leeway-log-XXXXXX", path[64], target[80], text[1024];
+
+    (void)state;
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/log", directory);
+    snprintf(target, sizeof target, "file:%s", path);
+    open_log(target);
+    (void)log_take_dropped();
+    assert_int_equal(unlink(path) + rmdir(directory), 0);
+    now_us += 1000000;
+    log_message(LOG_LEVEL_INFO, "one");
+    assert_int_equal(log_take_dropped(), 1);
+    assert_int_equal(mkdir(directory, 0700), 0);
+    now_us += 1000000;
+    log_message(LOG_LEVEL_INFO, "two");
+    read_file(path, text, sizeof text);
+    assert_non_null(strstr(text, "dropped=1\n"));
+    assert_non_null(strstr(text, "msg=two\n"));
+    log_to_stderr("test");
+    unlink(path);
     rmdir(directory);
 }
 
@@ -431,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_a_syslog_daemon_that_does_not_read),
         cmocka_unit_test(test_a_full_pipe),
         cmocka_unit_test(test_a_file_that_is_moved),
+        cmocka_unit_test(test_a_file_that_is_lost),
         cmocka_unit_test(test_a_line_that_comes_again_is_limited),
         cmocka_unit_test(test_lines_that_clients_cause_are_limited),
     };
