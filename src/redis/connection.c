@@ -639,16 +639,17 @@ static void take_reply(struct redis_connection *connection, struct redis_reply *
         connection->options.on_push(connection->options.data, reply);
         return;
     }
-    if (connection->owed.first == NULL) {
-        take_down(connection, "a reply came that nobody asked for");
-        return;
-    }
     /* if one was lost, or came twice, all that follow are those of others */
-    if (!redis_command_may_get(connection->owed.first->name, reply->kind)) {
+    if (connection->owed.first != NULL &&
+        !redis_command_may_get(connection->owed.first->name, reply->kind)) {
         take_down(connection, "a reply came that is another command's");
         return;
     }
     struct redis_request *request = take_owed(connection);
+    if (request == NULL) {
+        take_down(connection, "a reply came that nobody asked for");
+        return;
+    }
     connection->has_answered = true;
     if (reply->kind == REDIS_ERROR && connection->options.on_refused != NULL)
         connection->options.on_refused(connection->options.data, redis_refusal_of(reply));
