@@ -220,13 +220,14 @@ static void tend_post(struct supervisor *supervisor, int index)
 {
     const struct post post = look_at_post(supervisor, index);
     struct post_step step = next_action(&post);
+    struct child *former = find_child(supervisor, index, false);
 
     if (step.at_us > clock_monotonic_us())
         return;
     if (step.action == POST_START)
         start_child(supervisor, index);
-    else if (step.action == POST_DRAIN_FORMER)
-        drain_child(find_child(supervisor, index, false));
+    else if (step.action == POST_DRAIN_FORMER && former != NULL)
+        drain_child(former);
 }
 
 /* ---- Children that hang */

@@ -513,12 +513,15 @@ static void take_stuck(struct redis_connection *connection)
 {
     static const char problem[] = "no answer in time";
 
-    if (connection->probe == NULL || connection->owed.first != connection->probe ||
-        connection->owed.count > 1) {
+    bool only_ours = connection->probe != NULL && connection->owed.count == 1 &&
+                     connection->owed.first == connection->probe;
+    struct redis_request *request = only_ours ? take_owed(connection) : NULL;
+
+    if (request == NULL) {
         take_down(connection, problem);
         return;
     }
-    recycle(connection, take_owed(connection));
+    recycle(connection, request);
     take_end(connection, problem);
 }
 
