@@ -322,7 +322,7 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
 }
 
 /* Whether the server has done its part and it is us who are late. */
-static bool is_our_delay(const struct dial *dial)
+static bool is_our_delay(struct dial *dial)
 {
     struct pollfd fd = {.fd = dial->io.fd};
 
