@@ -57,8 +57,9 @@ static void test_what_is_no_word(void **state)
         " 1 worker a 1 -",
         "2 worker a 1 -",
         "1 operator a 1 -",
-        "1 worker "
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 1 -",
+        /* a name that is too long */
+        ("1 worker "
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 1 -"),
     };
     struct peer_word word;
 
