@@ -22,8 +22,8 @@ int runtime_dir_make(const char *path, char *error, size_t error_size)
 int runtime_file_open(const char *directory, const char *name, int flags, mode_t mode, char *error,
                       size_t error_size) __attribute__((warn_unused_result));
 
-/* Puts a file with that text in the place of `name`, whole or not at all: it is written under a name
-   of the process's own and renamed. 0, or -1 and errno. */
+/* Puts a file with that text in the place of `name`, whole or not at all: it is written under a
+   name of the process's own and renamed. 0, or -1 and errno. */
 int runtime_file_replace(const char *directory, const char *name, const char *text, mode_t mode)
     __attribute__((warn_unused_result));
 

@@ -16,8 +16,8 @@ void redis_command_encode(struct buf *out, const struct redis_part *parts, size_
 /* At least what that takes. */
 size_t redis_command_bytes(const struct redis_part *parts, size_t count);
 
-/* Whether a reply of that kind may be the answer to the command of that name: true where that is not
-   known. */
+/* Whether a reply of that kind may be the answer to the command of that name: true where that is
+   not known. */
 bool redis_command_may_get(const char *name, enum redis_kind kind);
 
 #endif
