@@ -543,11 +543,14 @@ static void drop_notifications(struct session *session)
         PQfreemem(notification);
 }
 
-/* The rest of the row would have to be read before the connection could be used again. */
+/* The rest of the row would have to be read before the connection could be used again. The server
+   may have much to do behind it: the query is given up like any other. */
 static void refuse_row(struct session *session)
 {
     session->spent = true;
-    end_query(session);
+    session_go_on(session, EVENT_LATE);
+    if (session->step == STEP_CANCEL)
+        session_cut(session);
 }
 
 static void on_io(struct ev_loop *loop, ev_io *watcher, int events)

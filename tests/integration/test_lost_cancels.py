@@ -42,6 +42,8 @@ pg_sleep(case when n > 5000 then 60 else 0 end)::text as t from generate_series(
 -- marker:endless" }
 route "/grown" { context = "none"
                  sql = "select t.*, generate_series(1, t.n) as g from t -- marker:grown" }
+route "/vast" { context = "long"  shape = object  sql = "select repeat('x', 1500000) as t
+                union all select pg_sleep(20)::text -- marker:vast" }
 route "/long" { context = "none"  sql = "select repeat('x', 1000) as t from generate_series(1, 5000)" }
 """
 AS_IF = {"older": (b"client_connection_check_interval", b"client_connection_check_interver"),
@@ -302,3 +304,14 @@ def test_without_redis_too_no_second_query_of_a_key_is_begun(stack):
             assert running(stack, "marker:many") <= 1
     finally:
         stack.redis.start()
+
+
+def test_a_query_whose_row_is_too_large_to_be_taken_in(stack):
+    """It is not read to its end, and holds its slot and its key until that all the same."""
+    proxy = start(stack, settings="max_response = 1mb", postgres="slots = 1",
+                  rewritten=AS_IF["older"])
+    proxy.far = True
+    for _ in range(2):
+        assert stack.get("/vast").status == 500
+        assert stack.get("/one").status == 503
+        assert running(stack, "marker:vast") == 1

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Between leeway and Postgres: passes on what both say, is away, ends each session as an operator
-would, while it is set up, loses requests to cancel, or lets connections go dead."""
+would, while it is set up, loses requests to cancel, lets connections go dead, or is far away."""
 import os
 import socket
 import struct
 import threading
+import time
 
 CANCEL = struct.pack(">II", 16, 80877102)
+PIECE = 65536
 TERMINATED = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
 
 
@@ -26,6 +28,7 @@ class PostgresProxy:
         self.kept = []
         self.dead = set()  # connections on which nothing comes through any more
         self.left = None  # bytes that the server may say before all connections are dead
+        self.far = False  # what the server says arrives piece by piece, once it pauses
         self.connections = []
         self.listener = None
         os.makedirs(folder, exist_ok=True)
@@ -63,6 +66,21 @@ class PostgresProxy:
                 self.go_dead()
         return source in self.dead
 
+    def pieces(self, source, data):
+        if not self.far or source.getsockname() == self.path:
+            yield data
+            return
+        source.settimeout(0.1)
+        try:
+            while more := source.recv(PIECE):
+                data += more
+        except socket.timeout:
+            pass
+        source.settimeout(None)
+        for at in range(0, len(data), PIECE):
+            yield data[at:at + PIECE]
+            time.sleep(0.01)
+
     @staticmethod
     def end(connection):
         try:
@@ -85,7 +103,7 @@ class PostgresProxy:
 
     def pump(self, source, other, ending):
         try:
-            while data := source.recv(65536):
+            while data := source.recv(PIECE):
                 self.asked += source.getsockname() == self.path
                 if self.keeps_cancels and data.startswith(CANCEL):
                     self.kept.append(source)
@@ -96,7 +114,8 @@ class PostgresProxy:
                     source.sendall(b"E" + struct.pack(">I", len(TERMINATED) + 4) + TERMINATED)
                     self.ended += 1
                     break
-                other.sendall(self.rewrite(data))
+                for piece in self.pieces(source, self.rewrite(data)):
+                    other.sendall(piece)
         except OSError:
             pass
         self.end(source)
