@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A table of times by hash, and a record for each process, whose place it holds by a lock. */
+/* A table of times by routes, and a record for each process, whose place it holds by a lock. */
 #include "config.h"
 
 #include "source/claims.h"
@@ -11,7 +11,8 @@
 #include "base/mem.h"
 
 enum {
-    BUCKETS = 256,
+    SETS = 64,
+    IN_A_SET = 4,   /* routes; of further ones who was served longest ago is forgotten */
     RECORDS = 1024, /* processes beyond that have their turns by chance */
     SERVED_AT = 4096,
     RECORDS_AT = 8192,
@@ -25,6 +26,12 @@ enum {
 
 static const off_t LOCKS_AT = (off_t)1 << 40;
 
+/* When a route got its last slot. */
+struct served {
+    uint64_t key;
+    int64_t at_us; /* 0: never */
+};
+
 struct record {
     int64_t renewed_us; /* 0: none */
     int64_t since_us;
@@ -36,7 +43,7 @@ struct claims {
     int own; /* the index of our record; -1: there is none */
     bool claimed;
     int64_t now_us; /* when it was read */
-    int64_t served_us[BUCKETS];
+    struct served served[SETS][IN_A_SET];
     struct record records[RECORDS];
     size_t n_records;
 };
@@ -80,19 +87,42 @@ void claims_attach(struct claims *claims, int fd)
 void claims_read(struct claims *claims, int64_t now_us)
 {
     claims->now_us = now_us;
-    memset(claims->served_us, 0, sizeof claims->served_us);
-    if (pread(claims->fd, claims->served_us, sizeof claims->served_us, SERVED_AT) == -1)
-        memset(claims->served_us, 0, sizeof claims->served_us);
+    memset(claims->served, 0, sizeof claims->served);
+    if (pread(claims->fd, claims->served, sizeof claims->served, SERVED_AT) == -1)
+        memset(claims->served, 0, sizeof claims->served);
     ssize_t len = pread(claims->fd, claims->records, sizeof claims->records, RECORDS_AT);
     claims->n_records = len > 0 ? (size_t)len / sizeof claims->records[0] : 0;
 }
 
 /* Of before the machine was started anew, it may be in the future. */
+static int64_t time_of(const struct claims *claims, const struct served *served)
+{
+    return served->at_us <= claims->now_us ? served->at_us : 0;
+}
+
 int64_t claims_served_us(const struct claims *claims, uint64_t key)
 {
-    int64_t served_us = claims->served_us[key % BUCKETS];
+    const struct served *set = claims->served[key % SETS];
 
-    return served_us <= claims->now_us ? served_us : 0;
+    for (size_t i = 0; i < IN_A_SET; i++)
+        if (set[i].key == key)
+            return time_of(claims, &set[i]);
+    return 0;
+}
+
+/* The route's, or that of one that was served longest ago. */
+static size_t place_in_set(const struct claims *claims, uint64_t key)
+{
+    const struct served *set = claims->served[key % SETS];
+    size_t longest_ago = 0;
+
+    for (size_t i = 0; i < IN_A_SET; i++) {
+        if (set[i].key == key)
+            return i;
+        if (time_of(claims, &set[i]) < time_of(claims, &set[longest_ago]))
+            longest_ago = i;
+    }
+    return longest_ago;
 }
 
 static bool is_fresh(const struct claims *claims, const struct record *record)
@@ -135,10 +165,12 @@ void claims_withdraw(struct claims *claims)
 
 void claims_note_served(struct claims *claims, uint64_t key, int64_t now_us)
 {
-    off_t place = SERVED_AT + (off_t)(key % BUCKETS) * (off_t)sizeof now_us;
+    size_t set = key % SETS, place = place_in_set(claims, key);
+    struct served *served = &claims->served[set][place];
 
     claims->now_us = now_us;
-    claims->served_us[key % BUCKETS] = now_us;
-    if (pwrite(claims->fd, &now_us, sizeof now_us, place) == -1)
+    *served = (struct served){.key = key, .at_us = now_us};
+    if (pwrite(claims->fd, served, sizeof *served,
+               SERVED_AT + (off_t)((set * IN_A_SET + place) * sizeof *served)) == -1)
         return; /* as above */
 }

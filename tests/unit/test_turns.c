@@ -181,6 +181,25 @@ static void test_another_route(void **state)
     assert_false(claims_are_before(pair->others, 2, NOW_US));
 }
 
+/* However their hashes are, up to a number. */
+static void test_routes_are_told_apart(void **state)
+{
+    const struct pair *pair = *state;
+
+    for (uint64_t i = 1; i <= 4; i++) {
+        assert_int_equal(claims_served_us(pair->ours, i << 32), 0);
+        claims_note_served(pair->ours, i << 32, NOW_US + (int64_t)i);
+    }
+    claims_read(pair->others, NOW_US + MS);
+    for (uint64_t i = 1; i <= 4; i++)
+        assert_int_equal(claims_served_us(pair->others, i << 32), NOW_US + (int64_t)i);
+    claims_note_served(pair->others, 5ULL << 32, NOW_US + MS);
+    assert_int_equal(claims_served_us(pair->others, 1ULL << 32), 0); /* served longest ago */
+    assert_int_equal(claims_served_us(pair->others, 2ULL << 32), NOW_US + 2);
+    claims_note_served(pair->others, 2ULL << 32, NOW_US + MS);
+    assert_int_equal(claims_served_us(pair->others, 3ULL << 32), NOW_US + 3);
+}
+
 static void test_one_route(void **state)
 {
     const struct pair *pair = *state;
@@ -227,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_each),
         cmocka_unit_test_setup_teardown(test_another_route, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_routes_are_told_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_one_route, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_claims_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_place_is_taken_anew, set_up, tear_down),
