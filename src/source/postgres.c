@@ -466,9 +466,8 @@ static enum lack find_lack(struct postgres *postgres, struct query *query, bool 
     return LACK_NOTHING;
 }
 
-/* Who is next and can be run, with a place; or turned away, as no session is to be had. NULL:
- * nobody.
- */
+/* Who is next and can be run, with a place; or turned away, as no session is to be had. NULL: there
+   is nobody. */
 static struct query *next_to_run(struct postgres *postgres, enum lack *lack)
 {
     struct turn *turn;

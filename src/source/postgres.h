@@ -125,8 +125,8 @@ struct query *postgres_query(struct postgres *postgres, const struct query_reque
 /* Whether it has been given a slot and a session, which may still have to be made. */
 bool postgres_has_begun(const struct query *query);
 
-/* Somebody else waits for it too, who came at `since_us`: it waits for a slot as long as either
- * may. */
+/* Somebody else waits for it too, who came at `since_us`: it waits for a slot for as long as either
+   may. */
 void postgres_wait_longer(const struct postgres *postgres, struct query *query, int64_t since_us);
 
 /* Nobody waits for it any more. One that has not begun never does: true, and nothing is called. One

@@ -112,6 +112,15 @@ def hang_up(stack, count, path):
         client.close()
 
 
+def test_the_time_to_connect_is_not_spent_waiting_for_a_slot(stack):
+    start(stack, workers=1, postgres="slots = 4\n slot_timeout = 1ms")
+    with stack.gate():
+        first = stack.ask_later("/slow/0")
+        wait_until(lambda: stack.executions("marker:slow") == 1, "it has the only session")
+        assert stack.ask("/quick/1")[0] == 200
+    assert first.result()[0] == 200
+
+
 def test_what_nobody_waits_for_does_not_begin(stack):
     start(stack, workers=1, postgres="slots = 1\n slot_timeout = 20s\n statement_timeout = 20s",
           settings="drain_timeout = 20s")
