@@ -229,7 +229,7 @@ def test_a_result_that_is_refused_is_not_read_to_its_end(stack, pooled):
 
 def test_rows_of_an_outdated_plan_are_not_read_to_their_end(stack):
     stack.sql("create table t as select 1::bigint as n")
-    proxy = start(stack, settings="drain_timeout = 1h",
+    proxy = start(stack, settings="drain_timeout = 1h\nmax_response = 4mb",
                   postgres="statement_timeout = 1h\n prepared = false")
     proxy.keeps_cancels = False
     assert stack.get("/grown").status == 200
