@@ -348,8 +348,10 @@ static struct flight *set_apart(struct flight *failing, struct flight *flight, s
     if (failing == NULL)
         failing = new_flight(flight->flights, visit);
     failing->bypass = flight->bypass;
-    if (flight->leader == visit)
+    if (flight->leader == visit) {
         failing->leader = visit;
+        flight->leader = NULL;
+    }
     park(failing, visit);
     return failing;
 }
