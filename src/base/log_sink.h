@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where log lines go: standard error, syslog, or a file. None of them is ever waited for: what does
-   not fit into a pipe that nobody empties, or a socket that nobody reads, is dropped and counted.
- */
+   not fit into a pipe that nobody empties, or a socket that nobody reads, is dropped and
+   counted. */
 #ifndef LEEWAY_BASE_LOG_SINK_H
 #define LEEWAY_BASE_LOG_SINK_H
 

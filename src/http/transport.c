@@ -192,8 +192,8 @@ static int transport_destroy(struct transport *transport)
     transport->behind = false;
     exclusive_stop(&transport->listener);
     ev_timer_stop(loop, &transport->accept_pause);
-    while (
-        !TAILQ_EMPTY(&transport->connections)) /* while there is something to give pools back to */
+    /* while there is something to give pools back to */
+    while (!TAILQ_EMPTY(&transport->connections))
         connection_close(TAILQ_FIRST(&transport->connections));
     ev_timer_stop(loop, &transport->new_end);
     return 0;

@@ -36,9 +36,9 @@ static struct unsent_body *find(const struct unsent *unsent, const char *bytes, 
 {
     struct unsent_body *body;
 
-    LIST_FOREACH(body, &unsent->bodies, link)
-    if (body->len == len && (body->bytes == bytes || memcmp(body->bytes, bytes, len) == 0))
-        return body;
+    LIST_FOREACH (body, &unsent->bodies, link)
+        if (body->len == len && (body->bytes == bytes || memcmp(body->bytes, bytes, len) == 0))
+            return body;
     return NULL;
 }
 
