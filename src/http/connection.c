@@ -202,30 +202,53 @@ static void answer_taken(struct connection *connection)
     await_request(connection);
 }
 
-/* Of two slow ones that one goes whose end gives memory back. */
-static bool goes_before(const struct connection *a, const struct connection *b, int64_t now_us)
+static bool holds_body(const struct connection *connection)
 {
-    bool a_frees = a->outgoing.body != NULL && unsent_is_sole(a->outgoing.body);
-    bool b_frees = b->outgoing.body != NULL && unsent_is_sole(b->outgoing.body);
-
-    return a_frees != b_frees ? a_frees : outgoing_is_slower(&a->outgoing, &b->outgoing, now_us);
+    return connection->state == CONNECTION_WRITING && connection->outgoing.body != NULL;
 }
 
-/* NULL: there is but one, which may take its time. */
+/* The connection that takes the same body fastest. */
+static struct connection *fastest_beside(const struct connection *connection)
+{
+    return *unsent_note(connection->outgoing.body);
+}
+
+static void find_fastest(const struct transport *transport, int64_t now_us)
+{
+    struct connection *connection;
+
+    TAILQ_FOREACH (connection, &transport->connections, link)
+        if (holds_body(connection))
+            *unsent_note(connection->outgoing.body) = connection;
+    TAILQ_FOREACH (connection, &transport->connections, link)
+        if (holds_body(connection) && outgoing_is_slower(&fastest_beside(connection)->outgoing,
+                                                         &connection->outgoing, now_us))
+            *unsent_note(connection->outgoing.body) = connection;
+}
+
+/* A body takes memory until the last of its clients has gone: who is fast is not to go for a crowd
+   that is slow to take another, nor a crowd for one of it that is slow. */
+static bool goes_before(const struct connection *a, const struct connection *b, int64_t now_us)
+{
+    const struct connection *of_a = fastest_beside(a), *of_b = fastest_beside(b);
+
+    return of_a != of_b ? outgoing_is_slower(&of_a->outgoing, &of_b->outgoing, now_us)
+                        : outgoing_is_slower(&a->outgoing, &b->outgoing, now_us);
+}
+
+/* NULL: there is but one body, whose clients may take their time. */
 static struct connection *slowest_of_many(const struct transport *transport)
 {
     struct connection *connection, *slowest = NULL;
     int64_t now_us = clock_monotonic_us();
-    size_t writing = 0;
 
-    TAILQ_FOREACH (connection, &transport->connections, link) {
-        if (connection->state != CONNECTION_WRITING)
-            continue;
-        writing++;
-        if (slowest == NULL || goes_before(connection, slowest, now_us))
+    if (unsent_count(transport->unsent) < 2)
+        return NULL;
+    find_fastest(transport, now_us);
+    TAILQ_FOREACH (connection, &transport->connections, link)
+        if (holds_body(connection) && (slowest == NULL || goes_before(connection, slowest, now_us)))
             slowest = connection;
-    }
-    return writing > 1 ? slowest : NULL;
+    return slowest;
 }
 
 /* Whoever has just been answered may be among those that are cut off. */

@@ -31,8 +31,8 @@ struct transport_options {
        others that listen be woken first. */
     size_t staying_together;
     int64_t client_timeout_ms;
-    /* For answers that were not taken at once, as they lie in memory. Beyond it the slowest clients
-       are cut off, but not the last: one answer may be larger. */
+    /* For answers that were not taken at once, as they lie in memory. Beyond it the clients of the
+       slowest are cut off, but not of the last: one answer may be larger. */
     size_t max_unsent_bytes;
     const char *const *variables; /* further FastCGI variables to copy; NULL-terminated, borrowed */
     void (*on_request)(void *data, struct request *request);

@@ -17,10 +17,12 @@ struct unsent_body {
     size_t len;
     size_t cost; /* bytes of memory */
     size_t clients;
+    void *note; /* the caller's */
 };
 
 struct unsent {
     LIST_HEAD(, unsent_body) bodies;
+    size_t count;
     size_t total;
 };
 
@@ -54,6 +56,7 @@ struct unsent_body *unsent_keep(struct unsent *unsent, const char *bytes, size_t
             mem_check(talloc_reference(body, shared));
         body->bytes = shared != NULL ? bytes : mem_check(talloc_memdup(body, bytes, len));
         body->cost = shared != NULL ? talloc_get_size(shared) : len;
+        unsent->count++;
         unsent->total += body->cost;
         LIST_INSERT_HEAD(&unsent->bodies, body, link);
     }
@@ -65,6 +68,7 @@ void unsent_let_go(struct unsent_body *body)
 {
     if (--body->clients > 0)
         return;
+    body->unsent->count--;
     body->unsent->total -= body->cost;
     LIST_REMOVE(body, link);
     talloc_free(body);
@@ -75,9 +79,14 @@ const char *unsent_bytes(const struct unsent_body *body)
     return body->bytes;
 }
 
-bool unsent_is_sole(const struct unsent_body *body)
+void **unsent_note(struct unsent_body *body)
 {
-    return body->clients == 1;
+    return &body->note;
+}
+
+size_t unsent_count(const struct unsent *unsent)
+{
+    return unsent->count;
 }
 
 size_t unsent_total(const struct unsent *unsent)

@@ -4,7 +4,6 @@
 #ifndef LEEWAY_HTTP_UNSENT_H
 #define LEEWAY_HTTP_UNSENT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <talloc.h>
 
@@ -20,10 +19,11 @@ void unsent_let_go(struct unsent_body *body);
 
 const char *unsent_bytes(const struct unsent_body *body);
 
-/* Nobody else is to take it: it goes with its only client. */
-bool unsent_is_sole(const struct unsent_body *body);
+/* Room for whoever compares bodies to note something of this one; NULL at first. */
+void **unsent_note(struct unsent_body *body);
 
-/* Of all that is kept, each once. */
+/* Of all that is kept, each once: bodies, and bytes. */
+size_t unsent_count(const struct unsent *unsent);
 size_t unsent_total(const struct unsent *unsent);
 
 #endif

@@ -75,6 +75,23 @@ def test_one_answer_that_is_larger_than_the_bound_is_not_cut_off(stack):
     assert read_late([ask_and_read_nothing(stack, "/big/10")]) == [MB + 4]
 
 
+def test_of_a_body_all_clients_are_cut_off_or_none(stack):
+    """Who has only just asked does not make room for a crowd that holds another body."""
+    start_one(stack, "max_object = 4mb\nclient_timeout = 60s\nmax_unsent = 1500kb")
+    fill(stack, ["/big/10", "/big/11"])
+    crowd = [ask_and_read_nothing(stack, "/big/10") for _ in range(10)]
+    late = ask_and_read_nothing(stack, "/big/11")
+    assert read_late(crowd + [late]) == [None] * 10 + [MB + 4]
+    assert read_late([ask_and_read_nothing(stack, "/big/10")]) == [MB + 4]
+
+
+def test_a_body_that_is_larger_than_the_bound_is_kept_for_a_crowd(stack):
+    start_one(stack, "max_object = 4mb\nclient_timeout = 60s\nmax_unsent = 64kb")
+    fill(stack, ["/big/10"])
+    crowd = [ask_and_read_nothing(stack, "/big/10") for _ in range(5)]
+    assert read_late(crowd) == [MB + 4] * 5
+
+
 def test_an_answer_that_many_are_slow_to_take_is_kept_once(stack):
     start_one(stack, "max_object = 4mb\nclient_timeout = 60s\nmax_unsent = 3500kb")
     fill(stack, ["/big/10"])
