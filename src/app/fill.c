@@ -46,7 +46,7 @@ int fill_status(enum query_outcome outcome)
         [QUERY_DONE] = 200,   [QUERY_NO_ROW] = 404,    [QUERY_BAD_VALUE] = 400,
         [QUERY_BROKEN] = 500, [QUERY_TIMED_OUT] = 504, [QUERY_NO_SLOT] = 503,
         [QUERY_AWAY] = 503,   [QUERY_CHOSEN] = 500,    [QUERY_FULL] = 503,
-        [QUERY_LEFT] = 503,
+        [QUERY_LEFT] = 503,   [QUERY_NO_ROOM] = 500,
     };
 
     return statuses[outcome];
@@ -300,7 +300,7 @@ static bool is_own_failure(const struct fill *fill)
     const struct fill_result *result = &fill->result;
 
     return result->outcome == QUERY_NO_SLOT || result->outcome == QUERY_FULL ||
-           (result->outcome == QUERY_AWAY && !fill->told) ||
+           result->outcome == QUERY_NO_ROOM || (result->outcome == QUERY_AWAY && !fill->told) ||
            !identity_is_verified(fill->backend->identity);
 }
 

@@ -63,6 +63,7 @@ enum query_outcome {
     QUERY_BAD_VALUE, /* SQLSTATE class 22: the client's value is at fault, or the data */
     QUERY_CHOSEN,    /* the SQL has chosen another status than 404 and 410 (SQLSTATE PTxxx) */
     QUERY_BROKEN,    /* the statement or its result is at fault; it has been logged */
+    QUERY_NO_ROOM,   /* its result has none beside others that this process has under way; logged */
     QUERY_TIMED_OUT, /* statement_timeout, lock_timeout, transaction_timeout */
     QUERY_NO_SLOT,   /* slot_timeout has passed */
     QUERY_LEFT,      /* nobody waited for it any more, see postgres_leave() */

@@ -10,7 +10,7 @@ const char *query_outcome_name(enum query_outcome outcome)
         [QUERY_DONE] = "done",     [QUERY_NO_ROW] = "no-row",       [QUERY_BAD_VALUE] = "bad-value",
         [QUERY_BROKEN] = "broken", [QUERY_TIMED_OUT] = "timed-out", [QUERY_NO_SLOT] = "no-slot",
         [QUERY_AWAY] = "away",     [QUERY_CHOSEN] = "chosen",       [QUERY_FULL] = "full",
-        [QUERY_LEFT] = "left",
+        [QUERY_LEFT] = "left",     [QUERY_NO_ROOM] = "no-room",
     };
 
     return names[outcome];

@@ -4,6 +4,8 @@
 
 #include "source/result_bound.h"
 
+const char result_bound_crowded[] = "the responses under way are over max_response together";
+
 const char *result_share_set(struct result_share *share, size_t bytes)
 {
     struct result_bound *bound = share->bound;
@@ -12,7 +14,7 @@ const char *result_share_set(struct result_share *share, size_t bytes)
     if (bytes > bound->limit)
         return "the response is over max_response";
     if (bytes > share->bytes && bytes > bound->limit - others)
-        return "the responses under way are over max_response together";
+        return result_bound_crowded;
     bound->held = others + bytes;
     share->bytes = bytes;
     return NULL;

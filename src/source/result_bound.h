@@ -18,8 +18,11 @@ struct result_share {
     size_t bytes;
 };
 
+/* Why one is over the bound only because others are under way. */
+extern const char result_bound_crowded[];
+
 /* It holds `bytes` from now on. NULL; or it is over the bound and unchanged, and why: a sentence,
-   static. */
+   static; result_bound_crowded itself if that is why. */
 const char *result_share_set(struct result_share *share, size_t bytes)
     __attribute__((warn_unused_result));
 

@@ -29,7 +29,7 @@ void session_drop_arriving(struct session *session)
 
 static void fail(struct session *session, const char *error)
 {
-    session->result.outcome = QUERY_BROKEN;
+    session->result.outcome = error == result_bound_crowded ? QUERY_NO_ROOM : QUERY_BROKEN;
     log_event_limited(LOG_LEVEL_ERROR, "query failed",
                       log_text("route", session->query->request.route->pattern),
                       log_text("sqlstate", session->now.sqlstate), log_text("error", error));
