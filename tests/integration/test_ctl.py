@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """leewayctl as an operator calls it: what it says, what it changes, how it exits."""
+import contextlib
 import json
 import os
 import pty
@@ -281,12 +282,15 @@ def test_queue(stack, ctl):
     stack.start_worker()
     stack.ask("/items/3")
     stack.ask("/echo?q=%1b[2Ja%c2%9b")
-    assert ctl.json("queue") == {"waiting": 0, "oldest_seconds": None, "refreshers": []}
+    empty = ctl.json("queue")
+    assert re.fullmatch(r"[0-9a-f]{16}\.[0-9a-f]{16}", empty.pop("list"))
+    assert empty == {"waiting": 0, "oldest_seconds": None, "refreshers": [], "set_aside": [],
+                     "other_lists": {"count": 0, "waiting": 0}}
     stack.entries.age(55)
     with stack.gate():
         stack.ask("/echo?q=%1b[2Ja%c2%9b")
         assert ctl.json("queue")["waiting"] == 1
-        assert re.match(r"waiting +1, the oldest for \d", ctl("queue").stdout)
+        assert re.search(r"^waiting +1, the oldest for \d", ctl("queue").stdout, re.MULTILINE)
         stack.start_refresher()
         wait_until(lambda: stack.executions("marker:echo") == 2, "the refresh is under way")
         stack.ask("/items/3")
@@ -297,7 +301,7 @@ def test_queue(stack, ctl):
         assert (refresher["job"]["route"], refresher["job"]["parameters"]) == \
             ("echo", ["\x1b[2Ja\x9b"])
         # nothing that could steer a terminal
-        assert ctl("queue").stdout.endswith(" (alive): echo \\x1b[2Ja\\x9b\n")
+        assert " (alive): echo \\x1b[2Ja\\x9b\n" in ctl("queue").stdout
     wait_until(lambda: ctl.json("queue")["waiting"] == 0, "all is done")
     stack.redis.stop()
     assert ctl("queue").returncode == UNREACHABLE
@@ -385,11 +389,22 @@ def await_shown(master, pattern):
         text = read_terminal(master, text)
 
 
+@contextlib.contextmanager
+def top_at(stack, terminal):
+    """It is gone at the end, also where nobody reads its terminal any more."""
+    with subprocess.Popen([program("leewayctl"), "-c", stack.config, "top", "-i", "200ms"],
+                          stdout=terminal, stderr=subprocess.PIPE) as top:
+        try:
+            yield top
+        finally:
+            top.kill()
+
+
 def queue_job(stack, seconds_ago):
     """By Redis's clock, which is nobody else's."""
     client = stack.redis.client()
     queued_ms = int((client.time()[0] - seconds_ago) * 1000)
-    client.lpush("leeway:jobs", f'[1,{queued_ms},"items.id","0123456789abcdef",["1"]]')
+    client.lpush(stack.jobs(), f'[1,{queued_ms},"items.id","0123456789abcdef",["1"]]')
 
 
 @pytest.mark.parametrize("hours", [2, -2])
@@ -402,8 +417,7 @@ def test_top_survives_a_restart_of_redis(stack, ctl, hours):
     stack.redis.start(environment=stack.environment)
     queue_job(stack, 1000)
     master, terminal = pty.openpty()
-    with subprocess.Popen([program("leewayctl"), "-c", stack.config, "top", "-i", "200ms"],
-                          stdout=terminal, stderr=subprocess.PIPE) as top:
+    with top_at(stack, terminal) as top:
         os.close(terminal)
         await_shown(master, r"queue 1, oldest 10\d\d\.")
         stack.redis.stop()
@@ -424,8 +438,7 @@ def test_top_on_a_terminal(stack, ctl):
     stack.start_worker()
     stack.ask("/items/1")
     master, terminal = pty.openpty()
-    with subprocess.Popen([program("leewayctl"), "-c", stack.config, "top", "-i", "200ms"],
-                          stdout=terminal, stderr=subprocess.PIPE) as top:
+    with top_at(stack, terminal) as top:
         os.close(terminal)
         text = ""
         while not re.search(r"/items/\{id\} +[1-9]", text):

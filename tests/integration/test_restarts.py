@@ -10,7 +10,7 @@ from harness.manager import Manager
 from harness.stack import program
 from harness.wait import wait_until
 from test_metrics import value
-from test_stale_refresh import JOBS, in_hand, queue_keys
+from test_stale_refresh import in_hand, queue_keys
 
 KEYS = 12
 # Half a second after each refresh hits are stale again, and for a minute no key can expire.
@@ -89,7 +89,7 @@ def sums_agree(stack):
 
 def await_the_end(stack):
     """A worker offers a job after its answer, so the last one may still be on its way."""
-    wait_until(lambda: not stack.redis.client().llen(JOBS) and not in_hand(stack) and
+    wait_until(lambda: not stack.redis.client().llen(stack.jobs()) and not in_hand(stack) and
                not queue_keys(stack, "mark") and sums_agree(stack),
                "all is done, and counted once")
 
@@ -110,7 +110,7 @@ def test_restarts_lose_no_job_and_no_count(stack, overlap):
                 assert refresher.stop() == 0
                 assert not in_hand(stack), "it leaves nothing behind"
                 stopped = counters(stack)
-                wait_until(lambda: stack.redis.client().llen(JOBS) == KEYS,
+                wait_until(lambda: stack.redis.client().llen(stack.jobs()) == KEYS,
                            "each key is waiting to be refreshed, once")
                 assert counters(stack) == stopped, "what it has counted stays"
                 successor = start_refreshers(stack, number)
