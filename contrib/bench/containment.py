@@ -146,6 +146,7 @@ def start_host(host, postgres, stderr=None):
     options = {"stderr": stderr} if stderr is not None else {}
     host.worker = host.start_process("worker", host.worker_command(), **options)
     host.refresher = host.start_refresher()
+    wait_until(host.worker_answers, "it is there")
     wait_until(lambda: host.ask("/healthy/0")[0] == 200, "it serves")
 
 
