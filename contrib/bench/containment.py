@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What clients of a healthy route on a healthy host see while everything around is in trouble at
 once: another host without PostgreSQL, a hung route, a flood of ids, slow readers, a log that nobody
-reads, a hung worker, a Redis that is restarted. Beside the same without the faults."""
+reads, a hung worker, a Redis that is restarted. Beside the same without the faults. The route that
+hangs has a share of the slots, as one whose queries may take long should have."""
 import collections
 import contextlib
 import itertools
@@ -38,7 +39,7 @@ route "/healthy/{{id}}" {{ context = "c"  param "id" {{ type = int }}
   shape = value }}
 route "/flood/{{id}}" {{ context = "c"  param "id" {{ type = int }}
   sql = "select $1::int as id, pg_sleep(0.01)" shape = object }}
-route "/hung/{{id}}" {{ context = "c"  param "id" {{ type = int }}
+route "/hung/{{id}}" {{ context = "c"  slots = 2  param "id" {{ type = int }}
   sql = "select $1::int as id from {GATE}"  shape = object }}
 route "/large" {{ context = "c"  sql = "select repeat('x', 1000000) as text"  shape = object }}
 """
@@ -99,7 +100,7 @@ class Clients(Loop):
             raise
         self.took.append((time.perf_counter() - began) * 1000)
         if status != 200:
-            self.errors[status] += 1
+            self.errors[f"{status} {body.decode()}"] += 1
             return
         self.said[headers["cache-status"].split(";")[1].split("=")[0].strip()] += 1
         self.oldest = max(self.oldest, (at - float(body)) / BUDGET_S)
