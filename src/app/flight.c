@@ -350,7 +350,7 @@ static struct flight *set_apart(struct flight *failing, struct flight *flight, s
     failing->bypass = flight->bypass;
     if (flight->leader == visit) {
         failing->leader = visit;
-        flight->leader = NULL;
+        flight->leader = NULL; /* another may come to lie at its address */
     }
     park(failing, visit);
     return failing;

@@ -357,7 +357,7 @@ static void on_session_closed(void *data, struct session *session, struct query 
         queue_again(postgres, query);
         return;
     }
-    if (how == SESSION_LOST && query_may_be_resent(query)) {
+    if (how == SESSION_LOST && (query_may_be_resent(query) || query->ends_held)) {
         query->resends++;
         queue_again(postgres, query);
     } else {
@@ -411,7 +411,7 @@ static struct query *find_overdue(const struct postgres *postgres)
 
     for (turn = turns_each(postgres->waiting, NULL); turn != NULL;
          turn = turns_each(postgres->waiting, turn))
-        if (query_of(turn)->waits_until_us <= now_us)
+        if (query_of(turn)->waits_until_us <= now_us && !query_is_held(query_of(turn)))
             break;
     return query_of(turn);
 }
@@ -476,8 +476,10 @@ static struct query *next_to_run(struct postgres *postgres, enum lack *lack)
     for (turn = turns_next(postgres->waiting, NULL); turn != NULL;
          turn = turns_next(postgres->waiting, turn)) {
         struct query *query = query_of(turn);
+        if (query_is_held(query))
+            continue;
         bool needs_new = session_for(postgres, query) == NULL;
-        if (needs_new && postgres->down)
+        if (query->ends_held || (needs_new && postgres->down))
             return query;
         *lack = find_lack(postgres, query, needs_new);
         if (*lack == LACK_NOTHING)
@@ -507,7 +509,7 @@ static void run_or_turn_away(struct postgres *postgres, struct query *query)
     struct session *session = session_for(postgres, query);
 
     turns_remove(postgres->waiting, &query->turn);
-    if (session == NULL && postgres->down) {
+    if (query->ends_held || (session == NULL && postgres->down)) {
         answer_without_result(postgres, query, QUERY_AWAY);
         return;
     }
@@ -556,7 +558,7 @@ struct query *postgres_query(struct postgres *postgres, const struct query_reque
 
 bool postgres_has_begun(const struct query *query)
 {
-    return query->session != NULL;
+    return query->session != NULL || query_is_held(query);
 }
 
 void postgres_wait_longer(const struct postgres *postgres, struct query *query, int64_t since_us)
@@ -569,6 +571,10 @@ void postgres_wait_longer(const struct postgres *postgres, struct query *query, 
 
 bool postgres_leave(struct postgres *postgres, struct query *query, bool cancel)
 {
+    if (query_is_held(query)) {
+        query->ends_held = query->ends_held || cancel;
+        return false;
+    }
     if (query->session == NULL) {
         turns_remove(postgres->waiting, &query->turn);
     } else if (!session_take_back(query->session)) {

@@ -3,6 +3,7 @@
 #ifndef LEEWAY_SOURCE_QUERY_H
 #define LEEWAY_SOURCE_QUERY_H
 
+#include "base/clock.h"
 #include "source/postgres.h"
 #include "source/statement.h"
 #include "source/turns.h"
@@ -20,10 +21,12 @@ struct query {
     unsigned trials;                /* plans tried so far */
     char suspected[SQLSTATE_BYTES]; /* the error that led to the trial; "": none did */
     struct slots_place place;
-    int64_t waits_until_us;                  /* monotonic */
-    unsigned resends;                        /* connections that were lost under it */
-    bool wants_new;                          /* an idle session was found dead before it was sent */
-    char sqlstate[SQLSTATE_BYTES];           /* that it failed with; "": none */
+    int64_t waits_until_us;        /* monotonic */
+    unsigned resends;              /* connections that were lost under it */
+    bool wants_new;                /* an idle session was found dead before it was sent */
+    int64_t held_until_us;         /* its connection was lost: the server may run it until then */
+    bool ends_held;                /* it is not sent again then */
+    char sqlstate[SQLSTATE_BYTES]; /* that it failed with; "": none */
     char message[VERDICT_MESSAGE_BYTES + 1]; /* raised for the client */
 };
 
@@ -33,6 +36,12 @@ enum { QUERY_MAX_RESENDS = 2 };
 static inline bool query_may_be_resent(const struct query *query)
 {
     return query->resends < QUERY_MAX_RESENDS;
+}
+
+/* It waits until the server does not run it any more, with its place. */
+static inline bool query_is_held(const struct query *query)
+{
+    return query->session == NULL && query->held_until_us > clock_monotonic_us();
 }
 
 #endif

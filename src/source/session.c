@@ -113,11 +113,20 @@ void session_stop_deadline(struct session *session)
     ev_timer_stop(session->options.loop, &session->deadline);
 }
 
+/* The server has said nothing of what was sent, not even that it ends the session. */
+static bool may_run_on(const struct session *session)
+{
+    return session->query != NULL && session->step == STEP_EXECUTE && !session->now.terminated &&
+           session->now.sqlstate[0] == '\0';
+}
+
 /* The one end of a connection that has failed. */
 static void lose_as(struct session *session, enum session_end how)
 {
     struct query *query = session->query;
 
+    if (how == SESSION_LOST && may_run_on(session))
+        session_hold_lost(session, query);
     session_withdraw_question(session);
     session_drop_arriving(session);
     session->query = NULL;

@@ -48,6 +48,19 @@ static void set_hold(struct session *session)
                          at_once || session->watched ? cancel_ms : session_left_ms(limit_us));
 }
 
+/* The connection was lost without a word of the server, which ends the query once it has noticed,
+   and else at its limit. */
+void session_hold_lost(const struct session *session, struct query *query)
+{
+    int64_t limit_us =
+        session->step_us + (query->request.limit_ms + END_MARGIN_MS) * (int64_t)1000;
+
+    query->held_until_us = session->watched
+                               ? clock_monotonic_us() + NOTICE_MS * (int64_t)1000
+                               : limit_us;
+    query->ends_held = !session->watched || !query_may_be_resent(query);
+}
+
 /* Answers the query, of which nothing more is wanted, and waits for its end. */
 void session_give_query_up(struct session *session)
 {

@@ -133,6 +133,9 @@ void session_give_query_up(struct session *session);
 /* What was given up has ended. */
 void session_settle(struct session *session);
 
+/* Of a lost connection's query, which the server may still run. */
+void session_hold_lost(const struct session *session, struct query *query);
+
 /* Closes the connection under it. */
 void session_cut(struct session *session);
 

@@ -175,6 +175,29 @@ def test_a_session_that_the_server_ends_in_the_middle_is_not_noticed(stack):
     assert stack.executions("marker:gated") == 2
 
 
+def running(stack):
+    return stack.sql("select count(*) from pg_stat_activity where application_name = 'leeway'"
+                     " and state = 'active' and query like '%%marker:gated%%'")[0][0]
+
+
+def test_a_query_whose_connection_was_cut_is_not_begun_twice_at_once(stack):
+    """The server, which says nothing, runs it until it has noticed."""
+    proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
+    start(stack, refresher=False, workers=2, postgres="slots = 1\n slot_timeout = 10s")
+    with stack.gate():
+        requests = [stack.get_later("/gated") for _ in range(4)]
+        wait_until(lambda: running(stack) == 1, "the query is under way")
+        for connection in list(proxy.connections):
+            proxy.end(connection)
+        most = []
+        wait_until(lambda: most.append(running(stack)) or
+                   stack.executions("marker:gated") == 2, "it is sent again")
+        assert max(most) == 1
+    assert {request.result().status for request in requests} == {200}
+    assert stack.executions("marker:gated") == 2
+
+
 def test_sessions_that_the_server_ended_are_made_anew(stack):
     start(stack, refresher=False, workers=1)
     assert stack.get("/items/1").status == 200
