@@ -29,7 +29,8 @@ struct offer {
     const char *bytes; /* the job */
     size_t len;
     int64_t end_us;                /* of the entry's budget, on the monotonic clock */
-    ev_timer timer;                /* active: it waits, and is in `pending` */
+    bool waits;                    /* on `timer`, and is in `pending` */
+    ev_timer timer;
     struct queue_request *request; /* NULL: not asked yet */
 };
 
@@ -38,6 +39,7 @@ struct offers {
     struct recent *asked;       /* keys whose refresh was asked for */
     LIST_HEAD(, offer) pending; /* those that wait for their time */
     size_t n_pending;
+    size_t n_sent; /* that are not answered yet */
     int64_t second_us; /* the one in which n_asked were asked for */
     size_t n_asked;
     int64_t swept_us; /* when it last looked for lists that nobody takes from; 0: never */
@@ -56,19 +58,28 @@ struct offers *offers_new(TALLOC_CTX *ctx, struct backend *backend)
 
 /* ---- One offer */
 
+/* Also from its timer, which is no longer active then. */
 static void stop_waiting(struct offer *offer)
 {
-    if (!ev_is_active(&offer->timer))
+    if (!offer->waits)
         return;
+    offer->waits = false;
     ev_timer_stop(offer->offers->backend->loop, &offer->timer);
     LIST_REMOVE(offer, link);
     offer->offers->n_pending--;
+}
+
+static void note_end(struct offer *offer)
+{
+    offer->offers->n_sent -= offer->request != NULL;
+    offer->request = NULL;
 }
 
 static int offer_destroy(struct offer *offer)
 {
     stop_waiting(offer);
     queue_cancel(offer->request);
+    note_end(offer);
     return 0;
 }
 
@@ -76,7 +87,7 @@ static void on_offered(void *data, enum queue_offer result)
 {
     struct offer *offer = data;
 
-    offer->request = NULL;
+    note_end(offer);
     if (result == QUEUE_FULL)
         metrics_refresh(offer->offers->backend->metrics, offer->route, REFRESH_DROPPED);
     talloc_free(offer);
@@ -103,6 +114,7 @@ static void send(struct offer *offer)
     }
     offer->request = queue_offer(offers->backend->queue, offer->base, offer->bytes, offer->len,
                                  (offer->end_us - now_us) / 1000, on_offered, offer);
+    offers->n_sent++;
     sweep_lists(offers, now_us);
 }
 
@@ -121,6 +133,7 @@ static void wait_for(struct offer *offer, int64_t delay_us)
     ev_now_update(loop);
     ev_timer_set(&offer->timer, (double)delay_us / 1e6, 0.0);
     ev_timer_start(loop, &offer->timer);
+    offer->waits = true;
     LIST_INSERT_HEAD(&offers->pending, offer, link);
     offers->n_pending++;
 }
@@ -208,4 +221,9 @@ void offers_drain(struct offers *offers)
     offers->draining = true;
     while ((offer = LIST_FIRST(&offers->pending)) != NULL)
         send(offer);
+}
+
+bool offers_are_out(const struct offers *offers)
+{
+    return offers->n_sent == 0;
 }

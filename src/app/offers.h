@@ -4,6 +4,7 @@
 #ifndef LEEWAY_APP_OFFERS_H
 #define LEEWAY_APP_OFFERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <talloc.h>
 
@@ -26,5 +27,8 @@ void offers_ask(struct offers *offers, const struct visit *visit, int64_t snapsh
 
 /* The worker is to stop: what waits is offered now, and nothing waits any more. */
 void offers_drain(struct offers *offers);
+
+/* Whether all that was offered is answered. */
+bool offers_are_out(const struct offers *offers);
 
 #endif

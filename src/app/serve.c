@@ -49,6 +49,11 @@ void server_drain(struct server *server)
     offers_drain(server->offers);
 }
 
+bool server_is_drained(const struct server *server)
+{
+    return offers_are_out(server->offers);
+}
+
 /* Whether what concerns the operator may be told. */
 static bool is_allowed(const struct server *server, const struct request *request)
 {

@@ -19,6 +19,9 @@ void serve_gone(struct request *request);
 /* The process stops: ready_path says so from now on. */
 void server_drain(struct server *server);
 
+/* Whether nothing that a stop has asked for is still on its way to Redis. */
+bool server_is_drained(const struct server *server);
+
 /* Answers all that still wait with 503. */
 void server_abandon(struct server *server);
 

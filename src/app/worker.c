@@ -53,7 +53,7 @@ static void on_drain_check(struct ev_loop *loop, ev_timer *timer, int events)
     struct worker *worker = timer->data;
 
     (void)events;
-    if (transport_is_idle(worker->transport))
+    if (transport_is_idle(worker->transport) && server_is_drained(worker->server))
         ev_break(loop, EVBREAK_ALL);
 }
 

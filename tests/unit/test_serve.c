@@ -409,6 +409,12 @@ static void test_many_offers_are_spread(void **state)
     for (size_t i = 0; i < n_offers; i++)
         check(offers[i].ttl_ms > 0 && offers[i].ttl_ms <= 4000, "offer %zu", i);
     assert_true(offers[199].ttl_ms < offers[0].ttl_ms);
+    for (size_t i = 0; i < n_offers; i++)
+        answer_offer(i, QUEUE_QUEUED);
+    /* none of them waits any more, nor is there */
+    server_drain(fixture->server);
+    assert_int_equal(n_offers, 200);
+    assert_true(server_is_drained(fixture->server));
 }
 
 static void test_what_waits_is_offered_at_a_stop(void **state)
@@ -419,6 +425,11 @@ static void test_what_waits_is_offered_at_a_stop(void **state)
     assert_true(n_offers < 200);
     server_drain(fixture->server);
     assert_int_equal(n_offers, 200);
+    for (size_t i = 0; i < n_offers; i++) {
+        assert_false(server_is_drained(fixture->server));
+        answer_offer(i, QUEUE_QUEUED);
+    }
+    assert_true(server_is_drained(fixture->server));
 }
 
 static void test_what_waits_ends_with_its_server(void **state)
