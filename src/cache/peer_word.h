@@ -15,6 +15,7 @@ enum peer_code {
     PEER_IDENTITY = 8,  /* its database is not verified */
     PEER_DRAINING = 16, /* it stops */
     PEER_CODES = 31,
+    PEER_N_CODES = 5,
 };
 
 /* "postgres", ...: one bit. */

@@ -24,6 +24,11 @@ enum {
     WORD_MS = 3000,
     /* Of an answer that was read. */
     KNOWN_US = 3000 * 1000,
+    /* What another was without counts if it said so for so long after it began here: a trouble of
+       all is not found by all in the same moment. */
+    LATER_US = 1500 * 1000,
+    /* A word that ends later than any is said to, if it ends at all, is nobody's. */
+    ENDS_MS = 2 * WORD_MS,
     /* Names looked at, at once. */
     SAMPLE = 64,
     /* Also a process that is well looks now and then, to take away the names of the dead. */
@@ -41,14 +46,19 @@ struct peers {
     unsigned beats;
     bool refused;
     unsigned free_of; /* codes that others are without */
+    int64_t since_us[PEER_N_CODES]; /* when each of mine began */
     int64_t read_us;  /* when that was read; 0: never */
-    struct redis_request *saying, *listing, *reading;
-    struct redis_reply *names; /* that are being read */
+    struct redis_request *saying, *enrolling, *listing, *reading;
+    struct redis_reply *names, *words; /* that are being read */
+    size_t next;                       /* of them */
+    unsigned said;                     /* by the one whose time is asked for */
+    unsigned found;                    /* of free_of, so far */
 };
 
 static int peers_destroy(struct peers *peers)
 {
     redis_cancel(peers->saying);
+    redis_cancel(peers->enrolling);
     redis_cancel(peers->listing);
     redis_cancel(peers->reading);
     return 0;
@@ -101,7 +111,7 @@ static struct redis_request *send_parts(struct peers *peers, const struct redis_
     return redis_send(peers->redis, &command, fn, peers);
 }
 
-/* It may be called when the peers are gone. */
+/* These may be called when the peers are gone. */
 static void ignore(void *data, enum redis_outcome outcome, struct redis_reply *reply)
 {
     (void)data;
@@ -131,6 +141,25 @@ static void on_said(void *data, enum redis_outcome outcome, struct redis_reply *
     peers->refused = outcome == REDIS_REFUSED && takes_no_writes(reply);
 }
 
+static void keep_list(struct peers *peers)
+{
+    struct redis_digits ms;
+    const struct redis_part keep[] = {redis_text("PEXPIRE"), redis_text(peers->list),
+                                      redis_number(&ms, LIST_MS)};
+
+    send_parts(peers, keep, 3, true, ignore);
+}
+
+/* Once it is there, the set may be a new one, as in a Redis that was restarted. */
+static void on_enrolled(void *data, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct peers *peers = data;
+
+    peers->enrolling = NULL;
+    if (outcome == REDIS_REPLIED && reply->kind == REDIS_NUMBER && reply->number == 1)
+        keep_list(peers);
+}
+
 static void say(struct peers *peers)
 {
     char word[PEER_WORD_BYTES];
@@ -144,7 +173,8 @@ static void say(struct peers *peers)
     const struct redis_part parts[] = {redis_text("SET"), redis_text(peers->key), redis_text(word),
                                        redis_text("PX"), redis_number(&ms, WORD_MS)};
     peers->saying = send_parts(peers, parts, 5, true, on_said);
-    send_parts(peers, enrol, 3, true, ignore);
+    if (peers->enrolling == NULL)
+        peers->enrolling = send_parts(peers, enrol, 3, true, on_enrolled);
 }
 
 /* ---- Reading */
@@ -158,24 +188,89 @@ static void strike_off(struct peers *peers, const struct redis_reply *name)
     send_parts(peers, parts, 3, true, ignore);
 }
 
+static void end_reading(struct peers *peers, unsigned free_of)
+{
+    peers->free_of = free_of;
+    peers->read_us = clock_monotonic_us();
+    TALLOC_FREE(peers->words);
+}
+
+/* Those of `codes` that began long enough before `said_us`. */
+static unsigned known_by(const struct peers *peers, unsigned codes, int64_t said_us)
+{
+    for (size_t i = 0; i < PEER_N_CODES; i++)
+        if (said_us < peers->since_us[i] + LATER_US)
+            codes &= ~(1U << i);
+    return codes;
+}
+
+static void look_on(struct peers *peers);
+
+static void on_left_ms(void *data, enum redis_outcome outcome, struct redis_reply *reply)
+{
+    struct peers *peers = data;
+
+    peers->reading = NULL;
+    if (outcome != REDIS_REPLIED || reply->kind != REDIS_NUMBER) {
+        end_reading(peers, 0);
+        return;
+    }
+    int64_t left_ms = reply->number;
+    int64_t said_us = clock_monotonic_us() - (left_ms < WORD_MS ? WORD_MS - left_ms : 0) * 1000;
+    if (left_ms > 0 && left_ms <= ENDS_MS)
+        peers->found |= known_by(peers, peers->said, said_us);
+    look_on(peers);
+}
+
+/* What this word says that matters and is not known yet. */
+static unsigned news(const struct peers *peers, const struct redis_reply *text)
+{
+    struct peer_word word;
+
+    if (text->kind != REDIS_TEXT || peer_word_read(text->text, text->len, &word) == -1)
+        return 0;
+    return peer_free_of(&peers->mine, &word) & peers->mine.codes & ~peers->found;
+}
+
+static char *key_of(struct peers *peers, TALLOC_CTX *ctx, size_t i)
+{
+    return key_peer(ctx, peers->prefix, peers->identity, peers->names->elements[i]->text);
+}
+
+/* Mostly the first that says something has said it just now. */
+static void look_on(struct peers *peers)
+{
+    while (peers->next < peers->words->n_elements && peers->next < peers->names->n_elements) {
+        size_t i = peers->next++;
+        peers->said = news(peers, peers->words->elements[i]);
+        if (peers->said == 0)
+            continue;
+        char *key = key_of(peers, peers, i);
+        const struct redis_part parts[] = {redis_text("PTTL"), redis_text(key)};
+        peers->reading = send_parts(peers, parts, 2, false, on_left_ms);
+        talloc_free(key);
+        return;
+    }
+    end_reading(peers, peers->found);
+}
+
 static void on_words(void *data, enum redis_outcome outcome, struct redis_reply *reply)
 {
     struct peers *peers = data;
     const struct redis_reply *names = peers->names;
-    struct peer_word word;
 
     peers->reading = NULL;
-    peers->free_of = 0;
-    peers->read_us = clock_monotonic_us();
-    if (outcome != REDIS_REPLIED || reply->kind != REDIS_ARRAY)
+    if (outcome != REDIS_REPLIED || reply->kind != REDIS_ARRAY) {
+        end_reading(peers, 0);
         return;
-    for (size_t i = 0; i < reply->n_elements && i < names->n_elements; i++) {
-        const struct redis_reply *text = reply->elements[i];
-        if (text->kind == REDIS_NIL)
-            strike_off(peers, names->elements[i]);
-        else if (text->kind == REDIS_TEXT && peer_word_read(text->text, text->len, &word) == 0)
-            peers->free_of |= peer_free_of(&peers->mine, &word);
     }
+    for (size_t i = 0; i < reply->n_elements && i < names->n_elements; i++)
+        if (reply->elements[i]->kind == REDIS_NIL)
+            strike_off(peers, names->elements[i]);
+    talloc_free(peers->words);
+    peers->words = talloc_steal(peers, reply);
+    peers->next = peers->found = 0;
+    look_on(peers);
 }
 
 static void read_words(struct peers *peers)
@@ -185,8 +280,7 @@ static void read_words(struct peers *peers)
     size_t count = 1;
 
     for (size_t i = 0; i < peers->names->n_elements && count <= SAMPLE; i++)
-        parts[count++] = redis_text(
-            key_peer(ctx, peers->prefix, peers->identity, peers->names->elements[i]->text));
+        parts[count++] = redis_text(key_of(peers, ctx, i));
     if (count > 1)
         peers->reading = send_parts(peers, parts, count, false, on_words);
     talloc_free(ctx);
@@ -208,14 +302,12 @@ static void on_names(void *data, enum redis_outcome outcome, struct redis_reply 
 
 static void look_around(struct peers *peers)
 {
-    struct redis_digits count, ms;
+    struct redis_digits count;
     const struct redis_part list[] = {redis_text("SRANDMEMBER"), redis_text(peers->list),
                                       redis_number(&count, SAMPLE)};
-    const struct redis_part keep[] = {redis_text("PEXPIRE"), redis_text(peers->list),
-                                      redis_number(&ms, LIST_MS)};
 
     if (peers->beats % SWEEP_BEATS == 0)
-        send_parts(peers, keep, 3, true, ignore);
+        keep_list(peers);
     if (peers->listing == NULL && peers->reading == NULL)
         peers->listing = send_parts(peers, list, 3, false, on_names);
 }
@@ -224,6 +316,9 @@ void peers_beat(struct peers *peers, unsigned codes)
 {
     if (peers == NULL)
         return;
+    for (size_t i = 0; i < PEER_N_CODES; i++)
+        if ((codes & ~peers->mine.codes & 1U << i) != 0)
+            peers->since_us[i] = clock_monotonic_us();
     peers->mine.codes = codes;
     say(peers);
     peers->beats++;

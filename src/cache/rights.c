@@ -181,6 +181,7 @@ static const struct right rights[] = {
     {DAEMONS, "SADD %W~peers 1", false, "to tell other hosts how it is", RIGHTS_BY_SCRIPT},
     {DAEMONS, "SRANDMEMBER %R~peers 1", false, "to know how other hosts are", RIGHTS_BY_SCRIPT},
     {DAEMONS, "MGET %R~peer", false, "to know how other hosts are", RIGHTS_BY_SCRIPT},
+    {DAEMONS, "PTTL %R~peer", false, "to know how other hosts are", RIGHTS_BY_SCRIPT},
     {DAEMONS, "SREM %W~peers 1", false, "to forget processes that have ended", RIGHTS_BY_SCRIPT},
     {DAEMONS, "PEXPIRE %W~peers 1", false, "to leave nothing behind", RIGHTS_BY_SCRIPT},
 

@@ -21,8 +21,9 @@ static const char end_script[] = "local now = redis.call('TIME') "
                                  "now = now[1] * 1000 + math.floor(now[2] / 1000) "
                                  "local ends = redis.call('ZSCORE', KEYS[2], ARGV[1]) "
                                  "if not ends or tonumber(ends) > now then return 0 end "
-                                 "local count = redis.call('LLEN', KEYS[1]) "
+                                 "local count = redis.pcall('LLEN', KEYS[1]) "
                                  "redis.call('ZREM', KEYS[2], ARGV[1]) "
+                                 "if type(count) ~= 'number' then return 0 end "
                                  "if count > 0 then "
                                  "redis.call('DEL', KEYS[1]) "
                                  "redis.call('INCRBY', KEYS[3], count) end "
@@ -69,11 +70,12 @@ static void on_over(struct errand *errand, enum redis_outcome outcome, struct re
     }
     talloc_free(sweep->name);
     sweep->name = mem_check(talloc_strdup(sweep, name->text));
+    const struct redis_part whole = {.data = name->text, .len = name->len};
     char *list = key_jobs(sweep, queue->prefix, sweep->name);
     const struct redis_part parts[] = {
         redis_text("EVAL"),      redis_text(end_script),   redis_text("3"),
         redis_text(list),        redis_text(queue->lists), redis_text(queue->abandoned),
-        redis_text(sweep->name),
+        whole,
     };
     errand_send(errand, parts, 7, on_ended);
     talloc_free(list);

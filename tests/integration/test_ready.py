@@ -4,6 +4,7 @@ share takes nobody out; and programs that ask a running pool."""
 import json
 import os
 import re
+import time
 
 import pytest
 
@@ -103,6 +104,34 @@ def test_a_host_s_own_trouble_takes_it_out_and_a_shared_one_nobody(stack):
     first.address.point(stack.postgres)
     wait_until(lambda: first.ask("/now")[0] == 200, "it is back")
     wait_until(lambda: ready(first)[0] == 200, "it is in again")
+
+
+def test_a_trouble_of_all_takes_nobody_out_in_its_first_moments_either(stack):
+    """A Redis that is full keeps what all said when they were well, until it ends; a word that never
+    ends is nobody's."""
+    stack.configure(ROUTES, workers=1)
+    stack.start_worker()
+    other = stack.beside("other")
+    other.configure(ROUTES, workers=1)
+    other.start_worker()
+    wait_until(lambda: len(words(stack)) == 2, "each says how it is")
+    client = stack.redis.client()
+    names, = client.scan_iter("leeway:{peers.*}", _type="set")
+    assert client.pttl(names) > 0
+    client.sadd(names, "ghost")
+    client.set(names + ":ghost", "1 worker elsewhere 1.0 -")
+    client.config_set("maxmemory", "1")
+    seen = []
+
+    def is_over():
+        seen.extend(ready(host)[0] for host in (stack, other))
+        return len(words(stack)) == 1
+    wait_until(is_over, "what they said has ended")
+    for _ in range(20):
+        is_over()
+        time.sleep(0.1)  # in which each of them looks
+    assert set(seen) == {200}
+    client.config_set("maxmemory", "0")
 
 
 def test_one_host_takes_a_replica_for_the_primary(stack):

@@ -98,6 +98,18 @@ def test_a_list_that_nobody_takes_from_ends_and_is_counted(stack):
     wait_until(lambda: lists(stack), "it offers anew")
 
 
+def test_names_of_lists_that_are_none_hold_nothing_up(stack):
+    make_items(stack)
+    alone = host(stack.beside("alone"), routes("a", budget="3s"), refresher=False)
+    host(stack, routes("b"))
+    client = stack.redis.client()
+    client.zadd("{leeway:jobs}:lists", {"wrong": 1, "zero\0byte": 1, "": 1})
+    client.set("{leeway:jobs}:wrong:list", "text", px=60000)
+    wait_until(lambda: "detail=stale" in alone.ask("/a/1")[1]["cache-status"], "a stale hit")
+    wait_until(lambda: not client.zrange("{leeway:jobs}:lists", 0, -1), "all have ended")
+    assert client.get("{leeway:jobs}:abandoned") == "1"
+
+
 def test_what_others_queue_is_shown_and_left_alone(stack):
     make_items(stack)
     other = host(stack.beside("other"), routes("a"), refresher=False)
