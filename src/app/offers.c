@@ -28,8 +28,8 @@ struct offer {
     const char *base;
     const char *bytes; /* the job */
     size_t len;
-    int64_t end_us;                /* of the entry's budget, on the monotonic clock */
-    bool waits;                    /* on `timer`, and is in `pending` */
+    int64_t end_us; /* of the entry's budget, on the monotonic clock */
+    bool waits;     /* on `timer`, and is in `pending` */
     ev_timer timer;
     struct queue_request *request; /* NULL: not asked yet */
 };
@@ -39,7 +39,7 @@ struct offers {
     struct recent *asked;       /* keys whose refresh was asked for */
     LIST_HEAD(, offer) pending; /* those that wait for their time */
     size_t n_pending;
-    size_t n_sent; /* that are not answered yet */
+    size_t n_sent;     /* that are not answered yet */
     int64_t second_us; /* the one in which n_asked were asked for */
     size_t n_asked;
     int64_t swept_us; /* when it last looked for lists that nobody takes from; 0: never */

@@ -139,20 +139,20 @@ static void on_settled(void *data, bool done)
     end_task(refresh, done);
 }
 
-static void settle(struct refresh *refresh)
+static void settle(struct refresh *refresh, bool renewed)
 {
     const struct task *task = refresh->task;
 
     enter(refresh, REFRESH_SETTLING, NO_LIMIT);
-    refresh->asked =
-        queue_settle(refresh->backend->queue, &task->bytes, task->base, on_settled, refresh);
+    refresh->asked = queue_settle(refresh->backend->queue, &task->bytes, task->base, renewed,
+                                  on_settled, refresh);
 }
 
 static void drop(struct refresh *refresh)
 {
     if (refresh->task->route != NULL)
         count(refresh, REFRESH_DROPPED);
-    settle(refresh);
+    settle(refresh, false);
 }
 
 static void on_counted(void *data, int64_t failures)
@@ -209,7 +209,7 @@ static void give_back(struct refresh *refresh)
 static void settle_stored(struct refresh *refresh)
 {
     count(refresh, REFRESH_STORED);
-    settle(refresh);
+    settle(refresh, true);
 }
 
 static void on_filled(void *data, const struct fill_result *result)

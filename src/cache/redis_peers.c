@@ -45,9 +45,9 @@ struct peers {
     const char *prefix, *identity;
     unsigned beats;
     bool refused;
-    unsigned free_of; /* codes that others are without */
+    unsigned free_of;               /* codes that others are without */
     int64_t since_us[PEER_N_CODES]; /* when each of mine began */
-    int64_t read_us;  /* when that was read; 0: never */
+    int64_t read_us;                /* when that was read; 0: never */
     struct redis_request *saying, *enrolling, *listing, *reading;
     struct redis_reply *names, *words; /* that are being read */
     size_t next;                       /* of them */

@@ -27,9 +27,9 @@ struct queue_request *queue_take(struct queue *queue, int64_t block_ms, queue_ta
 }
 
 struct queue_request *queue_settle(struct queue *queue, const struct queue_job *job,
-                                   const char *base, queue_done_fn *fn, void *data)
+                                   const char *base, bool renewed, queue_done_fn *fn, void *data)
 {
-    return queue->driver->settle(queue, job, base, fn, data);
+    return queue->driver->settle(queue, job, base, renewed, fn, data);
 }
 
 struct queue_request *queue_count_failure(struct queue *queue, const struct queue_job *job,

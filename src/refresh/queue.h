@@ -26,7 +26,8 @@ enum {
     QUEUE_ALIVE_MS = 3000, /* without a beat for this long it is taken for dead */
     /* A job that was lost on the way keeps its key from being queued for this long at the most. */
     QUEUE_MARK_MS = 60 * 1000,
-    QUEUE_DEATHS = 3, /* so many refreshers die with a job in hand before it is set aside */
+    /* So many refreshers die with a job for the same response in hand before it is set aside. */
+    QUEUE_DEATHS = 3,
     QUEUE_ASIDE_MS = 10 * 60 * 1000, /* for so long, in which its key is not queued */
     QUEUE_ASIDE_MAX = 100,           /* so many are kept to be looked at */
 };
@@ -78,9 +79,10 @@ struct queue_request *queue_take(struct queue *queue, int64_t block_ms, queue_ta
 /* `done` false: Redis is away or refuses, and what was asked may or may not have been done. */
 typedef void queue_done_fn(void *data, bool done);
 
-/* The job is over; its key may be queued again at once. `base` NULL: it has none. */
+/* The job is over; its key may be queued again at once. `base` NULL: it has none. `renewed`: so is
+   its response, and deaths are forgotten. */
 struct queue_request *queue_settle(struct queue *queue, const struct queue_job *job,
-                                   const char *base, queue_done_fn *fn, void *data);
+                                   const char *base, bool renewed, queue_done_fn *fn, void *data);
 
 /* -1: as `done` false. */
 typedef void queue_count_fn(void *data, int64_t count);

@@ -13,7 +13,7 @@ struct queue_driver {
     struct queue_request *(*take)(struct queue *queue, int64_t block_ms, queue_take_fn *fn,
                                   void *data);
     struct queue_request *(*settle)(struct queue *queue, const struct queue_job *job,
-                                    const char *base, queue_done_fn *fn, void *data);
+                                    const char *base, bool renewed, queue_done_fn *fn, void *data);
     struct queue_request *(*count_failure)(struct queue *queue, const struct queue_job *job,
                                            const char *base, int64_t forget_ms, queue_count_fn *fn,
                                            void *data);

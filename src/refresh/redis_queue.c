@@ -21,16 +21,18 @@ static const char offer_script[] =
     "if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 1 end "
     "redis.call('LPUSH', KEYS[1], ARGV[1]) " KEEP_LIST("1", "3", "4", "5") "return 0";
 
-/* KEYS: processing, mark, failures, deaths. ARGV: job. What is refused must leave the mark: the job
-   is still there. */
+/* KEYS: processing, mark, failures, deaths. ARGV: job, "1": it was done. What is refused must leave
+   the mark: the job is still there. */
 static const char settle_script[] = "local count = redis.call('LREM', KEYS[1], 1, ARGV[1]) "
                                     "redis.call('DEL', KEYS[2], KEYS[3]) "
-                                    "redis.call('HDEL', KEYS[4], ARGV[1]) "
+                                    "if ARGV[2] == '1' then "
+                                    "redis.call('HDEL', KEYS[4], KEYS[2]) end "
                                     "return count";
 
-/* KEYS: processing, failures, deaths. ARGV: job, milliseconds until failures are forgotten. */
+/* KEYS: processing, failures, deaths. ARGV: job, milliseconds until failures are forgotten, the
+   mark's name. */
 static const char failure_script[] = "redis.call('LREM', KEYS[1], 1, ARGV[1]) "
-                                     "redis.call('HDEL', KEYS[3], ARGV[1]) "
+                                     "redis.call('HDEL', KEYS[3], ARGV[3]) "
                                      "local count = redis.call('INCR', KEYS[2]) "
                                      "redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
                                      "return count";
@@ -251,7 +253,8 @@ static void send_removal(struct errand *errand, const struct queue_job *job)
     errand_send(errand, parts, 4, on_done);
 }
 
-static void send_settlement(struct errand *errand, const struct queue_job *job, const char *base)
+static void send_settlement(struct errand *errand, const struct queue_job *job, const char *base,
+                            bool renewed)
 {
     const struct redis_part parts[] = {
         redis_text("EVAL"),
@@ -262,19 +265,20 @@ static void send_settlement(struct errand *errand, const struct queue_job *job, 
         key_part(errand, "failures", base),
         redis_text(errand->queue->deaths),
         job_part(job),
+        redis_text(renewed ? "1" : "0"),
     };
 
-    errand_send(errand, parts, 8, on_done);
+    errand_send(errand, parts, 9, on_done);
 }
 
 static struct queue_request *settle(struct queue *queue, const struct queue_job *job,
-                                    const char *base, queue_done_fn *fn, void *data)
+                                    const char *base, bool renewed, queue_done_fn *fn, void *data)
 {
     struct errand *errand = errand_new(queue, sizeof *errand, data);
 
     errand->fn.done = fn;
     if (base != NULL)
-        send_settlement(errand, job, base);
+        send_settlement(errand, job, base, renewed);
     else
         send_removal(errand, job);
     return errand_handle(errand);
@@ -295,10 +299,11 @@ static struct queue_request *count_failure(struct queue *queue, const struct que
         redis_text(errand->queue->deaths),
         job_part(job),
         redis_number(&ms, forget_ms),
+        key_part(errand, "mark", base),
     };
 
     errand->fn.count = fn;
-    errand_send(errand, parts, 8, on_count);
+    errand_send(errand, parts, 9, on_count);
     return errand_handle(errand);
 }
 

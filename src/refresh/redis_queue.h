@@ -22,7 +22,7 @@ struct redis_queue {
     char *processing;
     char *alive;
     char *registry;
-    char *deaths;      /* by job: how many died with it in hand */
+    char *deaths;      /* by mark: how many died with a job for it in hand */
     char *aside;       /* jobs that were set aside */
     char *turn;        /* held by the refresher that reaps */
     char *lists;       /* names of all configurations' lists, and when they end */

@@ -31,14 +31,16 @@ static const char look_script[] = "if redis.call('EXISTS', KEYS[1]) == 1 then re
 /* That job is put back: 1, or set aside: 2; or 0: it is another's meanwhile. KEYS: heartbeat,
    processing, jobs, lists, deaths, aside, mark. ARGV: job, the list's name, for how long it is
    kept, at how many deaths it is set aside (0: nobody has died of it), for how long, how many are
-   kept. Nothing is taken away before it is in the other place. */
+   kept. Nothing is taken away before it is in the other place. Deaths are of the key's, not of the
+   job's alone: that of a short budget is over when it has been put back, and the next is a new one.
+ */
 static const char put_back_script[] =
     "if redis.call('EXISTS', KEYS[1]) == 1 "
     "or redis.call('LINDEX', KEYS[2], -1) ~= ARGV[1] then return 0 end "
     "local limit = tonumber(ARGV[4]) "
     "if limit > 0 then "
-    "local deaths = redis.call('HINCRBY', KEYS[5], ARGV[1], 1) "
-    "redis.call('PEXPIRE', KEYS[5], ARGV[3]) "
+    "local deaths = redis.call('HINCRBY', KEYS[5], KEYS[7], 1) "
+    "redis.call('PEXPIRE', KEYS[5], math.max(ARGV[3], ARGV[5])) "
     "if deaths >= limit then "
     "local now = redis.call('TIME') "
     "now = now[1] * 1000 + math.floor(now[2] / 1000) "
@@ -48,7 +50,7 @@ static const char put_back_script[] =
     "redis.call('ZREMRANGEBYRANK', KEYS[6], 0, -1 - ARGV[6]) "
     "redis.call('PEXPIRE', KEYS[6], ARGV[5]) "
     "redis.call('LREM', KEYS[2], -1, ARGV[1]) "
-    "redis.call('HDEL', KEYS[5], ARGV[1]) "
+    "redis.call('HDEL', KEYS[5], KEYS[7]) "
     "return 2 end end "
     "redis.call('LMOVE', KEYS[2], KEYS[3], 'RIGHT', 'RIGHT') " KEEP_LIST("3", "4", "2",
                                                                          "3") "return 1";

@@ -73,9 +73,8 @@ static void on_over(struct errand *errand, enum redis_outcome outcome, struct re
     const struct redis_part whole = {.data = name->text, .len = name->len};
     char *list = key_jobs(sweep, queue->prefix, sweep->name);
     const struct redis_part parts[] = {
-        redis_text("EVAL"),      redis_text(end_script),   redis_text("3"),
-        redis_text(list),        redis_text(queue->lists), redis_text(queue->abandoned),
-        whole,
+        redis_text("EVAL"),       redis_text(end_script),       redis_text("3"), redis_text(list),
+        redis_text(queue->lists), redis_text(queue->abandoned), whole,
     };
     errand_send(errand, parts, 7, on_ended);
     talloc_free(list);

@@ -169,3 +169,29 @@ def test_a_job_that_kills_its_refresher_is_set_aside(stack):
         assert not lists(stack)
     assert stack.executions("marker:a") == 4
     assert 'result="set-aside"} 1\n' in stack.ask("/metrics")[2].decode()
+
+
+def test_so_is_one_whose_response_is_gone_before_it_is_put_back(stack):
+    """Of a short budget: each time there is a new job for the key."""
+    stack.expect_deaths = True
+    make_items(stack)
+    host(stack, routes("a", budget="20s", more=f", {GATE}"))
+    client = stack.redis.client()
+    for deaths in range(1, 4):
+        stack.ask("/a/1")
+        stack.entries.age(18.5)
+        with stack.gate():
+            assert "detail=stale" in stack.ask("/a/1")[1]["cache-status"]
+            wait_until(lambda: stack.executions("marker:a") == 2 * deaths,  # pylint: disable=W0640
+                       "the refresh begins")
+            child = stack.refresher.children()[0]
+            os.kill(child, signal.SIGKILL)
+            wait_until(lambda: child not in stack.refresher.children(),  # pylint: disable=W0640
+                       "it has died")
+            for key in client.keys("leeway:{a.*"):
+                client.delete(key)  # its time is over
+            for key in client.keys(f"{{leeway:jobs}}:*:alive:*-{child}-*"):
+                client.delete(key)
+        wait_until(lambda: not client.keys("{leeway:jobs}:*:processing:*") and not lists(stack),
+                   "the job is put back, and dropped")
+    wait_until(lambda: "was set aside" in stack.refresher.log_text(), "it is set aside")

@@ -91,9 +91,9 @@ static struct queue_request *take(struct queue *queue, int64_t block_ms, queue_t
 }
 
 static struct queue_request *settle(struct queue *queue, const struct queue_job *job,
-                                    const char *base, queue_done_fn *fn, void *data)
+                                    const char *base, bool renewed, queue_done_fn *fn, void *data)
 {
-    struct request *request = ask(queue, FAKE_Q_SETTLE, base, job, 0, data);
+    struct request *request = ask(queue, FAKE_Q_SETTLE, base, job, renewed, data);
 
     request->fn.done = fn;
     return &request->request;

@@ -161,7 +161,7 @@ static struct queue_request *start(struct bench *bench, enum act act)
     case TAKE:
         return queue_take(queue, 500, on_take, bench);
     case SETTLE:
-        return queue_settle(queue, &job, BASE, on_done, bench);
+        return queue_settle(queue, &job, BASE, true, on_done, bench);
     case COUNT_FAILURE:
         return queue_count_failure(queue, &job, BASE, 3000, on_count, bench);
     case BACK_OFF:
@@ -385,7 +385,7 @@ static void test_what_settles(void **state)
     assert_string_equal(fake_redis_part(0, 6), bench->mine->deaths);
     assert_string_equal(fake_redis_part(0, 7), JOB);
     fake_redis_answer_as(":1");
-    queue_settle(bench->queue, &job, NULL, on_done, bench);
+    queue_settle(bench->queue, &job, NULL, false, on_done, bench);
     expect(bench, talloc_asprintf(bench, "LREM %s 1 %s", bench->mine->processing, JOB));
     fake_redis_answer_as(":1");
     start(bench, COUNT_FAILURE);
