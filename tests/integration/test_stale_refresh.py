@@ -263,25 +263,3 @@ def test_a_job_in_a_list_that_no_set_names_is_found(stack):
     wait_until(lambda: not client.exists(lost), "it is found")
     assert ask_until_fresh(stack).json()["name"] == "new"
     assert stack.executions("marker:item") == 2
-
-
-def test_offers_that_wait_outlive_their_worker(stack):
-    """Those beyond 100 in a second, some of whose time has come before it is told to stop."""
-    stack.configure(ROUTES.replace("budget = 60s", "budget = 300s"), workers=1)
-    worker = stack.start_worker()
-    stack.sql("create table items (id int primary key, name text)")
-    stack.sql("insert into items values (1, 'one')")
-    stack.ask("/items/1")
-    client = stack.redis.client()
-    key = stack.entries.keys()[0]
-    for number in range(2, 601):
-        client.set(key.replace(":=1}", f":={number}}}"), client.get(key), px=60000)
-    stack.entries.age(271)
-
-    def queued():
-        return sum(client.llen(name) for name in client.keys("{leeway:jobs}:*:list"))
-    for number in range(1, 601):
-        assert "detail=stale" in stack.ask(f"/items/{number}")[1]["cache-status"]
-    before = wait_until(lambda: 100 < queued() < 600 and queued(), "some are offered, some wait")
-    worker.stop(signal.SIGTERM)
-    assert before < queued() == 600
