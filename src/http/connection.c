@@ -158,6 +158,9 @@ static bool collect(struct connection *connection)
 {
     struct transport *transport = connection->transport;
     size_t room = TRANSPORT_INPUT_BYTES - connection->input.len;
+
+    if (room == 0) /* requests sent ahead; to read nothing would look like the peer's end */
+        return true;
     ssize_t got = recv(connection->fd, transport->peeked, room, MSG_DONTWAIT);
 
     if (got == -1)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Paths, mounts, privacy: what surrounds a response."""
+import threading
+
 from harness import fastcgi
 
 ROUTES = """
@@ -225,3 +227,19 @@ def test_a_budget_of_nothing(stack):
     bodies = [answer.body for answer in [first, second] + many]
     assert len(set(bodies)) == 12, "each had a query of its own"
     assert stack.executions("marker:ledger") == 12
+
+
+def test_many_requests_sent_ahead_are_all_answered(stack):
+    """More than is collected of one connection at a time."""
+    stack.configure(ROUTES)
+    stack.start_worker("-n", "1")
+    stack.ask("/t/me")
+    count = 3000
+    with fastcgi.Connection(stack.socket) as connection:
+        asked = fastcgi.request("/ledger", keep=True) + \
+            fastcgi.request("/t/me", keep=True) * count
+        sender = threading.Thread(target=connection.send, args=(asked,))
+        sender.start()
+        answers = [connection.read_answer()[0] for _ in range(count + 1)]
+        sender.join()
+    assert answers == [200] * (count + 1)
