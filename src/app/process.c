@@ -62,7 +62,7 @@ static void on_watchdog(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)timer;
     (void)events;
-    notify_manager("WATCHDOG=1");
+    notify_manager_if_room("WATCHDOG=1");
 }
 
 static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)

@@ -4,6 +4,7 @@
 
 #include "prefork/notify.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -20,25 +21,39 @@
 /* A manager at work reads at once. */
 enum { PATIENCE_S = 2 };
 
-void notify_manager(const char *state)
+/* 0, or errno of the attempt to send. */
+static int tell(const char *state, int flags)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = path != NULL ? strlen(path) : 0;
 
     if (len == 0 || len >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@'))
-        return;
+        return 0;
     memcpy(address.sun_path, path, len);
     if (path[0] == '@')
         address.sun_path[0] = '\0'; /* the abstract namespace */
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd == -1)
-        return;
+        return errno;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = PATIENCE_S},
                sizeof(struct timeval));
-    sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
-           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+    ssize_t sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL | flags,
+                          (const struct sockaddr *)&address,
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+    int error = sent == -1 ? errno : 0;
     close(fd);
+    return error;
+}
+
+void notify_manager(const char *state)
+{
+    tell(state, 0);
+}
+
+bool notify_manager_if_room(const char *state)
+{
+    return tell(state, MSG_DONTWAIT) != EAGAIN;
 }
 
 /* The manager compares with its own CLOCK_MONOTONIC; clock_monotonic_us() also counts the time

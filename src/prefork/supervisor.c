@@ -297,7 +297,7 @@ static void tell_watchdog(struct supervisor *supervisor)
 
     if (supervisor->watchdog_us == 0 || now_us < supervisor->tell_at_us)
         return;
-    notify_manager("WATCHDOG=1");
+    notify_manager_if_room("WATCHDOG=1");
     supervisor->tell_at_us = now_us + supervisor->watchdog_us;
 }
 
@@ -357,10 +357,9 @@ static void report(struct supervisor *supervisor)
     char status[STATUS_BYTES];
 
     describe(supervisor, status, sizeof status);
-    if (strcmp(status, supervisor->status) == 0)
-        return;
-    strcpy(supervisor->status, status);
-    notify_manager(status);
+    /* what finds no room is said at the next turn */
+    if (strcmp(status, supervisor->status) != 0 && notify_manager_if_room(status))
+        strcpy(supervisor->status, status);
 }
 
 /* Brings what is to what should be. */

@@ -5,6 +5,8 @@ import ctypes
 import os
 import re
 import signal
+import socket
+import time
 
 import pytest
 
@@ -118,3 +120,18 @@ def test_the_manager_hears_from_a_process_without_a_parent(stack, manager):
     await_beats(manager)
     assert worker.stop() == 0
     assert manager.states()[-1] == "STOPPING"
+
+
+def test_a_manager_that_does_not_read_holds_up_nobody(stack):
+    stack.configure(ROUTES)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(stack.path("notify"))
+        stack.environment = {**os.environ, "WATCHDOG_USEC": "20000",
+                             "NOTIFY_SOCKET": stack.path("notify")}
+        stack.start_worker("-n", "0")
+        assert stack.ask("/hello")[0] == 200
+        time.sleep(1)  # the socket is full long before
+        begin = time.monotonic()
+        for _ in range(100):
+            assert stack.ask("/hello")[0] == 200
+        assert time.monotonic() - begin < 2
