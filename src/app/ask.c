@@ -29,6 +29,16 @@ static void on_alarm(int number)
     _exit(ASK_UNANSWERED);
 }
 
+/* Who asks may have inherited a mask. */
+static void unblock_alarm(void)
+{
+    sigset_t alarms;
+
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    sigprocmask(SIG_UNBLOCK, &alarms, NULL);
+}
+
 static int complain(const char *what, const char *why)
 {
     fprintf(stderr, "leeway-worker: %s: %s\n", what, why);
@@ -178,6 +188,7 @@ enum ask_exit ask_pool(const char *file, const char *address, enum question ques
         snprintf(no_answer, sizeof no_answer, "leeway-worker: %s: no answer within %d s\n", address,
                  PATIENCE_S);
         signal(SIGALRM, on_alarm);
+        unblock_alarm();
         alarm(PATIENCE_S);
         status = ask(address, uri);
         alarm(0);

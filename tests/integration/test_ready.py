@@ -4,6 +4,8 @@ share takes nobody out; and programs that ask a running pool."""
 import json
 import os
 import re
+import signal
+import socket
 import time
 
 import pytest
@@ -230,3 +232,17 @@ def test_a_pool_that_does_not_answer(stack):
     finally:
         os.kill(child, 18)
         worker.send(18)
+
+
+def test_the_question_ends_although_alarms_are_blocked(stack):
+    """Who asks may be a monitor that takes its signals elsewhere."""
+    stack.configure(ROUTES)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(stack.socket)
+        silent.listen()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        try:
+            run = ask_pool(stack, "--ready")
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    assert run.returncode == 2 and "no answer" in run.stderr
