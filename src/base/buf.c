@@ -20,6 +20,9 @@ void buf_init(struct buf *buf, TALLOC_CTX *owner, size_t reserve)
     }
 }
 
+/* More than this talloc does not give in one piece, however much memory there is. */
+enum { LARGEST_PIECE = 0x10000000 - 1 };
+
 static void make_room(struct buf *buf, size_t more)
 {
     size_t needed = buf->len + more + 1;
@@ -29,6 +32,8 @@ static void make_room(struct buf *buf, size_t more)
         return;
     while (size < needed)
         size *= 2;
+    if (size > LARGEST_PIECE && needed <= LARGEST_PIECE)
+        size = LARGEST_PIECE;
     buf->data = mem_check(talloc_realloc(buf->owner, buf->data, char, size));
     buf->size = size;
 }

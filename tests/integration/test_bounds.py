@@ -106,6 +106,18 @@ def test_a_response_over_max_response_is_an_error(stack):
     assert len(json.loads(stack.ask("/rows/9")[2])) == 9
 
 
+def test_a_response_larger_than_half_of_what_talloc_gives(stack):
+    start_one(stack, "max_response = 200mb\nmax_unsent = 400mb\nclient_timeout = 60s")
+    child, = stack.worker.children()
+    with Connection(stack.socket) as connection:
+        connection.send(fastcgi.request("/rows/1500"))
+        size = 0
+        while piece := connection.socket.recv(1 << 20):
+            size += len(piece)
+    assert size > 150 * MB
+    assert stack.worker.children() == [child]
+
+
 def test_results_under_way_are_bounded_together(stack):
     start_one(stack, "max_response = 4mb")
     gate = stack.gate()
