@@ -57,6 +57,15 @@ static void on_change(void *data, enum cache_change change)
 /* A large response is there up to three times while it is read and taken apart. */
 enum { KEPT_OBJECTS = 4 };
 
+/* A process that writes a long result does not hang. */
+static void on_work(void *data, const struct route *route)
+{
+    const struct backend *backend = data;
+
+    pulse_at(backend->pulse, route->pattern);
+    pulse_turn(backend->pulse);
+}
+
 struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct application *app,
                             enum metrics_role role, bool speaks)
 {
@@ -108,6 +117,7 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     backend->identity = identity_new(backend, loop, app, backend->cache, speaks);
     backend->postgres =
         postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));
+    postgres_on_work(backend->postgres, on_work, backend);
     identity_start(backend->identity, backend->postgres);
     return backend;
 }

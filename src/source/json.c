@@ -10,6 +10,11 @@
 
 #include "base/mem.h"
 
+enum {
+    /* Of work, between two words of it: much less than a second of a slow processor's. */
+    STEPS_A_WORD = 256 * 1024,
+};
+
 struct json_writer {
     enum route_shape shape;
     bool whole_rows;
@@ -19,7 +24,15 @@ struct json_writer {
     bool has_raw; /* some of it was not written here */
     struct buf out;
     yajl_gen gen;
+    size_t prints;
+    struct json_work work;
 };
+
+static void tell(const struct json_work *work)
+{
+    if (work->fn != NULL)
+        work->fn(work->data, work->route);
+}
 
 static void print(void *data, const char *text, size_t len)
 {
@@ -29,6 +42,8 @@ static void print(void *data, const char *text, size_t len)
         writer->too_long = true;
     else
         buf_append(&writer->out, text, len);
+    if (++writer->prints % STEPS_A_WORD == 0)
+        tell(&writer->work);
 }
 
 static int writer_destroy(struct json_writer *writer)
@@ -55,15 +70,75 @@ struct json_writer *json_writer_new(TALLOC_CTX *ctx, enum route_shape shape, boo
     return writer;
 }
 
-bool json_is_whole(const char *text, size_t len)
+void json_writer_tell(struct json_writer *writer, const struct json_work *work)
 {
-    static const yajl_callbacks none = {0};
-    yajl_handle parser = mem_check(yajl_alloc(&none, NULL, NULL));
+    writer->work = *work;
+}
+
+/* ---- What is parsed counts its tokens. In pieces it would be parsed again for each that a long
+   string goes over. */
+
+struct tokens {
+    size_t count;
+    const struct json_work *work;
+};
+
+static int take_token(void *data)
+{
+    struct tokens *tokens = data;
+
+    if (++tokens->count % STEPS_A_WORD == 0)
+        tell(tokens->work);
+    return 1;
+}
+
+static int take_boolean(void *data, int value)
+{
+    (void)value;
+    return take_token(data);
+}
+
+static int take_number(void *data, const char *text, size_t len)
+{
+    (void)text;
+    (void)len;
+    return take_token(data);
+}
+
+static int take_string(void *data, const unsigned char *text, size_t len)
+{
+    (void)text;
+    (void)len;
+    return take_token(data);
+}
+
+static bool is_whole(const char *text, size_t len, const struct json_work *work)
+{
+    static const yajl_callbacks callbacks = {
+        .yajl_null = take_token,
+        .yajl_boolean = take_boolean,
+        .yajl_number = take_number,
+        .yajl_string = take_string,
+        .yajl_start_map = take_token,
+        .yajl_map_key = take_string,
+        .yajl_end_map = take_token,
+        .yajl_start_array = take_token,
+        .yajl_end_array = take_token,
+    };
+    struct tokens tokens = {.work = work};
+    yajl_handle parser = mem_check(yajl_alloc(&callbacks, NULL, &tokens));
     bool whole = yajl_parse(parser, (const unsigned char *)text, len) == yajl_status_ok &&
                  yajl_complete_parse(parser) == yajl_status_ok;
 
     yajl_free(parser);
     return whole;
+}
+
+bool json_is_whole(const char *text, size_t len)
+{
+    static const struct json_work nobody = {.fn = NULL};
+
+    return is_whole(text, len, &nobody);
 }
 
 /* "NaN", "Infinity" and "-Infinity" are words in JSON. */
@@ -150,7 +225,7 @@ enum json_status json_writer_finish(struct json_writer *writer, const struct buf
         yajl_gen_array_close(writer->gen);
     if (writer->too_long)
         return JSON_TOO_LONG;
-    if (writer->has_raw && !json_is_whole(writer->out.data, writer->out.len))
+    if (writer->has_raw && !is_whole(writer->out.data, writer->out.len, &writer->work))
         return JSON_NOT_WHOLE;
     *json = &writer->out;
     return JSON_OK;

@@ -42,10 +42,20 @@ bool json_is_whole(const char *text, size_t len);
 
 struct json_writer;
 
+/* Called now and then while a long result is written or checked, which holds the process up: it
+   works. */
+struct json_work {
+    void (*fn)(void *data, const struct route *route); /* NULL: nobody wants to know */
+    void *data;
+    const struct route *route;
+};
+
 /* A row is an object of its columns. With `whole_rows` the single column already
    is that object. `limit`: bytes of the result. */
 struct json_writer *json_writer_new(TALLOC_CTX *ctx, enum route_shape shape, bool whole_rows,
                                     size_t limit);
+
+void json_writer_tell(struct json_writer *writer, const struct json_work *work);
 
 /* `columns` are borrowed for the call only. */
 enum json_status json_writer_row(struct json_writer *writer, const struct json_column *columns,

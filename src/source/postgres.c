@@ -48,6 +48,7 @@ struct postgres {
     struct session_options session_options;
     struct session_outage outage;
     struct result_bound bound;
+    struct json_work work;
     struct dial_memory memory;
     struct pooled_list sessions; /* the most recently used one first */
     size_t n_sessions;
@@ -664,6 +665,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
         .events = &events,
         .outage = &postgres->outage,
         .bound = &postgres->bound,
+        .work = &postgres->work,
         .memory = &postgres->memory,
         .pool = postgres,
     };
@@ -676,4 +678,10 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     ev_timer_start(loop, &postgres->reap);
     talloc_set_destructor(postgres, postgres_destroy);
     return postgres;
+}
+
+void postgres_on_work(struct postgres *postgres, void (*fn)(void *data, const struct route *route),
+                      void *data)
+{
+    postgres->work = (struct json_work){.fn = fn, .data = data};
 }

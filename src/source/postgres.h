@@ -108,6 +108,11 @@ struct postgres;
 struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
                               struct slots *slots, const struct postgres_judge *judge);
 
+/* `fn` is called now and then while a long result of `route` is written, which holds the process up.
+   As of now; at most one. */
+void postgres_on_work(struct postgres *postgres, void (*fn)(void *data, const struct route *route),
+                      void *data);
+
 /* Opens a session if there is none, so that it is judged, as before anything may be served; or if
    the last attempt failed, to see whether that is over. */
 void postgres_connect(struct postgres *postgres);

@@ -35,6 +35,11 @@ struct rows *rows_new(TALLOC_CTX *ctx, const struct plan *plan, struct result_bo
     return rows;
 }
 
+void rows_tell(struct rows *rows, const struct json_work *work)
+{
+    json_writer_tell(rows->writer, work);
+}
+
 const char *rows_problem(const struct rows *rows)
 {
     return rows->problem;

@@ -21,6 +21,8 @@ struct rows;
 /* Both are borrowed. What has been written counts towards `bound` until the rows are freed. */
 struct rows *rows_new(TALLOC_CTX *ctx, const struct plan *plan, struct result_bound *bound);
 
+void rows_tell(struct rows *rows, const struct json_work *work);
+
 /* Takes what one result has: any number of rows. After anything but ROWS_OK no more is taken. */
 enum rows_status rows_take(struct rows *rows, const PGresult *result)
     __attribute__((warn_unused_result));

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "source/dial.h"
+#include "source/json.h"
 #include "source/query.h"
 #include "source/result_bound.h"
 
@@ -53,6 +54,7 @@ struct session_options {
     const struct session_events *events;
     struct session_outage *outage;
     struct result_bound *bound; /* shared by all sessions of a pool */
+    const struct json_work *work; /* the pool's, without a route */
     struct dial_memory *memory;
     void *pool;
 };

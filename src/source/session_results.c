@@ -209,16 +209,23 @@ static void take_change(struct session *session)
         fail(session, "the result's columns keep changing");
 }
 
+static void begin_rows(struct session *session)
+{
+    struct json_work work = *session->options.work;
+
+    work.route = session->query->plan->route;
+    session->rows = rows_new(session, session->query->plan, session->options.bound);
+    rows_tell(session->rows, &work);
+}
+
 static void take_rows(struct session *session, const PGresult *res)
 {
-    struct query *query = session->query;
-
     if (is_discarded(session))
         return;
     if (PQresultMemorySize(res) > BULKY_BYTES)
         session->spent = true; /* libpq's own buffer never shrinks */
     if (session->rows == NULL)
-        session->rows = rows_new(session, query->plan, session->options.bound);
+        begin_rows(session);
     switch (rows_take(session->rows, res)) {
     case ROWS_OK:
     case ROWS_NONE:

@@ -288,6 +288,39 @@ static void test_whole_values(void **state)
               i, cases[i].text);
 }
 
+static void count_words(void *data, const struct route *route)
+{
+    int *words = data;
+
+    (void)route;
+    (*words)++;
+}
+
+static void test_a_long_result_says_that_it_is_worked_at(void **state)
+{
+    enum { LONG = 2 * 1024 * 1024 };
+    static const struct json_column columns[] = {{"s", JSON_STRING}, {"r", JSON_RAW}};
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    struct json_writer *writer = json_writer_new(ctx, SHAPE_OBJECT, false, 8 * LONG);
+    char *quotes = talloc_zero_size(ctx, LONG + 1), *raw = talloc_zero_size(ctx, LONG + 1);
+    const struct buf *json;
+    int words = 0;
+
+    (void)state;
+    memset(quotes, '"', LONG);
+    for (int i = 0; i < LONG; i++)
+        raw[i] = i == 0 ? '[' : i == LONG - 1 ? ']' : i % 2 == 0 ? ',' : '1';
+    raw[LONG - 2] = '1'; /* an even length: the last number has two digits */
+    json_writer_tell(writer, &(struct json_work){.fn = count_words, .data = &words});
+    struct json_cell cells[] = {{quotes, LONG}, {raw, LONG}};
+    assert_int_equal(json_writer_row(writer, columns, cells, 2), JSON_OK);
+    assert_true(words > 0);
+    words = 0;
+    assert_int_equal(json_writer_finish(writer, &json), JSON_OK);
+    assert_true(words > 0);
+    talloc_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_what_is_no_json_is_never_handed_on),
         cmocka_unit_test(test_whole_values),
+        cmocka_unit_test(test_a_long_result_says_that_it_is_worked_at),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
