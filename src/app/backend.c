@@ -100,7 +100,8 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
         .data = backend,
     };
     backend->cache = cache_open(backend, loop, &options);
-    backend->switches = switches_new(backend, app, backend->cache, speaks);
+    backend->switches =
+        switches_new(backend, app, backend->cache, speaks, role == METRICS_REFRESHER);
     const struct queue_list list = {.name = app->jobs, .window_ms = app->stale_ms};
     backend->queue = queue_open(backend, backend->cache, &settings->redis, &list);
     const struct peers_options peers = {

@@ -36,6 +36,7 @@ struct switches {
     const struct application *app;
     struct cache *cache;
     bool speaks;
+    bool refreshes;
     struct switch_list lists[SCOPES];
     struct switch_list told[SCOPES]; /* what was in force and has been logged */
     struct cache_request *request;   /* for the fleet's */
@@ -51,13 +52,14 @@ static int destroy(struct switches *switches)
 }
 
 struct switches *switches_new(TALLOC_CTX *ctx, const struct application *app, struct cache *cache,
-                              bool speaks)
+                              bool speaks, bool refreshes)
 {
     struct switches *switches = mem_check(talloc_zero(ctx, struct switches));
 
     switches->app = app;
     switches->cache = cache;
     switches->speaks = speaks;
+    switches->refreshes = refreshes;
     switches->route_is_off =
         mem_check(talloc_zero_array(switches, bool, (unsigned)app->config->n_routes + 1));
     talloc_set_destructor(switches, destroy);
@@ -103,10 +105,9 @@ static void log_changes(struct switches *switches, enum scope scope)
     *told = *now;
 }
 
-static bool is_off(const struct switches *switches, const char *name)
+static bool is_off(const struct switches *switches, enum scope scope, const char *name)
 {
-    return switch_list_find(&switches->lists[SCOPE_HOST], name, 0) != NULL ||
-           switch_list_find(&switches->lists[SCOPE_FLEET], name, 0) != NULL;
+    return switch_list_find(&switches->lists[scope], name, 0) != NULL;
 }
 
 static void apply(struct switches *switches)
@@ -119,11 +120,14 @@ static void apply(struct switches *switches)
         if (switches->speaks)
             log_changes(switches, (enum scope)scope);
     }
-    switches->refresh_is_off = is_off(switches, SWITCH_REFRESH);
+    switches->refresh_is_off = is_off(switches, SCOPE_HOST, SWITCH_REFRESH) ||
+                               is_off(switches, SCOPE_FLEET, SWITCH_REFRESH);
     for (size_t i = 0; i < config->n_routes; i++) {
         const struct route *route = &config->routes[i];
         snprintf(name, sizeof name, SWITCH_ROUTE "%s", route->name);
-        switches->route_is_off[route->index] = is_off(switches, name);
+        switches->route_is_off[route->index] =
+            is_off(switches, SCOPE_FLEET, name) ||
+            (!switches->refreshes && is_off(switches, SCOPE_HOST, name));
     }
 }
 

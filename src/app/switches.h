@@ -13,9 +13,10 @@
 
 struct switches;
 
-/* `speaks`: it logs what changes. */
+/* `speaks`: it logs what changes. `refreshes`: it works for all hosts, and of routes only what the
+   fleet has switched off is off for it. */
 struct switches *switches_new(TALLOC_CTX *ctx, const struct application *app, struct cache *cache,
-                              bool speaks);
+                              bool speaks, bool refreshes);
 
 /* What is disabled for the fleet is asked for at once. */
 void switches_cache_is_up(struct switches *switches);
