@@ -16,6 +16,7 @@
 #include "ctl/await.h"
 #include "ctl/check_rights.h"
 #include "ctl/ctl.h"
+#include "ctl/disabled.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
 #include "redis/info.h"
@@ -313,6 +314,25 @@ static void check_identity(struct ctl *ctl, TALLOC_CTX *ctx, struct report *repo
              "clusters are told apart by the database's OID only");
 }
 
+static void check_list(struct report *report, const struct switch_list *list, const char *where)
+{
+    for (size_t i = 0; i < list->count; i++)
+        find(report, LEVEL_WARNING, "disabled", "%s is disabled %s by %s (leewayctl disable)",
+             list->items[i].name, where, list->items[i].by);
+}
+
+/* What somebody has switched off, and may have forgotten. */
+static void check_disabled(struct ctl *ctl, struct report *report)
+{
+    struct ctl_disabled *disabled = mem_check(talloc_zero(NULL, struct ctl_disabled));
+
+    if (ctl_disabled_read(ctl, disabled)) {
+        check_list(report, &disabled->host, "on this host");
+        check_list(report, &disabled->fleet, "for the fleet");
+    }
+    talloc_free(disabled);
+}
+
 static void finish(const struct ctl *ctl, struct report *report)
 {
     if (report->json == NULL) {
@@ -368,6 +388,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     check_warnings(&report, ctl->app->config);
     check_redis(ctl, ctx, &report);
     check_postgres(ctl, ctx, &report);
+    check_disabled(ctl, &report);
     if (report.counts[LEVEL_UNREACHABLE] == 0)
         check_identity(ctl, ctx, &report);
     finish(ctl, &report);

@@ -22,6 +22,7 @@
 #include "base/num.h"
 #include "base/runtime_dir.h"
 #include "ctl/await.h"
+#include "ctl/disabled.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
 
@@ -38,11 +39,6 @@ struct order {
     const char *route;            /* its name, or NULL; borrowed */
     bool fleet;
     int64_t for_ms;
-};
-
-struct lists {
-    struct switch_list host, fleet;
-    bool fleet_known;
 };
 
 /* Who is at the keyboard, also behind sudo. */
@@ -140,7 +136,8 @@ static int change_file(const struct ctl *ctl, const struct cache_switch *off, bo
         return complain(error);
     switch_list_prune(list, (int64_t)time(NULL) * 1000);
     if (on && !switch_list_remove(list, off->name))
-        return complain("that is not disabled on this host");
+        return complain("that is not disabled on this host; what the fleet has disabled is enabled "
+                        "with --fleet");
     if (!on && !switch_list_set(list, off))
         return complain("too much is disabled already: enable something first");
     if (switches_file_write(directory_of(ctl), list, error, sizeof error) == -1)
@@ -191,7 +188,8 @@ static enum ctl_exit change_fleet(struct ctl *ctl, const struct cache_switch *of
         return CTL_UNREACHABLE;
     }
     if (on && !was_off) {
-        complain("that is not disabled for the fleet");
+        complain("that is not disabled for the fleet; what this host has disabled is enabled "
+                 "without --fleet");
         return CTL_BAD;
     }
     if (!on && switch_list_find(list, off->name, off->until_ms - 1) == NULL) {
@@ -249,7 +247,7 @@ static void write_list(struct json_out *json, const struct switch_list *list, co
     json_close_array(json);
 }
 
-static void show(const struct ctl *ctl, const struct lists *lists)
+static void show(const struct ctl *ctl, const struct ctl_disabled *lists)
 {
     if (ctl->json) {
         struct json_out *json = json_begin();
@@ -266,25 +264,43 @@ static void show(const struct ctl *ctl, const struct lists *lists)
     print_list(&lists->host, "on this host");
     print_list(&lists->fleet, "for the fleet");
     if (lists->host.count + lists->fleet.count == 0)
-        printf("nothing is disabled%s\n", lists->fleet_known ? "" : " on this host");
+        printf("nothing is disabled%s\n",
+               lists->fleet_known ? "" : " on this host; of the fleet it is not known");
 }
 
-/* What there is, both here and for the fleet. */
-static enum ctl_exit look(struct ctl *ctl, struct lists *lists)
+bool ctl_disabled_read(struct ctl *ctl, struct ctl_disabled *disabled)
 {
     char error[256];
-
-    if (switches_file_read(directory_of(ctl), &lists->host, error, sizeof error) == -1) {
-        complain(error);
-        return CTL_UNREACHABLE;
-    }
-    switch_list_prune(&lists->host, now_ms(ctl, false));
     bool is_refused;
-    lists->fleet_known = ask_fleet(ctl, NULL, false, &lists->fleet, &is_refused);
-    if (!lists->fleet_known)
+
+    if (switches_file_read(directory_of(ctl), &disabled->host, error, sizeof error) == -1) {
+        complain(error);
+        return false;
+    }
+    switch_list_prune(&disabled->host, now_ms(ctl, false));
+    disabled->fleet_known = ask_fleet(ctl, NULL, false, &disabled->fleet, &is_refused);
+    if (!disabled->fleet_known)
+        disabled->fleet.count = 0;
+    switch_list_prune(&disabled->fleet, now_ms(ctl, true));
+    return true;
+}
+
+bool ctl_disabled_has_route(const struct ctl_disabled *disabled, const char *route)
+{
+    char name[SWITCH_NAME_BYTES];
+
+    snprintf(name, sizeof name, SWITCH_ROUTE "%s", route);
+    return switch_list_find(&disabled->host, name, 0) != NULL ||
+           switch_list_find(&disabled->fleet, name, 0) != NULL;
+}
+
+static enum ctl_exit look(struct ctl *ctl, struct ctl_disabled *disabled)
+{
+    if (!ctl_disabled_read(ctl, disabled))
+        return CTL_UNREACHABLE;
+    if (!disabled->fleet_known)
         fprintf(stderr, "leewayctl: Redis does not say what is disabled for the fleet\n");
-    switch_list_prune(&lists->fleet, now_ms(ctl, true));
-    return lists->fleet_known ? CTL_OK : CTL_UNREACHABLE;
+    return disabled->fleet_known ? CTL_OK : CTL_UNREACHABLE;
 }
 
 static enum ctl_exit change(struct ctl *ctl, const struct order *order, bool on)
@@ -384,7 +400,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv, const struct ct
         status = change(ctl, &order, command == &ctl_enable);
     if (status != CTL_OK || (order.name[0] != '\0' && !ctl->json))
         return status;
-    struct lists *lists = mem_check(talloc_zero(NULL, struct lists));
+    struct ctl_disabled *lists = mem_check(talloc_zero(NULL, struct ctl_disabled));
     status = look(ctl, lists);
     show(ctl, lists);
     talloc_free(lists);

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "ctl/await.h"
 #include "ctl/ctl.h"
+#include "ctl/disabled.h"
 #include "ctl/json.h"
 #include "ctl/keys.h"
 #include "ctl/target.h"
@@ -19,8 +20,9 @@
 /* What is known of a request, as far as it got. */
 struct explanation {
     struct target target;
-    bool refused; /* what this host has verified is not what is noted now */
-    bool redis;   /* the rest is known */
+    bool disabled; /* the route's cache is */
+    bool refused;  /* what this host has verified is not what is noted now */
+    bool redis;    /* the rest is known */
     struct lease_answer answer;
     struct stored stored;             /* bytes NULL: there is no entry */
     struct freshness_verdict verdict; /* of the entry, if there is one */
@@ -104,6 +106,8 @@ static const char *what_would_happen(const struct explanation *found)
 {
     if (found->target.rules->policy.budget_us == 0)
         return "run a query for itself: the budget is 0";
+    if (found->disabled)
+        return "run a query for itself: the route is disabled (leewayctl disable)";
     if (found->target.base == NULL)
         return "be looked up under a key that is not known here";
     if (found->refused)
@@ -262,6 +266,16 @@ static void write_json(const struct explanation *found)
     json_end(json);
 }
 
+static void look_at_switches(struct ctl *ctl, struct explanation *found)
+{
+    struct ctl_disabled *disabled = mem_check(talloc_zero(NULL, struct ctl_disabled));
+
+    if (ctl_disabled_read(ctl, disabled))
+        found->disabled =
+            ctl_disabled_has_route(disabled, found->target.resolved.match.route->name);
+    talloc_free(disabled);
+}
+
 /* false: misused. */
 static bool read_options(struct ctl *ctl, int argc, char **argv, struct explanation *found)
 {
@@ -292,6 +306,8 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     target_resolve(ctl, ctx, argv[optind], &found.target);
     enum resolved_kind kind = found.target.resolved.kind;
     bool stored = kind == RESOLVED_ROUTE && found.target.rules->policy.budget_us > 0;
+    if (stored)
+        look_at_switches(ctl, &found);
     if (stored && found.target.base != NULL)
         look(ctl, ctx, &found);
     if (ctl->json)

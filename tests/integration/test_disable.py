@@ -219,6 +219,11 @@ def test_what_is_disabled_is_listed(site):
     assert [item["name"] for item in found["host"]] == ["route:n"]
     assert [item["name"] for item in found["fleet"]] == ["refresh"]
     assert found["fleet"][0]["until"].endswith("Z") and "@" in found["fleet"][0]["by"]
+    said_by = ctl(site, "check").stdout
+    assert "route:n is disabled on this host by " in said_by
+    assert "refresh is disabled for the fleet by " in said_by
+    assert "run a query for itself: the route is disabled" in ctl(site, "explain", "/n").stdout
+    assert "disabled" not in ctl(site, "explain", "/m").stdout
     lines = ctl(site, "disable").stdout.splitlines()
     assert lines[0].startswith("route:n  on this host  until ")
     assert lines[1].startswith("refresh  for the fleet  until ")
