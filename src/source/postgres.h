@@ -108,8 +108,8 @@ struct postgres;
 struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
                               struct slots *slots, const struct postgres_judge *judge);
 
-/* `fn` is called now and then while a long result of `route` is written, which holds the process up.
-   As of now; at most one. */
+/* `fn` is called now and then while a long result of `route` is written, which holds the process
+   up. As of now; at most one. */
 void postgres_on_work(struct postgres *postgres, void (*fn)(void *data, const struct route *route),
                       void *data);
 

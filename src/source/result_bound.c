@@ -4,6 +4,7 @@
 
 #include "source/result_bound.h"
 
+const char result_bound_exceeded[] = "the response is over max_response";
 const char result_bound_crowded[] = "the responses under way are over max_response together";
 
 const char *result_share_set(struct result_share *share, size_t bytes)
@@ -12,7 +13,7 @@ const char *result_share_set(struct result_share *share, size_t bytes)
     size_t others = bound->held - share->bytes;
 
     if (bytes > bound->limit)
-        return "the response is over max_response";
+        return result_bound_exceeded;
     if (bytes > share->bytes && bytes > bound->limit - others)
         return result_bound_crowded;
     bound->held = others + bytes;

@@ -18,8 +18,8 @@ struct result_share {
     size_t bytes;
 };
 
-/* Why one is over the bound only because others are under way. */
-extern const char result_bound_crowded[];
+/* Why one is over the bound: by itself, or only because others are under way. */
+extern const char result_bound_exceeded[], result_bound_crowded[];
 
 /* It holds `bytes` from now on. NULL; or it is over the bound and unchanged, and why: a sentence,
    static; result_bound_crowded itself if that is why. */

@@ -40,6 +40,11 @@ void rows_tell(struct rows *rows, const struct json_work *work)
     json_writer_tell(rows->writer, work);
 }
 
+size_t rows_held(const struct rows *rows)
+{
+    return rows->share.bytes;
+}
+
 const char *rows_problem(const struct rows *rows)
 {
     return rows->problem;
@@ -49,7 +54,7 @@ static enum rows_status take_status(struct rows *rows, enum json_status status)
 {
     static const char *const problems[] = {
         [JSON_TOO_MANY] = "more than one row was selected for a shape of one",
-        [JSON_TOO_LONG] = "the response is over max_response",
+        [JSON_TOO_LONG] = result_bound_exceeded,
         [JSON_NOT_WRITABLE] = "a value cannot be written as JSON",
         [JSON_NOT_WHOLE] = "what Postgres gives as JSON is none",
     };

@@ -31,6 +31,9 @@ enum rows_status rows_take(struct rows *rows, const PGresult *result)
 enum rows_status rows_finish(struct rows *rows, const struct buf **json)
     __attribute__((warn_unused_result));
 
+/* How much of the bound they hold. */
+size_t rows_held(const struct rows *rows);
+
 /* A sentence, without values; static. */
 const char *rows_problem(const struct rows *rows);
 

@@ -53,7 +53,7 @@ struct session_options {
     struct postgres_judge judge; /* its function may be NULL */
     const struct session_events *events;
     struct session_outage *outage;
-    struct result_bound *bound; /* shared by all sessions of a pool */
+    struct result_bound *bound;   /* shared by all sessions of a pool */
     const struct json_work *work; /* the pool's, without a route */
     struct dial_memory *memory;
     void *pool;

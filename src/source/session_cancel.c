@@ -52,12 +52,10 @@ static void set_hold(struct session *session)
    and else at its limit. */
 void session_hold_lost(const struct session *session, struct query *query)
 {
-    int64_t limit_us =
-        session->step_us + (query->request.limit_ms + END_MARGIN_MS) * (int64_t)1000;
+    int64_t limit_us = session->step_us + (query->request.limit_ms + END_MARGIN_MS) * (int64_t)1000;
 
-    query->held_until_us = session->watched
-                               ? clock_monotonic_us() + NOTICE_MS * (int64_t)1000
-                               : limit_us;
+    query->held_until_us =
+        session->watched ? clock_monotonic_us() + NOTICE_MS * (int64_t)1000 : limit_us;
     query->ends_held = !session->watched || !query_may_be_resent(query);
 }
 

@@ -27,8 +27,18 @@ void session_drop_arriving(struct session *session)
     result_share_release(&session->incomplete);
 }
 
+/* What has come of a result and what is still coming are two parts of one. */
+static bool is_alone(const struct session *session)
+{
+    size_t own = session->incomplete.bytes + (session->rows != NULL ? rows_held(session->rows) : 0);
+
+    return session->incomplete.bound->held == own;
+}
+
 static void fail(struct session *session, const char *error)
 {
+    if (error == result_bound_crowded && is_alone(session))
+        error = result_bound_exceeded;
     session->result.outcome = error == result_bound_crowded ? QUERY_NO_ROOM : QUERY_BROKEN;
     log_event_limited(LOG_LEVEL_ERROR, "query failed",
                       log_text("route", session->query->request.route->pattern),
