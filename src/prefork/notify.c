@@ -38,9 +38,9 @@ static int tell(const char *state, int flags)
         return errno;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = PATIENCE_S},
                sizeof(struct timeval));
-    ssize_t sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL | flags,
-                          (const struct sockaddr *)&address,
-                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+    ssize_t sent =
+        sendto(fd, state, strlen(state), MSG_NOSIGNAL | flags, (const struct sockaddr *)&address,
+               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
     int error = sent == -1 ? errno : 0;
     close(fd);
     return error;
