@@ -147,7 +147,10 @@ def test_what_the_parent_has_dropped_is_counted_once(stack):
         before = worker.children()
         worker.send(signal.SIGHUP)
         stack.await_replaced(worker, before)
-        time.sleep(1.5)
+        # what each says of itself it says after it has counted
+        client = stack.redis.client()
+        wait_until(lambda: all(client.keys(f"*{{peers.*}}:*.{pid}.*") for pid in worker.children()),
+                   "each of them has counted")
         # of the start there are two lines at most, of a reload one
         assert at_start <= 2 and dropped(stack) <= at_start + 1
 
@@ -159,7 +162,7 @@ def test_what_the_parent_left_out_is_told(stack):
         out.write("nonsense\n")
     for _ in range(30):
         worker.send(signal.SIGHUP)
-        time.sleep(0.02)
+        wait_until(lambda: not worker.has_pending(signal.SIGHUP), "it has heard that")
     wait_until(lambda: 'msg="log lines were left out" of="configuration not reloaded"'
                in worker.log_text(), "how many were left out is said")
 

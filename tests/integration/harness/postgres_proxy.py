@@ -79,7 +79,7 @@ class PostgresProxy:
         source.settimeout(None)
         for at in range(0, len(data), PIECE):
             yield data[at:at + PIECE]
-            time.sleep(0.01)
+            time.sleep(0.01)  # a distance is what this is for
 
     @staticmethod
     def end(connection):

@@ -98,6 +98,13 @@ class Process:
         self.send(signal.SIGSTOP)
         signal_each(tree(self.pid), signal.SIGKILL)
 
+    def has_pending(self, number):
+        """Whether a signal was sent that it has not taken as yet."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            masks = [int(line.split()[1], 16) for line in status
+                     if line.startswith(("SigPnd:", "ShdPnd:"))]
+        return any(mask & 1 << number - 1 for mask in masks)
+
     def children(self):
         """Pids of its children that live."""
         try:
