@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -23,6 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/network.h"
+#include "base/random.h"
 #include "base/runtime_dir.h"
 
 #define FILE_NAME "clients.1" /* with the version of the layout */
@@ -74,10 +74,8 @@ static int ration_destroy(struct ration *ration)
 /* Whoever is first chooses for all. */
 static void choose_seed(struct table *table)
 {
-    uint64_t seed = 0, none = 0;
+    uint64_t seed = random_number() | 1, none = 0;
 
-    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == -1 || seed == 0)
-        seed = (uint64_t)clock_monotonic_us() | 1;
     atomic_compare_exchange_strong(&table->seed, &none, seed);
 }
 

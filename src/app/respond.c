@@ -6,9 +6,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "http/conditional.h"
 #include "http/problem.h"
 
@@ -196,12 +196,7 @@ static const char *failure_detail(int status)
 /* One second or two, at random: those who were refused together do not come back together. */
 static const char *retry_after(void)
 {
-    uint8_t dice = 0;
-
-    /* not rand(): what was forked would throw the same dice */
-    if (getrandom(&dice, sizeof dice, GRND_NONBLOCK) == -1)
-        dice = (uint8_t)clock_monotonic_us();
-    return (dice & 1) == 0 ? "Retry-After: 1\r\n" : "Retry-After: 2\r\n";
+    return (random_number() & 1) == 0 ? "Retry-After: 1\r\n" : "Retry-After: 2\r\n";
 }
 
 void respond_failure(struct visit *visit, int status, const char *detail, bool shared_failure)

@@ -10,11 +10,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/random.h"
 
 static int make_with_parents(const char *path)
 {
@@ -169,16 +168,8 @@ static int write_all(const char *directory, const char *name, const char *text, 
     return problem == 0 ? 0 : -1;
 }
 
-/* No other process's, also of another machine or container that has the same directory. */
-static uint64_t random_number(void)
-{
-    uint64_t number;
-
-    if (getrandom(&number, sizeof number, GRND_NONBLOCK) != (ssize_t)sizeof number)
-        number = (uint64_t)clock_monotonic_us();
-    return number;
-}
-
+/* Under a name that is no other process's, also of another machine or container that has the same
+   directory. */
 int runtime_file_replace(const char *directory, const char *name, const char *text, mode_t mode)
 {
     char path[PATH_MAX], made[PATH_MAX];

@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "cache/keys.h"
 #include "cache/peer_word.h"
 #include "cache/redis_cache.h"
@@ -77,10 +77,8 @@ static void name_host(struct peers *peers, const char *instance)
 struct peers *peers_new(TALLOC_CTX *ctx, const struct peers_options *options)
 {
     struct peers *peers = mem_check(talloc_zero(ctx, struct peers));
-    unsigned random = 0;
+    unsigned random = (unsigned)random_number();
 
-    if (getrandom(&random, sizeof random, 0) == -1)
-        random = 0;
     peers->redis = cache_redis(options->cache);
     peers->prefix = options->prefix;
     peers->identity = options->identity;

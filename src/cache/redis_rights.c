@@ -9,10 +9,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "cache/redis_cache.h"
 #include "redis/await.h"
 #include "redis/info.h"
@@ -39,14 +39,10 @@ struct redis_rights *redis_rights_new(TALLOC_CTX *ctx, struct cache *cache,
                                       const struct redis_settings *settings)
 {
     struct redis_rights *rights = mem_check(talloc_zero(ctx, struct redis_rights));
-    uint64_t random = 0;
 
-    /* nothing is written, so that the name need not be unlike all others */
-    if (getrandom(&random, sizeof random, 0) == -1)
-        random = 0;
     rights->cache = redis_cache_of(cache);
     rights->settings = settings;
-    snprintf(rights->of, sizeof rights->of, "check.%016" PRIx64, random);
+    snprintf(rights->of, sizeof rights->of, "check.%016" PRIx64, random_number());
     return rights;
 }
 

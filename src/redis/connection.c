@@ -6,11 +6,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "base/tls.h"
 #include "redis/command.h"
 #include "redis/dial.h"
@@ -434,12 +434,8 @@ static int64_t back_off_ms(unsigned n_failed)
 {
     int64_t most_ms = (int64_t)RETRY_LEAST_MS
                       << (n_failed - 1 < RETRY_DOUBLES ? n_failed - 1 : RETRY_DOUBLES);
-    uint32_t dice = 0;
 
-    /* not rand(): what was forked would throw the same dice */
-    if (getrandom(&dice, sizeof dice, GRND_NONBLOCK) != (ssize_t)sizeof dice)
-        dice = (uint32_t)clock_monotonic_us();
-    return most_ms / 2 + dice % (most_ms + 1);
+    return most_ms / 2 + (uint32_t)random_number() % (most_ms + 1);
 }
 
 static void wait_for_attempt(struct redis_connection *connection, bool worked)

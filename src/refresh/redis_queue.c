@@ -7,10 +7,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/random.h"
 #include "cache/keys.h"
 #include "cache/redis_cache.h"
 
@@ -342,12 +342,10 @@ static const struct queue_driver redis_queue_driver = {
 static char *make_name(TALLOC_CTX *ctx)
 {
     char host[64] = "";
-    unsigned random = 0;
 
     gethostname(host, sizeof host - 1);
-    if (getrandom(&random, sizeof random, 0) == -1)
-        random = 0;
-    return mem_check(talloc_asprintf(ctx, "%s-%ld-%08x", host, (long)getpid(), random));
+    return mem_check(
+        talloc_asprintf(ctx, "%s-%ld-%08x", host, (long)getpid(), (unsigned)random_number()));
 }
 
 static char *my_key(struct redis_queue *queue, const char *kind, const char *of)

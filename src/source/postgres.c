@@ -8,11 +8,11 @@
 #include "source/postgres.h"
 
 #include <sys/queue.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "source/cancel.h"
 #include "source/claims.h"
 #include "source/query.h"
@@ -73,11 +73,8 @@ bool postgres_is_up(const struct postgres *postgres)
  */
 static void retry_later(struct postgres *postgres)
 {
-    uint32_t dice = 0;
+    int64_t retry_us = BREAKER_US / 2 + (uint32_t)random_number() % (BREAKER_US + 1);
 
-    if (getrandom(&dice, sizeof dice, GRND_NONBLOCK) != (ssize_t)sizeof dice)
-        dice = (uint32_t)clock_monotonic_us();
-    int64_t retry_us = BREAKER_US / 2 + dice % (BREAKER_US + 1);
     ev_now_update(postgres->loop);
     ev_timer_stop(postgres->loop, &postgres->retry);
     ev_timer_set(&postgres->retry, (double)retry_us / 1e6, 0.0);

@@ -6,11 +6,11 @@
 #include "source/session_state.h"
 
 #include <poll.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "source/cancel.h"
 
 enum {
@@ -651,8 +651,7 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
 
     session->options = *options;
     session->incomplete.bound = options->bound;
-    if (getrandom(&session->nonce, sizeof session->nonce, GRND_NONBLOCK) == -1)
-        session->nonce = (uint32_t)clock_monotonic_us();
+    session->nonce = (uint32_t)random_number();
     set_lifetime(session);
     session->prepared = mem_check(talloc_zero_array(session, unsigned, options->n_statements + 1));
     session->named = mem_check(talloc_zero_array(session, unsigned, options->n_statements + 1));
