@@ -143,17 +143,6 @@ static void give_back_to(const struct range *range, int fd, int index)
     lock_byte(fd, range->start + index, F_UNLCK);
 }
 
-int slots_take(struct slots *slots)
-{
-    slots_tend(slots);
-    return take_of(&slots->all, slots->fd);
-}
-
-void slots_give_back(struct slots *slots, int slot)
-{
-    give_back_to(&slots->all, slots->fd, slot);
-}
-
 /* ---- By routes */
 
 void slots_add_route(struct slots *slots, const char *name, size_t share)

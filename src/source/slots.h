@@ -29,15 +29,10 @@ enum slots_taken {
 struct slots *slots_open(TALLOC_CTX *ctx, const char *runtime_dir, size_t count, char *error,
                          size_t error_size) __attribute__((warn_unused_result));
 
-/* A slot's number, or -1: all are taken. Never waits. */
-int slots_take(struct slots *slots) __attribute__((warn_unused_result));
-
-/* To be called about once a second, for slots_take is not called by who holds all it needs: if the
+/* To be called about once a second, for slots_look is not called by who holds all it needs: if the
    file was removed or replaced, opens or makes the one that others use from now on, with all slots
    that are held here. Until every process has done so more may be held than there are. */
 void slots_tend(struct slots *slots);
-
-void slots_give_back(struct slots *slots, int slot);
 
 /* ---- By routes, in turn over all processes */
 

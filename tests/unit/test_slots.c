@@ -19,15 +19,43 @@ struct fixture {
     struct slots *slots;
 };
 
+/* A route of index 0 that may have all. */
+static struct slots *open_slots(TALLOC_CTX *ctx, const char *directory)
+{
+    char error[256] = "";
+    struct slots *slots = slots_open(ctx, directory, 2, error, sizeof error);
+
+    check(slots != NULL, "%s", error);
+    if (slots != NULL)
+        slots_add_route(slots, "any", 0);
+    return slots;
+}
+
+/* A slot's number; -1: there is none, and nobody waits. */
+static int take(struct slots *slots)
+{
+    struct slots_place place;
+
+    slots_look(slots);
+    if (slots_take_place(slots, 0, 1, &place) != SLOTS_TAKEN)
+        slots_stop_waiting(slots);
+    return place.slot;
+}
+
+static void give_back(struct slots *slots, int slot)
+{
+    struct slots_place place = {.slot = slot, .share = -1};
+
+    slots_give_place_back(slots, &place);
+}
+
 static int set_up(void **state)
 {
     struct fixture *fixture = talloc_zero(NULL, struct fixture);
-    char error[256];
 
     snprintf(fixture->directory, sizeof fixture->directory, "/tmp/leeway-slots-XXXXXX");
     assert_non_null(mkdtemp(fixture->directory));
-    fixture->slots = slots_open(fixture, fixture->directory, 2, error, sizeof error);
-    assert_non_null(fixture->slots);
+    fixture->slots = open_slots(fixture, fixture->directory);
     *state = fixture;
     return 0;
 }
@@ -47,27 +75,27 @@ static int tear_down(void **state)
 static void test_within_a_process(void **state)
 {
     const struct fixture *fixture = *state;
-    int first = slots_take(fixture->slots), second = slots_take(fixture->slots);
+    int first = take(fixture->slots), second = take(fixture->slots);
 
     assert_int_not_equal(first, -1);
     assert_int_not_equal(second, -1);
     assert_int_not_equal(first, second);
-    assert_int_equal(slots_take(fixture->slots), -1);
-    slots_give_back(fixture->slots, first);
-    assert_int_equal(slots_take(fixture->slots), first);
+    assert_int_equal(take(fixture->slots), -1);
+    give_back(fixture->slots, first);
+    assert_int_equal(take(fixture->slots), first);
 }
 
 /* A child that takes both slots, says so, and never gives them back. */
 static pid_t start_holder(const struct fixture *fixture)
 {
-    char error[256], byte;
+    char byte;
     int ready[2];
 
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        struct slots *own = slots_open(NULL, fixture->directory, 2, error, sizeof error);
-        bool both = own != NULL && slots_take(own) != -1 && slots_take(own) != -1;
+        struct slots *own = open_slots(NULL, fixture->directory);
+        bool both = own != NULL && take(own) != -1 && take(own) != -1;
         if (write(ready[1], both ? "y" : "n", 1) == 1)
             pause();
         _exit(1);
@@ -84,10 +112,10 @@ static void test_freed_by_the_kernel(void **state)
     const struct fixture *fixture = *state;
     pid_t holder = start_holder(fixture);
 
-    assert_int_equal(slots_take(fixture->slots), -1);
+    assert_int_equal(take(fixture->slots), -1);
     kill(holder, SIGKILL);
     assert_int_equal(waitpid(holder, NULL, 0), holder);
-    assert_int_not_equal(slots_take(fixture->slots), -1);
+    assert_int_not_equal(take(fixture->slots), -1);
 }
 
 static void remove_file(const struct fixture *fixture)
@@ -100,11 +128,7 @@ static void remove_file(const struct fixture *fixture)
 
 static struct slots *open_another(struct fixture *fixture)
 {
-    char error[256];
-    struct slots *another = slots_open(fixture, fixture->directory, 2, error, sizeof error);
-
-    check(another != NULL, "%s", error);
-    return another;
+    return open_slots(fixture, fixture->directory);
 }
 
 /* What is held stays held, by whoever holds it, also for those who come later. */
@@ -112,19 +136,19 @@ static void test_a_removed_file(void **state)
 {
     struct fixture *fixture = *state;
     struct slots *other = open_another(fixture);
-    int first = slots_take(fixture->slots);
+    int first = take(fixture->slots);
 
-    assert_int_not_equal(slots_take(other), -1);
+    assert_int_not_equal(take(other), -1);
     remove_file(fixture);
     slots_tend(fixture->slots);
     slots_tend(other);
     struct slots *late = open_another(fixture);
-    assert_int_equal(slots_take(fixture->slots), -1);
-    assert_int_equal(slots_take(other), -1);
-    assert_int_equal(slots_take(late), -1);
-    slots_give_back(fixture->slots, first);
-    assert_int_equal(slots_take(late), first);
-    assert_int_equal(slots_take(fixture->slots), -1);
+    assert_int_equal(take(fixture->slots), -1);
+    assert_int_equal(take(other), -1);
+    assert_int_equal(take(late), -1);
+    give_back(fixture->slots, first);
+    assert_int_equal(take(late), first);
+    assert_int_equal(take(fixture->slots), -1);
 }
 
 /* Whoever wants a slot sees it without being told to look. */
@@ -133,39 +157,39 @@ static void test_a_removed_file_is_seen_at_once(void **state)
     struct fixture *fixture = *state;
 
     remove_file(fixture);
-    assert_int_not_equal(slots_take(fixture->slots), -1);
-    assert_int_not_equal(slots_take(fixture->slots), -1);
-    assert_int_equal(slots_take(open_another(fixture)), -1);
+    assert_int_not_equal(take(fixture->slots), -1);
+    assert_int_not_equal(take(fixture->slots), -1);
+    assert_int_equal(take(open_another(fixture)), -1);
 }
 
 static void test_a_removed_directory(void **state)
 {
     struct fixture *fixture = *state;
 
-    assert_int_not_equal(slots_take(fixture->slots), -1);
+    assert_int_not_equal(take(fixture->slots), -1);
     remove_file(fixture);
     assert_int_equal(rmdir(fixture->directory), 0);
     slots_tend(fixture->slots);
     struct slots *late = open_another(fixture);
-    assert_int_not_equal(slots_take(late), -1);
-    assert_int_equal(slots_take(late), -1);
+    assert_int_not_equal(take(late), -1);
+    assert_int_equal(take(late), -1);
 }
 
 /* A slot that somebody else has taken before it was noticed here is lost to neither. */
 static void test_a_slot_that_is_held_twice(void **state)
 {
     struct fixture *fixture = *state;
-    int mine = slots_take(fixture->slots);
+    int mine = take(fixture->slots);
 
     remove_file(fixture);
     struct slots *late = open_another(fixture);
-    assert_int_equal(slots_take(late), mine);
+    assert_int_equal(take(late), mine);
     slots_tend(fixture->slots);
-    slots_give_back(fixture->slots, mine);
-    int other = slots_take(fixture->slots);
+    give_back(fixture->slots, mine);
+    int other = take(fixture->slots);
     assert_int_not_equal(other, -1);
     assert_int_not_equal(other, mine);
-    assert_int_equal(slots_take(fixture->slots), -1);
+    assert_int_equal(take(fixture->slots), -1);
 }
 
 /* A route's share holds over processes and whatever place the route has there; what has no slot
@@ -181,22 +205,22 @@ static void test_shares(void **state)
     slots_add_route(other, "quick", 0);
     slots_add_route(other, "slow", 1);
     slots_look(fixture->slots);
-    assert_int_equal(slots_take_place(fixture->slots, 0, 1, &first), SLOTS_TAKEN);
-    assert_int_equal(slots_take_place(fixture->slots, 0, 1, &second), SLOTS_NO_SHARE);
+    assert_int_equal(slots_take_place(fixture->slots, 1, 1, &first), SLOTS_TAKEN);
+    assert_int_equal(slots_take_place(fixture->slots, 1, 1, &second), SLOTS_NO_SHARE);
     slots_look(other);
-    assert_int_equal(slots_take_place(other, 1, 1, &second), SLOTS_NO_SHARE);
-    assert_int_equal(slots_take_place(other, 0, 1, &second), SLOTS_TAKEN);
-    assert_int_equal(slots_take_place(other, 0, 1, &third), SLOTS_NONE);
-    slots_give_place_back(fixture->slots, &first);
-    slots_give_place_back(fixture->slots, &first);
-    assert_int_not_equal(slots_take(fixture->slots), -1);
-    slots_stop_waiting(other);
+    assert_int_equal(slots_take_place(other, 2, 1, &second), SLOTS_NO_SHARE);
+    assert_int_equal(slots_take_place(other, 1, 1, &second), SLOTS_TAKEN);
     assert_int_equal(slots_take_place(other, 1, 1, &third), SLOTS_NONE);
+    slots_give_place_back(fixture->slots, &first);
+    slots_give_place_back(fixture->slots, &first);
+    assert_int_not_equal(take(fixture->slots), -1);
+    slots_stop_waiting(other);
+    assert_int_equal(slots_take_place(other, 2, 1, &third), SLOTS_NONE);
     slots_stop_waiting(other);
     slots_give_place_back(other, &second);
     slots_look(fixture->slots);
-    assert_int_equal(slots_take_place(fixture->slots, 0, 1, &first), SLOTS_TAKEN);
-    assert_int_not_equal(slots_served_us(fixture->slots, 0), 0);
+    assert_int_equal(slots_take_place(fixture->slots, 1, 1, &first), SLOTS_TAKEN);
+    assert_int_not_equal(slots_served_us(fixture->slots, 1), 0);
 }
 
 /* They are held in the file that takes the place of one that was removed. */
@@ -209,11 +233,11 @@ static void test_shares_of_a_removed_file(void **state)
     slots_add_route(fixture->slots, "slow", 1);
     slots_add_route(other, "slow", 1);
     slots_look(fixture->slots);
-    assert_int_equal(slots_take_place(fixture->slots, 0, 1, &place), SLOTS_TAKEN);
+    assert_int_equal(slots_take_place(fixture->slots, 1, 1, &place), SLOTS_TAKEN);
     remove_file(fixture);
     slots_tend(fixture->slots);
     slots_look(other);
-    assert_int_equal(slots_take_place(other, 0, 1, &place), SLOTS_NO_SHARE);
+    assert_int_equal(slots_take_place(other, 1, 1, &place), SLOTS_NO_SHARE);
 }
 
 static void test_unusable_directory(void **state)
