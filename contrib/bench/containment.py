@@ -19,6 +19,7 @@ from measure.markdown import table
 from measure.world import World
 
 from harness import fastcgi
+from harness.load import Loop
 from harness.postgres import GATE
 from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
@@ -43,30 +44,6 @@ route "/hung/{{id}}" {{ context = "c"  slots = 2  param "id" {{ type = int }}
   sql = "select $1::int as id from {GATE}"  shape = object }}
 route "/large" {{ context = "c"  sql = "select repeat('x', 1000000) as text"  shape = object }}
 """
-
-
-class Loop:
-    """Threads that do the same again and again until the end; what they raise does not count."""
-
-    def __init__(self, count, act):
-        self.over = threading.Event()
-        self.act = act
-        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(count)]
-
-    def run(self):
-        while not self.over.is_set():
-            with contextlib.suppress(Exception):
-                self.act()
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self.over.set()
-        for thread in self.threads:
-            thread.join(2)
 
 
 class Clients(Loop):

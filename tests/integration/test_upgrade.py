@@ -5,11 +5,11 @@ nothing to test (contrib/upgrade makes it)."""
 import os
 import random
 import socket
-import threading
 import time
 
 import pytest
 
+from harness.load import Loop
 from harness.stack import BUILD
 from harness.wait import wait_until
 
@@ -56,43 +56,32 @@ class Host:
         self.start(build)
 
 
-class Clients:
+class Clients(Loop):
     """Ask one host without a break; what they see is judged as they see it."""
 
     def __init__(self, host, threads=3):
+        super().__init__(threads, self.ask)
         self.host = host
+        self.chance = random.Random()
         self.answers, self.errors, self.late = 0, [], []
         self.statuses = {}
-        self.over = threading.Event()
-        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(threads)]
 
-    def run(self):
-        chance = random.Random()
-        while not self.over.is_set():
-            began = time.time()
-            try:
-                status, headers, body = self.host.stack.ask(f"/now/{chance.randrange(KEYS)}")
-            except Exception as error:  # pylint: disable=broad-except
-                self.errors.append(repr(error))
-                continue
-            self.answers += 1
-            said = headers.get("cache-status", "").split(";")[1].strip().split("=")[0]
-            self.statuses[said] = self.statuses.get(said, 0) + 1
-            if status != 200:
-                self.errors.append(f"{status} {body}")
-            # it was as old as that when it was asked for
-            elif began - float(body) > BUDGET_S:
-                self.late.append(began - float(body))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self.over.set()
-        for thread in self.threads:
-            thread.join(30)
+    def ask(self):
+        began = time.time()
+        try:
+            status, headers, body = self.host.stack.ask(f"/now/{self.chance.randrange(KEYS)}")
+        except Exception as error:
+            self.errors.append(repr(error))
+            raise
+        self.answers += 1
+        if status != 200:
+            self.errors.append(f"{status} {body}")
+            return
+        said = headers["cache-status"].split(";")[1].strip().split("=")[0]
+        self.statuses[said] = self.statuses.get(said, 0) + 1
+        # it was as old as that when it was asked for
+        if began - float(body) > BUDGET_S:
+            self.late.append(began - float(body))
 
     def await_more(self, count=200):
         wanted = self.answers + count

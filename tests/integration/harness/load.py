@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Clients that ask without a break while something is done to the processes behind."""
+import contextlib
 import threading
 
 from .wait import wait_until
@@ -14,6 +15,30 @@ route "/items/{id}" {
   shape = object
 }
 """
+
+
+class Loop:
+    """Threads that do the same again and again until the end; what they raise does not count."""
+
+    def __init__(self, count, act):
+        self.over = threading.Event()
+        self.act = act
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(count)]
+
+    def run(self):
+        while not self.over.is_set():
+            with contextlib.suppress(Exception):
+                self.act()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(30)
 
 
 class Load:
