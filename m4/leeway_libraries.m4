@@ -31,6 +31,8 @@ AC_DEFUN([LEEWAY_LIBRARIES], [
   LEEWAY_LIB([libConfuse], [confuse.h], [confuse], [cfg_init], [libconfuse-dev])
   LEEWAY_LIB([talloc], [talloc.h], [talloc], [talloc_named_const], [libtalloc-dev])
   LEEWAY_LIB([xxHash], [xxhash.h], [xxhash], [XXH3_128bits], [libxxhash-dev])
+  LEEWAY_LIB([libdeflate], [libdeflate.h], [deflate], [libdeflate_gzip_decompress_ex],
+    [libdeflate-dev])
   LEEWAY_LIB([libev], [ev.h], [ev], [ev_run], [libev-dev])
   LEEWAY_LIB([cmocka], [setjmp.h], [cmocka], [_cmocka_run_group_tests], [libcmocka-dev])
   AC_CHECK_LIB([pthread], [pthread_create], [LEEWAY_LIBS="$LEEWAY_LIBS -lpthread"])

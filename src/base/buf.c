@@ -38,6 +38,18 @@ static void make_room(struct buf *buf, size_t more)
     buf->size = size;
 }
 
+char *buf_room(struct buf *buf, size_t len)
+{
+    make_room(buf, len);
+    return buf->data + buf->len;
+}
+
+void buf_took(struct buf *buf, size_t len)
+{
+    buf->len += len;
+    buf->data[buf->len] = '\0';
+}
+
 void buf_append(struct buf *buf, const void *bytes, size_t len)
 {
     make_room(buf, len);

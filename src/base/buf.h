@@ -20,6 +20,9 @@ void buf_append(struct buf *buf, const void *bytes, size_t len);
 void buf_append_str(struct buf *buf, const char *str);
 void buf_append_char(struct buf *buf, char c);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Room for `len` more bytes, to be written in place; then buf_took() says how many they are. */
+char *buf_room(struct buf *buf, size_t len);
+void buf_took(struct buf *buf, size_t len);
 /* Drops the first `len` bytes. */
 void buf_consume(struct buf *buf, size_t len);
 void buf_clear(struct buf *buf);

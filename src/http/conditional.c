@@ -33,6 +33,29 @@ static size_t opaque_bytes(const char *at)
     return len + 1;
 }
 
+/* Whether `rest`, what stands behind our opaque-tag's text in another one, is a web server's mark
+   of a coding and the closing quote. */
+static bool is_coding_mark(const char *rest, size_t len)
+{
+    static const char *const names[] = {"gzip", "br", "zstd", "deflate"};
+
+    if (len < 2 || (rest[0] != '-' && rest[0] != ';') || rest[len - 1] != '"')
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i]) == len - 2 && memcmp(rest + 1, names[i], len - 2) == 0)
+            return true;
+    return false;
+}
+
+static bool is_same(const char *theirs, size_t len, const char *ours, size_t ours_len)
+{
+    size_t text_len = ours_len - 1; /* without the closing quote */
+
+    if (len < ours_len || memcmp(theirs, ours, text_len) != 0)
+        return false;
+    return len == ours_len || is_coding_mark(theirs + text_len, len - text_len);
+}
+
 bool conditional_none_match(const char *if_none_match, const char *etag)
 {
     if (if_none_match == NULL)
@@ -49,7 +72,7 @@ bool conditional_none_match(const char *if_none_match, const char *etag)
         size_t len = opaque_bytes(at);
         if (len == 0)
             return false;
-        if (len == ours_len && memcmp(at, ours, len) == 0)
+        if (is_same(at, len, ours, ours_len))
             return true;
         at = skip_spaces(at + len);
         if (*at != ',')

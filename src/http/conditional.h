@@ -6,7 +6,8 @@
 #include <stdbool.h>
 
 /* Whether If-None-Match (section 13.1.2) names `etag`, which is quoted: a list
-   or "*", compared weakly. NULL is an absent field. A field that is malformed
+   or "*", compared weakly. What web servers append inside the quotes when they compress, "-gzip" or
+   ";gzip" (and br, zstd, deflate), is ignored. NULL is an absent field. A field that is malformed
    matches as far as it could be read. */
 bool conditional_none_match(const char *if_none_match, const char *etag);
 
