@@ -30,6 +30,7 @@ struct fill {
     struct redis_clock_reading
         clock;                      /* the cache's, as it was read last before the query was sent */
     struct fill_result result;      /* from FILL_SETTLING on */
+    struct stored stored;           /* what it points to */
     struct cache_request *renewal;  /* under way; NULL: none is */
     struct cache_request *settling; /* likewise */
     bool runs_on;                   /* the server may still run the query that failed */
@@ -125,33 +126,69 @@ static void on_renew(struct ev_loop *loop, ev_timer *timer, int events)
         fill->renewal = cache_renew(fill->backend->cache, &fill->lease, on_renewed, fill);
 }
 
+/* What was sent is known only by a clock that was known then. */
+static int64_t snapshot_of(const struct fill *fill, int64_t sent_us)
+{
+    const struct redis_clock *clock = cache_clock(fill->backend->cache);
+    bool known = clock->known && fill->clock.received_us != 0;
+
+    return known ? redis_clock_earliest_after(clock, &fill->clock, sent_us) : 0;
+}
+
+/* What is not to be stored is not worth a coding that its client does not want; a large one is not
+   either. */
+static const struct coding *coding_for(const struct fill *fill, size_t body_len)
+{
+    const struct backend *backend = fill->backend;
+
+    if (body_len > (size_t)backend->app->config->settings.max_object_bytes ||
+        (fill->request.lease == NULL && !fill->request.coded))
+        return NULL;
+    return fill->request.route->context->coding;
+}
+
+static void encode(struct fill *fill, int64_t sent_us, const char *body, size_t body_len)
+{
+    const struct backend *backend = fill->backend;
+    const struct redis_clock *clock = cache_clock(backend->cache);
+    const struct context *context = fill->request.route->context;
+    struct fill_result *result = &fill->result;
+    const struct entry_facts facts = {
+        .snapshot_us = snapshot_of(fill, sent_us),
+        .arrival_us = clock->known ? redis_clock_latest(clock, clock_monotonic_us()) : 0,
+        .clock = cache_server_id(backend->cache),
+        .status = result->status,
+        .key = entry_key(fill->request.base),
+        .tags = "",
+        .varies = context->coding != NULL,
+        .coding = coding_for(fill, body_len),
+        .coding_from_bytes = (size_t)context->compress_min_bytes,
+    };
+    struct buf bytes;
+
+    buf_init(&bytes, fill, 0);
+    entry_encode(&bytes, &facts, body, body_len);
+    /* just encoded: it cannot fail to decode */
+    if (entry_decode(bytes.data, bytes.len, facts.key, &fill->stored.entry) == -1)
+        result->outcome = QUERY_BROKEN;
+    fill->stored.bytes = bytes.data;
+    result->stored = &fill->stored;
+}
+
 /* The body of the answer: the query's JSON, or a problem document for no row. */
 static void make_entry(struct fill *fill, const struct query_result *query)
 {
-    const struct redis_clock *clock = cache_clock(fill->backend->cache);
     struct fill_result *result = &fill->result;
-    struct buf bytes;
-    const char *body;
     size_t body_len;
 
-    if (query->outcome == QUERY_NO_ROW) {
-        body = problem_body(fill, result->status,
-                            query->message != NULL ? query->message : "There is no such resource.",
-                            &body_len);
-    } else {
-        body = query->json->data;
-        body_len = query->json->len;
+    if (query->outcome != QUERY_NO_ROW) {
+        encode(fill, query->sent_us, query->json->data, query->json->len);
+        return;
     }
-    /* known only since: what it says of the time before is nothing */
-    bool known = clock->known && fill->clock.received_us != 0;
-    int64_t snapshot_us =
-        known ? redis_clock_earliest_after(clock, &fill->clock, query->sent_us) : 0;
-    buf_init(&bytes, fill, body_len + 512);
-    entry_encode(&bytes, snapshot_us, result->status, body, body_len);
-    /* just encoded: it cannot fail to decode */
-    if (entry_decode(bytes.data, bytes.len, &result->entry) == -1)
-        result->outcome = QUERY_BROKEN;
-    result->bytes = bytes.data;
+    const char *body = problem_body(
+        fill, result->status,
+        query->message != NULL ? query->message : "There is no such resource.", &body_len);
+    encode(fill, query->sent_us, body, body_len);
 }
 
 /* Held when it was asked: a purge that was acknowledged before is known by then. */
@@ -245,8 +282,8 @@ static void store_under_lease(struct fill *fill)
 {
     static const struct lease_mark too_large = {.kind = LEASE_MARK_TOO_LARGE};
     const struct backend *backend = fill->backend;
-    const struct cache_entry *entry = &fill->result.entry;
-    const char *bytes = fill->result.bytes;
+    const struct cache_entry *entry = &fill->stored.entry;
+    const char *bytes = fill->stored.bytes;
     const struct freshness_policy *policy =
         &application_rules(backend->app, fill->request.route)->policy;
     int64_t expiry_ms = freshness_expiry_ms(policy, entry->status, entry->snapshot_us);
@@ -258,7 +295,7 @@ static void store_under_lease(struct fill *fill)
         expiry_ms <= now_us / 1000) {
         fill->result.storing = FILL_NOT_STORED;
         end_without_store(fill, &no_mark);
-    } else if (entry->body_len > (size_t)backend->app->config->settings.max_object_bytes) {
+    } else if (entry->plain_len > (size_t)backend->app->config->settings.max_object_bytes) {
         fill->result.storing = FILL_TOO_LARGE;
         end_without_store(fill, &too_large);
     } else {

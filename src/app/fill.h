@@ -5,8 +5,8 @@
 #define LEEWAY_APP_FILL_H
 
 #include "app/backend.h"
-#include "cache/entry.h"
 #include "cache/lease.h"
+#include "cache/stored.h"
 #include "route/param.h"
 
 enum fill_storing {
@@ -21,9 +21,8 @@ struct fill_result {
     enum query_outcome outcome;
     int status;         /* 200, 404 or 410, or the status of the failure */
     const char *detail; /* of a failure, for the client; NULL: the usual one; borrowed */
-    struct cache_entry
-        entry;       /* QUERY_DONE, QUERY_NO_ROW; snapshot_us 0 if Redis's clock is not known */
-    void *bytes;     /* the talloc chunk that the entry points into */
+    /* QUERY_DONE, QUERY_NO_ROW; its snapshot is 0 if Redis's clock is not known. Borrowed. */
+    struct stored *stored;
     int64_t sent_us; /* monotonic; the answer's age counts from here */
     enum fill_storing storing;
     /* Monotonic: an answer is for requests that came before. What came later may have come after a
@@ -42,7 +41,9 @@ typedef void fill_fn(void *data, const struct fill_result *result);
 
 struct fill_request {
     const struct route *route;
-    const struct param_values *values; /* borrowed until `done` */
+    const char *base; /* of the key; borrowed until `done`, like the values */
+    const struct param_values *values;
+    bool coded; /* who waits accepts the context's coding; it is made anyway of what is stored */
     const struct lease *lease; /* copied, but for its base; NULL: run without, store nothing */
     uint64_t generation;       /* of the key: another session's result is not stored */
     enum query_origin origin;  /* for metrics */

@@ -24,7 +24,7 @@ static struct freshness_verdict judge_result(const struct visit *visit,
 {
     const struct cache *cache = visit->backend->cache;
     struct freshness_verdict own = judge_by_own_clock(visit, result, status);
-    int64_t snapshot_us = result->entry.snapshot_us;
+    int64_t snapshot_us = result->stored->entry.snapshot_us;
 
     if (snapshot_us == 0 || !cache_is_up(cache))
         return own;
@@ -54,6 +54,10 @@ enum visit_end flight_answer(struct visit *visit, const struct fill_result *resu
     if (has_budget && judge_result(visit, result, 200).ttl_us <= 0)
         return ++visit->too_old < MAX_TOO_OLD ? VISIT_COMES_LATER : VISIT_TIMED_OUT;
     answer.verdict = judge_result(visit, result, result->status);
-    respond_entry(visit, &result->entry, &answer, result->bytes);
+    if (!respond_can_send(visit, result->stored)) {
+        respond_failure(visit, 500, NULL, false);
+        return VISIT_ANSWERED;
+    }
+    respond_stored(visit, result->stored, &answer);
     return VISIT_ANSWERED;
 }

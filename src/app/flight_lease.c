@@ -44,10 +44,12 @@ bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_e
             return false;
         if (visit->request->received_us > flight->asked_us)
             continue;
+        if (!respond_can_send(visit, stored))
+            return false;
         answer.row =
             answer.verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED;
         flight_take_out(flight, visit);
-        respond_entry(visit, &stored->entry, &answer, stored->bytes);
+        respond_stored(visit, stored, &answer);
     }
     return true;
 }

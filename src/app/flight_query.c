@@ -164,7 +164,9 @@ void flight_lead(struct flight *flight, enum flight_bypass bypass, const struct 
     flight->bypass = bypass;
     const struct fill_request request = {
         .route = flight->route,
+        .base = flight->base,
         .values = &flight->values,
+        .coded = flight->leader->accepts.prefers_coded,
         .lease = lease,
         .generation = flight->generation,
         .origin = bypass == BYPASS_NONE ? QUERY_MISS : QUERY_BYPASS,

@@ -253,6 +253,7 @@ static void run_query(struct refresh *refresh)
     const struct task *task = refresh->task;
     const struct fill_request request = {
         .route = task->route,
+        .base = task->lease.base,
         .values = &task->job.values,
         .lease = &task->lease,
         .generation = identity_generation(refresh->backend->identity),

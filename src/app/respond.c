@@ -85,14 +85,74 @@ static void count_response(const struct receipt *receipt)
         metrics_collapsed(metrics, receipt->route, COLLAPSE_SERVED);
 }
 
-static void send_not_modified(struct visit *visit, const struct cache_entry *entry,
-                              const struct answer *answer)
+/* Which form of a response a client gets. */
+enum wanted {
+    WANTED_AS_STORED,
+    WANTED_PLAIN, /* without the coding in which it is stored */
+    WANTED_CODED, /* in its context's coding, though it is stored without */
+    WANTED_NONE,
+};
+
+/* It is, for this client alone: not what would hold up the others. */
+static bool may_be_coded(const struct visit *visit, const struct cache_entry *entry)
 {
+    return entry->body_len <= (size_t)visit->backend->app->config->settings.max_object_bytes;
+}
+
+static enum wanted wanted_form(const struct visit *visit, const struct cache_entry *entry)
+{
+    const struct coding *coding = visit->route->context->coding;
+    struct acceptance accepts = visit->accepts;
+
+    if (entry->coding == NULL) {
+        if (accepts.plain || entry->status != 200)
+            return WANTED_AS_STORED;
+        return accepts.coded && may_be_coded(visit, entry) ? WANTED_CODED : WANTED_NONE;
+    }
+    if (entry->coding != coding)
+        accepts = accept_encoding(visit->request->accept_encoding, entry->coding->name);
+    if (accepts.prefers_coded)
+        return WANTED_AS_STORED;
+    if (accepts.plain)
+        return WANTED_PLAIN;
+    return accepts.coded ? WANTED_AS_STORED : WANTED_NONE;
+}
+
+static bool is_known_to_client(const struct visit *visit, const char *etag)
+{
+    return etag[0] != '\0' && conditional_none_match(visit->request->if_none_match, etag);
+}
+
+/* `etag` is filled in if the client knows it. */
+static bool is_unchanged(const struct visit *visit, const struct cache_entry *entry, bool plain,
+                         char etag[ENTRY_ETAG_BYTES + 1])
+{
+    if (visit->request->if_none_match == NULL)
+        return false;
+    entry_etag(entry, plain, etag);
+    return is_known_to_client(visit, etag);
+}
+
+bool respond_can_send(const struct visit *visit, struct stored *stored)
+{
+    char etag[ENTRY_ETAG_BYTES + 1];
+
+    if (wanted_form(visit, &stored->entry) != WANTED_PLAIN || is_head_request(visit->request) ||
+        is_unchanged(visit, &stored->entry, true, etag))
+        return true;
+    return stored_is_sound(stored);
+}
+
+static void send_not_modified(struct visit *visit, const struct cache_entry *entry,
+                              const struct answer *answer, const char *etag)
+{
+    bool varies = entry->coding != NULL || visit->route->context->coding != NULL;
     char head[HEAD_BYTES];
     size_t len = (size_t)snprintf(head, sizeof head, "Status: 304 Not Modified\r\n");
 
     len += answer_cache_headers(head + len, sizeof head - len, answer);
-    len += (size_t)snprintf(head + len, sizeof head - len, "ETag: %s\r\n\r\n", entry->etag);
+    len += (size_t)snprintf(head + len, sizeof head - len, "%sETag: %s\r\n\r\n",
+                            varies ? "Vary: Accept-Encoding\r\n" : "", etag);
     const struct answer_bytes bytes = {.head = head, .head_len = len};
     request_answer(visit->request, &bytes);
 }
@@ -109,11 +169,11 @@ static const char *status_line(int status)
     }
 }
 
-/* The entry's header lines and body lie behind each other, and go out as they are. */
-static void send_entry(struct visit *visit, const struct cache_entry *entry,
-                       const struct answer *answer, void *shared)
+/* The form's header lines and body lie behind each other, and go out as they are. */
+static void send_form(struct visit *visit, int status, const struct answer *answer,
+                      const struct form *form)
 {
-    const char *line = status_line(entry->status);
+    const char *line = status_line(status);
     size_t len = strlen(line);
     char head[HEAD_BYTES];
 
@@ -122,32 +182,86 @@ static void send_entry(struct visit *visit, const struct cache_entry *entry,
     const struct answer_bytes bytes = {
         .head = head,
         .head_len = len,
-        .body = entry->head,
-        .body_len = entry->head_len + (is_head_request(visit->request) ? 0 : entry->body_len),
-        .shared = shared,
+        .body = form->head,
+        .body_len = form->head_len + (is_head_request(visit->request) ? 0 : form->body_len),
+        .shared = form->bytes,
     };
     request_answer(visit->request, &bytes);
 }
 
-void respond_entry(struct visit *visit, const struct cache_entry *entry,
-                   const struct answer *answer, void *shared)
+static void send_as_stored(struct visit *visit, const struct stored *stored,
+                           const struct answer *answer)
+{
+    char etag[ENTRY_ETAG_BYTES + 1];
+    struct form form;
+
+    if (is_unchanged(visit, &stored->entry, false, etag)) {
+        send_not_modified(visit, &stored->entry, answer, etag);
+        return;
+    }
+    stored_form(stored, &form);
+    send_form(visit, stored->entry.status, answer, &form);
+}
+
+/* HEAD needs the length, not the body. */
+static void send_plain(struct visit *visit, struct stored *stored, const struct answer *answer)
+{
+    const struct cache_entry *entry = &stored->entry;
+    char etag[ENTRY_ETAG_BYTES + 1], head[ENTRY_HEAD_BYTES];
+    struct form form = {.head = head};
+
+    if (is_unchanged(visit, entry, true, etag)) {
+        send_not_modified(visit, entry, answer, etag);
+        return;
+    }
+    if (is_head_request(visit->request)) {
+        entry_etag(entry, true, etag);
+        form.head_len = entry_head(head, NULL, etag, entry->plain_len);
+    } else {
+        stored_plain_form(stored, &form);
+    }
+    send_form(visit, entry->status, answer, &form);
+}
+
+static void send_coded(struct visit *visit, struct stored *stored, const struct answer *answer)
+{
+    struct form form;
+
+    stored_coded_form(stored, visit->route->context->coding, &form);
+    if (is_known_to_client(visit, form.etag))
+        send_not_modified(visit, &stored->entry, answer, form.etag);
+    else
+        send_form(visit, stored->entry.status, answer, &form);
+}
+
+void respond_stored(struct visit *visit, struct stored *stored, const struct answer *answer)
 {
     const struct receipt receipt = {
         .backend = visit->backend,
         .route = visit->route,
         .policy = &visit->rules->policy,
         .row = answer->row,
-        .status = entry->status,
+        .status = stored->entry.status,
         .received_us = visit->request->received_us,
         .sent_us = answer->sent_us,
-        .snapshot_us = entry->snapshot_us,
+        .snapshot_us = stored->entry.snapshot_us,
     };
 
     pulse_at(visit->backend->pulse, visit->route->pattern);
-    if (entry->status == 200 && conditional_none_match(visit->request->if_none_match, entry->etag))
-        send_not_modified(visit, entry, answer);
-    else
-        send_entry(visit, entry, answer, shared);
+    switch (wanted_form(visit, &stored->entry)) {
+    case WANTED_AS_STORED:
+        send_as_stored(visit, stored, answer);
+        break;
+    case WANTED_PLAIN:
+        send_plain(visit, stored, answer);
+        break;
+    case WANTED_CODED:
+        send_coded(visit, stored, answer);
+        break;
+    case WANTED_NONE:
+        respond_not_acceptable(visit);
+        return;
+    }
     count_response(&receipt);
 }
 
@@ -220,6 +334,13 @@ void respond_rationed(struct visit *visit, int64_t wait_us)
                      clock_monotonic_us() - visit->request->received_us);
     send_problem(visit->request, 429,
                  "This client has asked for too much that is not in the cache.", extra);
+}
+
+void respond_not_acceptable(struct visit *visit)
+{
+    metrics_response(visit->backend->metrics, visit->route, false, false,
+                     clock_monotonic_us() - visit->request->received_us);
+    send_problem(visit->request, 406, "No coding that Accept-Encoding allows is there.", "");
 }
 
 void respond_problem(struct request *request, int status, const char *detail)

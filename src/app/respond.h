@@ -6,12 +6,19 @@
 
 #include "app/visit.h"
 #include "cache/answer.h"
-#include "cache/entry.h"
+#include "cache/stored.h"
 
-/* A response of a route: `row` and its fields choose the caching headers. 304 and HEAD are
-   seen to. `shared` as in struct answer_bytes. */
-void respond_entry(struct visit *visit, const struct cache_entry *entry,
-                   const struct answer *answer, void *shared);
+/* A response of a route: `row` and its fields choose the caching headers. It is sent in the form
+   that the client accepts, with 304 and HEAD seen to. respond_can_send() has said so of a response
+   that was not made by this process. */
+void respond_stored(struct visit *visit, struct stored *stored, const struct answer *answer);
+
+/* false: it would have to be decoded for this client, and does not decode. */
+bool respond_can_send(const struct visit *visit, struct stored *stored)
+    __attribute__((warn_unused_result));
+
+/* 406: there is no form that the client accepts (RFC 9110, section 12.5.3). */
+void respond_not_acceptable(struct visit *visit);
 
 /* A problem document with no-store, for a failure on a known route. A 503, and what
    another's failure settled (`shared_failure`), carry Retry-After: 1 or 2. `detail` NULL: the usual

@@ -195,7 +195,7 @@ static struct visit *understand(struct server *server, struct request *request)
     return visit;
 }
 
-static void serve_hit(struct server *server, struct visit *visit, const struct stored *stored,
+static void serve_hit(struct server *server, struct visit *visit, struct stored *stored,
                       struct freshness_verdict verdict)
 {
     bool stale = verdict.state == FRESHNESS_STALE;
@@ -207,7 +207,7 @@ static void serve_hit(struct server *server, struct visit *visit, const struct s
 
     if (stale)
         offers_ask(server->offers, visit, stored->entry.snapshot_us, verdict.ttl_us);
-    respond_entry(visit, &stored->entry, &answer, stored->bytes);
+    respond_stored(visit, stored, &answer);
 }
 
 static void end_look_up(struct visit *visit)
@@ -233,11 +233,11 @@ static void on_looked_up(void *data, enum cache_found found, struct stored *stor
         struct freshness_verdict verdict =
             freshness_judge(&visit->rules->policy, stored->entry.status, stored->entry.snapshot_us,
                             backend_now_us(backend, stored->entry.snapshot_us));
-        if (verdict.state == FRESHNESS_FRESH || verdict.state == FRESHNESS_STALE) {
+        visit->expired = verdict.state != FRESHNESS_FRESH && verdict.state != FRESHNESS_STALE;
+        if (!visit->expired && respond_can_send(visit, stored)) {
             serve_hit(server, visit, stored, verdict);
             return;
         }
-        visit->expired = true;
     }
     flights_join(server->flights, visit, true);
 }
@@ -279,6 +279,13 @@ void serve_request(struct server *server, struct request *request)
     struct visit *visit = understand(server, request);
     if (visit == NULL)
         return;
+    visit->accepts = accept_encoding(
+        request->accept_encoding,
+        visit->route->context->coding != NULL ? visit->route->context->coding->name : NULL);
+    if (!visit->accepts.plain && !visit->accepts.coded) {
+        respond_not_acceptable(visit);
+        return;
+    }
     visit->is_disabled = visit->rules->policy.budget_us > 0 &&
                          switches_route_is_off(server->backend->switches, visit->route);
     if (visit->rules->policy.budget_us == 0 || visit->is_disabled) {

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "app/backend.h"
+#include "http/accept_encoding.h"
 #include "http/request.h"
 #include "route/param.h"
 
@@ -30,6 +31,7 @@ struct visit {
     struct param_values values;
     const char *base;              /* of the key */
     uint64_t generation;           /* of the key */
+    struct acceptance accepts;     /* of a response in its context's coding */
     bool is_disabled;              /* its route's cache is, by an operator */
     bool expired;                  /* an entry past its budget was found */
     unsigned too_old;              /* answers that were past the budget when they came */

@@ -21,6 +21,11 @@ const struct redis_clock *cache_clock(const struct cache *cache)
     return cache->driver->clock(cache);
 }
 
+const char *cache_server_id(const struct cache *cache)
+{
+    return cache->driver->server_id(cache);
+}
+
 void cache_cancel(struct cache_request *request)
 {
     if (request != NULL)

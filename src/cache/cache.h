@@ -16,9 +16,9 @@
 #include <stdint.h>
 #include <talloc.h>
 
-#include "cache/entry.h"
 #include "cache/identity_note.h"
 #include "cache/lease.h"
+#include "cache/stored.h"
 #include "cache/switch.h"
 #include "config/settings.h"
 #include "redis/clock.h"
@@ -54,21 +54,20 @@ const char *cache_problem(const struct cache *cache);
    answered that was asked for, at the latest a second ago, as long as the cache is up. */
 const struct redis_clock *cache_clock(const struct cache *cache);
 
+/* The run id of the server whose clock that is; "": it does not say. Borrowed until the next call.
+ */
+const char *cache_server_id(const struct cache *cache);
+
 /* What is asked has no effect on the cache, or none that matters, if it is cancelled: a lease that
    is won afterwards is given up. NULL is allowed. */
 void cache_cancel(struct cache_request *request);
 
 /* ---- Stored responses */
 
-/* An entry and the chunk that its slices point into, a talloc chunk that others may refer to. */
-struct stored {
-    struct cache_entry entry;
-    void *bytes; /* NULL: there is no entry */
-};
-
 enum cache_found {
     CACHE_FOUND,
-    CACHE_NOTHING, /* no entry, or none that can be read: a key of another type, another version */
+    CACHE_NOTHING, /* no entry, or none that can be read: a key of another type, another version,
+                      another key's */
     CACHE_AWAY,    /* it cannot be asked, does not answer in time or refuses */
 };
 

@@ -14,6 +14,7 @@ struct cache_driver {
     bool (*is_up)(const struct cache *cache);
     const char *(*problem)(const struct cache *cache);
     const struct redis_clock *(*clock)(const struct cache *cache);
+    const char *(*server_id)(const struct cache *cache);
     struct cache_request *(*look_up)(struct cache *cache, const char *base, cache_look_up_fn *fn,
                                      void *data);
     struct cache_request *(*take)(struct cache *cache, const char *base, bool only_look,

@@ -100,14 +100,15 @@ static void see_to_clock(struct redis_cache *cache)
 
 /* The entry is taken apart where the reply has it: nothing is copied. */
 static enum cache_found read_entry(enum redis_outcome outcome, struct redis_reply *reply,
-                                   struct stored *stored)
+                                   uint64_t key, struct stored *stored)
 {
-    stored->bytes = NULL;
+    *stored = (struct stored){.bytes = NULL};
     if (outcome == REDIS_REFUSED)
         return redis_refusal_of(reply) == REDIS_WRONG_TYPE ? CACHE_NOTHING : CACHE_AWAY;
     if (outcome != REDIS_REPLIED)
         return CACHE_AWAY;
-    if (reply->kind != REDIS_TEXT || entry_decode(reply->text, reply->len, &stored->entry) == -1)
+    if (reply->kind != REDIS_TEXT ||
+        entry_decode(reply->text, reply->len, key, &stored->entry) == -1)
         return CACHE_NOTHING;
     stored->bytes = reply;
     return CACHE_FOUND;
@@ -116,7 +117,7 @@ static enum cache_found read_entry(enum redis_outcome outcome, struct redis_repl
 static void on_entry(const struct ask *ask, enum redis_outcome outcome, struct redis_reply *reply)
 {
     struct stored stored;
-    enum cache_found found = read_entry(outcome, reply, &stored);
+    enum cache_found found = read_entry(outcome, reply, ask->key, &stored);
 
     ask->fn.look_up(ask->data, found, &stored);
 }
@@ -131,6 +132,7 @@ static struct cache_request *look_up(struct cache *cache, const char *base, cach
 
     see_to_clock(ask->cache);
     ask->fn.look_up = fn;
+    ask->key = entry_key(base);
     return ask_send(ask, parts, 2, key);
 }
 
@@ -195,6 +197,11 @@ static const struct redis_clock *get_clock(const struct cache *cache)
     return redis_get_clock(const_redis_cache_of(cache)->redis);
 }
 
+static const char *server_id(const struct cache *cache)
+{
+    return redis_server(const_redis_cache_of(cache)->redis).run_id;
+}
+
 struct redis *cache_redis(struct cache *cache)
 {
     return redis_cache_of(cache)->redis;
@@ -220,6 +227,7 @@ static const struct cache_driver redis_cache_driver = {
     .is_up = is_up,
     .problem = problem,
     .clock = get_clock,
+    .server_id = server_id,
     .look_up = look_up,
     .take = redis_cache_take,
     .renew = redis_cache_renew,

@@ -42,6 +42,7 @@ struct ask {
     struct redis_cache *cache;
     struct redis_request *sent;
     int64_t sent_us;        /* monotonic, before it was sent; where Redis tells its time */
+    uint64_t key;           /* of the entry that is asked for */
     bool writes;            /* as of struct redis_command */
     ask_answered *answered; /* called with a copy */
     union {                 /* the owner's */

@@ -200,7 +200,8 @@ static bool read_stored(struct take *take)
     if (part->outcome != REDIS_REPLIED)
         return false;
     if (part->reply->kind == REDIS_TEXT &&
-        entry_decode(part->reply->text, part->reply->len, &take->stored.entry) == 0)
+        entry_decode(part->reply->text, part->reply->len, entry_key(take->lease.base),
+                     &take->stored.entry) == 0)
         take->stored.bytes = part->reply;
     return true;
 }

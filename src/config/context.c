@@ -75,6 +75,8 @@ static int read_context(const struct config_build *build, const struct config_bl
         .negative_budget_ms =
             keys.negative_budget_ms != -1 ? keys.negative_budget_ms : keys.budget_ms / 10,
         .edge = keys.edge,
+        .coding = keys.coding,
+        .compress_min_bytes = keys.compress_min_bytes,
     };
     return 0;
 }

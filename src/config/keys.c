@@ -13,6 +13,7 @@
 #include "base/network.h"
 #include "base/num.h"
 #include "base/processors.h"
+#include "coding/coding.h"
 #include "config/pattern.h"
 
 #define ROW(block, key, type, offset, default_text, min, max, prose)                               \
@@ -225,6 +226,27 @@ static int read_pooler(struct reading *r)
     return refuse(r, "must be auto, session or transaction");
 }
 
+static int refuse_coding(struct reading *r)
+{
+    char *problem = mem_check(talloc_strdup(r->build->config, "must be "));
+
+    for (size_t i = 0; coding_name(i) != NULL; i++)
+        problem =
+            mem_check(talloc_asprintf_append(problem, "%s%s", i > 0 ? ", " : "", coding_name(i)));
+    return refuse(r, mem_check(talloc_asprintf_append(problem, " or none")));
+}
+
+static int read_coding(struct reading *r)
+{
+    const struct coding **field = r->field;
+
+    *field = NULL;
+    if (strcmp(r->text, "none") == 0)
+        return 0;
+    *field = coding_of(r->text, strlen(r->text));
+    return *field != NULL ? 0 : refuse_coding(r);
+}
+
 static int read_shape(struct reading *r)
 {
     enum route_shape *field = r->field;
@@ -427,6 +449,7 @@ static int read_value(struct reading *r)
         [KEY_URL_PATH] = read_url_path,   [KEY_LIST] = read_list,
         [KEY_ADDRESSES] = read_addresses, [KEY_POOLER] = read_pooler,
         [KEY_GROUP] = read_group,         [KEY_RATE] = read_rate,
+        [KEY_CODING] = read_coding,
     };
 
     return readers[r->key->type](r);

@@ -22,6 +22,7 @@ enum key_type {
     KEY_BOOL,       /* bool */
     KEY_LOG,        /* const char *: "stderr", "syslog" or "file:PATH" */
     KEY_POOLER,     /* enum pooler */
+    KEY_CODING,     /* const struct coding *; NULL is none */
     KEY_SHAPE,      /* enum route_shape */
     KEY_PARAM_TYPE, /* enum param_type */
     KEY_UNKNOWN,    /* bool: reject */
@@ -60,6 +61,8 @@ struct context_keys {
     int64_t stale_if_error_ms;
     int64_t negative_budget_ms;
     bool edge;
+    const struct coding *coding;
+    int64_t compress_min_bytes;
 };
 
 struct route_keys {

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coding/coding.h"
 #include "config/settings.h"
 
 enum { CONFIG_MAX_SEGMENTS = 32, CONFIG_MAX_PARAMS = 32 }; /* of a route */
@@ -33,6 +34,8 @@ struct context {
     int64_t stale_if_error_ms; /* beyond the budget */
     int64_t negative_budget_ms; /* how long a 404 may be served, at most budget_ms */
     bool edge;
+    const struct coding *coding; /* in which answers are stored and sent; NULL: none */
+    int64_t compress_min_bytes;
 };
 
 enum param_type {

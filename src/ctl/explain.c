@@ -153,17 +153,43 @@ static void print_values(const struct explanation *found)
     }
 }
 
-static void print_redis(const struct explanation *found)
+/* The form that a client gets which accepts the coding, if there is one; and of the making. */
+static void print_stored(const struct cache_entry *entry)
+{
+    char etag[ENTRY_ETAG_BYTES + 1], clock[ENTRY_CLOCK_BYTES + 1] = "";
+
+    if (entry->coding != NULL) {
+        entry_etag(entry, false, etag);
+        printf("stored      as %s: %zu bytes, ETag %s\n", entry->coding->name, entry->body_len,
+               etag);
+    }
+    printf("made        in %.3f s, by the clock of the Redis with run id ",
+           (double)(entry->arrival_us - entry->snapshot_us) / 1e6);
+    memcpy(clock, entry->clock, ENTRY_CLOCK_BYTES);
+    clock[strcspn(clock, "-")] = '\0';
+    ctl_print(clock[0] != '\0' ? clock : "unknown");
+    printf("\n");
+}
+
+static void print_entry(const struct explanation *found)
 {
     const struct cache_entry *entry = &found->stored.entry;
+    char etag[ENTRY_ETAG_BYTES + 1];
 
+    entry_etag(entry, true, etag);
+    printf("entry       %s: status %d, age %.3f s, ttl %.3f s, %zu bytes of body%s%s\n",
+           freshness_name(found->verdict.state), entry->status, (double)found->verdict.age_us / 1e6,
+           (double)found->verdict.ttl_us / 1e6, entry->plain_len, etag[0] != '\0' ? ", ETag " : "",
+           etag);
+    print_stored(entry);
+}
+
+static void print_redis(const struct explanation *found)
+{
     if (found->stored.bytes == NULL)
         printf("entry       none\n");
     else
-        printf("entry       %s: status %d, age %.3f s, ttl %.3f s, %zu bytes of body%s%s\n",
-               freshness_name(found->verdict.state), entry->status,
-               (double)found->verdict.age_us / 1e6, (double)found->verdict.ttl_us / 1e6,
-               entry->body_len, entry->etag[0] != '\0' ? ", ETag " : "", entry->etag);
+        print_entry(found);
     printf("lease       %s", lease_name(found));
     if (found->answer.state == LEASE_FAILED)
         printf(" with %d", found->answer.failed_status);
@@ -217,22 +243,33 @@ static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
     printf("request     would %s\n", what_would_happen(found));
 }
 
-static void write_redis(struct json_out *json, const struct explanation *found)
+static void write_entry(struct json_out *json, const struct explanation *found)
 {
     const struct cache_entry *entry = &found->stored.entry;
+    char etag[ENTRY_ETAG_BYTES + 1], stored_etag[ENTRY_ETAG_BYTES + 1];
 
-    if (found->stored.bytes != NULL) {
-        json_open_object(json, "entry");
-        json_text(json, "state", freshness_name(found->verdict.state));
-        json_number(json, "status", entry->status);
-        json_seconds(json, "age_seconds", found->verdict.age_us);
-        json_seconds(json, "ttl_seconds", found->verdict.ttl_us);
-        json_number(json, "body_bytes", (int64_t)entry->body_len);
-        json_text(json, "etag", entry->etag[0] != '\0' ? entry->etag : NULL);
-        json_close_object(json);
-    } else {
+    entry_etag(entry, true, etag);
+    entry_etag(entry, false, stored_etag);
+    json_open_object(json, "entry");
+    json_text(json, "state", freshness_name(found->verdict.state));
+    json_number(json, "status", entry->status);
+    json_seconds(json, "age_seconds", found->verdict.age_us);
+    json_seconds(json, "ttl_seconds", found->verdict.ttl_us);
+    json_number(json, "body_bytes", (int64_t)entry->plain_len);
+    json_text(json, "etag", etag[0] != '\0' ? etag : NULL);
+    json_text(json, "coding", entry->coding != NULL ? entry->coding->name : NULL);
+    json_number(json, "stored_bytes", (int64_t)entry->body_len);
+    json_text(json, "stored_etag", stored_etag[0] != '\0' ? stored_etag : NULL);
+    json_seconds(json, "made_in_seconds", entry->arrival_us - entry->snapshot_us);
+    json_close_object(json);
+}
+
+static void write_redis(struct json_out *json, const struct explanation *found)
+{
+    if (found->stored.bytes != NULL)
+        write_entry(json, found);
+    else
         json_null(json, "entry");
-    }
     json_text(json, "lease", lease_name(found));
     json_number(json, "lease_left_ms", found->answer.left_ms);
     json_number(json, "refresh_mark_left_ms", found->mark_left_ms);

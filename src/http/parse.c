@@ -23,16 +23,22 @@ enum known {
     KNOWN_PATH_INFO,
     KNOWN_QUERY_STRING,
     KNOWN_IF_NONE_MATCH,
+    KNOWN_ACCEPT_ENCODING,
     KNOWN_REMOTE_ADDR,
     KNOWN_CONTENT_LENGTH, /* only to be told that there is one of it */
     KNOWN_COUNT,
 };
 
 static const char *const known_names[] = {
-    [KNOWN_METHOD] = "REQUEST_METHOD",     [KNOWN_TARGET] = "REQUEST_URI",
-    [KNOWN_SCRIPT_NAME] = "SCRIPT_NAME",   [KNOWN_PATH_INFO] = "PATH_INFO",
-    [KNOWN_QUERY_STRING] = "QUERY_STRING", [KNOWN_IF_NONE_MATCH] = "HTTP_IF_NONE_MATCH",
-    [KNOWN_REMOTE_ADDR] = "REMOTE_ADDR",   [KNOWN_CONTENT_LENGTH] = "CONTENT_LENGTH",
+    [KNOWN_METHOD] = "REQUEST_METHOD",
+    [KNOWN_TARGET] = "REQUEST_URI",
+    [KNOWN_SCRIPT_NAME] = "SCRIPT_NAME",
+    [KNOWN_PATH_INFO] = "PATH_INFO",
+    [KNOWN_QUERY_STRING] = "QUERY_STRING",
+    [KNOWN_IF_NONE_MATCH] = "HTTP_IF_NONE_MATCH",
+    [KNOWN_ACCEPT_ENCODING] = "HTTP_ACCEPT_ENCODING",
+    [KNOWN_REMOTE_ADDR] = "REMOTE_ADDR",
+    [KNOWN_CONTENT_LENGTH] = "CONTENT_LENGTH",
 };
 
 struct parser {
@@ -46,7 +52,8 @@ struct parser *parser_new(TALLOC_CTX *ctx, const char *const *variables)
 
     parser->wanted = variables_new(parser);
     for (int i = 0; i < KNOWN_COUNT; i++)
-        variables_add(parser->wanted, known_names[i], i == KNOWN_IF_NONE_MATCH);
+        variables_add(parser->wanted, known_names[i],
+                      i == KNOWN_IF_NONE_MATCH || i == KNOWN_ACCEPT_ENCODING);
     for (; *variables != NULL; variables++)
         variables_add(parser->wanted, *variables, false);
     if (FCGX_Init() != 0) {
@@ -97,6 +104,7 @@ static struct request *copy_request(struct parser *parser, TALLOC_CTX *ctx)
         .path_info = value_of(wanted, KNOWN_PATH_INFO, ""),
         .query_string = value_of(wanted, KNOWN_QUERY_STRING, ""),
         .if_none_match = value_of(wanted, KNOWN_IF_NONE_MATCH, NULL),
+        .accept_encoding = value_of(wanted, KNOWN_ACCEPT_ENCODING, NULL),
         .remote_addr = value_of(wanted, KNOWN_REMOTE_ADDR, ""),
         .ambiguous = ambiguous,
         .received_us = clock_monotonic_us(),

@@ -18,7 +18,8 @@ struct request {
     const char *script_name; /* decoded by the server; "" if absent, like those below */
     const char *path_info;
     const char *query_string;
-    const char *if_none_match; /* NULL: absent */
+    const char *if_none_match;   /* NULL: absent */
+    const char *accept_encoding; /* likewise */
     const char *remote_addr;
     /* A variable that came twice with different values: the request must be refused. NULL: none of
        those above, CONTENT_LENGTH and those of transport_options. */

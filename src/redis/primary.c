@@ -303,7 +303,13 @@ struct redis_server redis_primary_server(const struct redis_primary *primary)
 {
     const struct redis_greeting_result *server = &primary->server;
 
-    return (struct redis_server){server->name, server->version, server->mode, server->role};
+    return (struct redis_server){
+        .name = server->name,
+        .version = server->version,
+        .mode = server->mode,
+        .run_id = server->run_id,
+        .role = server->role,
+    };
 }
 
 struct redis_clock_keeper *redis_primary_clock_keeper(const struct redis_primary *primary)

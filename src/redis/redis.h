@@ -57,6 +57,7 @@ struct redis_server {
     const char *name;    /* "redis", "valkey", or as it says */
     const char *version; /* "": it does not say */
     const char *mode;    /* "standalone", "cluster"; "": it does not say */
+    const char *run_id;  /* "": it does not say */
     const char *role;    /* "master", "replica"; "": it does not say */
 };
 struct redis_server redis_server(const struct redis *redis);

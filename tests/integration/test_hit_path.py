@@ -68,7 +68,8 @@ def test_the_entry(stack):
     assert len(keys) == 1
     entry = client.get(keys[0])
     head, _, rest = entry.partition("\n")
-    assert re.fullmatch(r"lw1 \d{16} 200 [0-9a-f]{32} \d{8} \d{9}", head)
+    assert re.fullmatch(r"lw2 \d{16} \d{16} [0-9a-f]{40} 200 identity [0-9a-f]{16} [0-9a-f]{32} "
+                        r"[0-9a-f]{32} 000000 \d{6} \d{9} \d{9}", head)
     assert rest.endswith("\r\n\r\n" + response.body.decode())
     assert f"ETag: {response.headers['etag']}\r\n" in rest
     # absolute: the snapshot and the budget

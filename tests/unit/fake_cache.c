@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/driver.h"
+#include "sample_entry.h"
 
 enum { KINDS = FAKE_SHORTEN + 1, ENTRY_ROOM = 512 };
 
@@ -162,7 +163,7 @@ void fake_cache_put(struct fake_cache *fake, const char *base, int64_t snapshot_
     struct buf bytes;
 
     buf_init(&bytes, fake, ENTRY_ROOM);
-    entry_encode(&bytes, snapshot_us, status, body, strlen(body));
+    sample_entry(&bytes, base, snapshot_us, status, body);
     put_entry(item_of(fake, base), bytes.data, bytes.len);
     talloc_free(bytes.data);
 }
@@ -172,7 +173,8 @@ const char *fake_cache_body(struct fake_cache *fake, const char *base)
     struct item *item = item_of(fake, base);
     struct cache_entry entry;
 
-    if (item->entry == NULL || entry_decode(item->entry, item->entry_len, &entry) == -1)
+    if (item->entry == NULL ||
+        entry_decode(item->entry, item->entry_len, entry_key(base), &entry) == -1)
         return NULL;
     talloc_free(fake->shown);
     fake->shown = mem_check(talloc_strndup(fake, entry.body, entry.body_len));
@@ -243,7 +245,8 @@ static void read_entry(struct request *request)
     if (item->entry == NULL)
         return;
     char *bytes = mem_check(talloc_memdup(request, item->entry, item->entry_len));
-    if (entry_decode(bytes, item->entry_len, &request->stored.entry) == -1)
+    if (entry_decode(bytes, item->entry_len, entry_key(request->base), &request->stored.entry) ==
+        -1)
         return;
     request->stored.bytes = bytes;
     request->found = CACHE_FOUND;
@@ -279,13 +282,14 @@ static void do_take(struct request *request)
 
 static void do_store(struct request *request, struct item *item)
 {
+    uint64_t key = entry_key(request->base);
     struct cache_entry mine, there;
 
     request->end = LEASE_KEPT;
     set_lease(item, NULL, 0);
-    if (entry_decode(request->bytes, request->len, &mine) == -1)
+    if (entry_decode(request->bytes, request->len, key, &mine) == -1)
         return;
-    if (item->entry != NULL && entry_decode(item->entry, item->entry_len, &there) == 0 &&
+    if (item->entry != NULL && entry_decode(item->entry, item->entry_len, key, &there) == 0 &&
         there.snapshot_us > mine.snapshot_us)
         return;
     put_entry(item, request->bytes, request->len);
@@ -815,6 +819,12 @@ static const char *problem(const struct cache *cache)
     return is_up(cache) ? NULL : "the test says so";
 }
 
+static const char *server_id(const struct cache *cache)
+{
+    (void)cache;
+    return "fake";
+}
+
 static const struct redis_clock *get_clock(const struct cache *cache)
 {
     return &((const struct fake_cache *)cache)->clock;
@@ -829,6 +839,7 @@ static const struct cache_driver driver = {
     .is_up = is_up,
     .problem = problem,
     .clock = get_clock,
+    .server_id = server_id,
     .look_up = look_up,
     .take = take,
     .renew = renew,

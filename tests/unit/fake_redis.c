@@ -91,7 +91,8 @@ const char *redis_problem(const struct redis *redis)
 struct redis_server redis_server(const struct redis *redis)
 {
     (void)redis;
-    return (struct redis_server){"redis", "7.0.15", "standalone", "master"};
+    return (struct redis_server){
+        .name = "redis", .version = "7.0.15", .mode = "standalone", .run_id = "", .role = "master"};
 }
 
 struct redis_part redis_text(const char *text)

@@ -116,6 +116,7 @@ struct reader *fake_worker_visit(struct fake_worker *worker, TALLOC_CTX *ctx, si
     reader->request->owner = visit;
     visit->backend = worker->backend;
     visit->request = reader->request;
+    visit->accepts.plain = true;
     visit->route = &app->config->routes[route];
     visit->rules = application_rules(app, visit->route);
     visit->values.count = 1;
@@ -145,23 +146,38 @@ static const char *const row_names[] = {
     [ANSWER_TOO_LARGE] = "too-large", [ANSWER_NO_REDIS] = "no-redis",
 };
 
-void respond_entry(struct visit *visit, const struct cache_entry *entry,
-                   const struct answer *answer, void *shared)
+bool respond_can_send(const struct visit *visit, struct stored *stored)
 {
+    (void)visit;
+    return stored_is_sound(stored);
+}
+
+void respond_not_acceptable(struct visit *visit)
+{
+    note(visit->request, "406");
+}
+
+void respond_stored(struct visit *visit, struct stored *stored, const struct answer *answer)
+{
+    const struct cache_entry *entry = &stored->entry;
     char text[FAKE_ANSWER_BYTES];
     bool is_own = answer->row == ANSWER_MISS || answer->row == ANSWER_EXPIRED;
     size_t shown = 0;
 
-    while (shown < entry->body_len && shown < 8 && entry->body[shown] != ' ')
+    struct form form;
+
+    stored_plain_form(stored, &form);
+    const char *body = form.head + form.head_len;
+    while (shown < form.body_len && shown < 8 && body[shown] != ' ')
         shown++;
 
-    assert(shared != NULL);
+    assert(form.bytes != NULL);
     /* what nobody may be given */
     assert(answer->row == ANSWER_ON_ERROR || answer->row == ANSWER_NO_BUDGET ||
            freshness_is_negative(entry->status) || answer->verdict.ttl_us > 0);
     if (entry->status == 200)
         snprintf(text, sizeof text, "%s%s:%.*s", row_names[answer->row],
-                 is_own && answer->stored ? "*" : "", (int)shown, entry->body);
+                 is_own && answer->stored ? "*" : "", (int)shown, body);
     else
         snprintf(text, sizeof text, "%s%s:%d", row_names[answer->row],
                  is_own && answer->stored ? "*" : "", entry->status);

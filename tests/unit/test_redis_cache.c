@@ -3,6 +3,7 @@
    lease, watches, notes, purges, and what happens when any of it is cancelled or the cache goes. */
 #include "config.h"
 
+#include "sample_entry.h"
 #include "unit.h"
 
 #include <ev.h>
@@ -104,7 +105,7 @@ static struct redis_reply *entry_reply(int status)
     struct buf out;
 
     buf_init(&out, NULL, 256);
-    entry_encode(&out, 1795435200123456, status, "{\"id\":1}", 8);
+    sample_entry(&out, BASE, 1795435200123456, status, "{\"id\":1}");
     struct redis_reply *reply = fake_bytes(out.data, out.len);
     talloc_free(out.data);
     return reply;
@@ -130,7 +131,7 @@ static void test_look_ups(void **state)
         {"@", CACHE_FOUND},
         {"nil", CACHE_NOTHING},
         {"=", CACHE_NOTHING},
-        {"=lw1 damaged", CACHE_NOTHING},
+        {"=lw2 damaged", CACHE_NOTHING},
         {":1", CACHE_NOTHING},
         {"[=a]", CACHE_NOTHING},
         {"-WRONGTYPE x", CACHE_NOTHING},

@@ -4,6 +4,7 @@
    writes. */
 #include "config.h"
 
+#include "sample_entry.h"
 #include "unit.h"
 
 #include <ev.h>
@@ -90,7 +91,7 @@ static struct redis_reply *entry_reply(void)
     struct buf out;
 
     buf_init(&out, NULL, 256);
-    entry_encode(&out, 1795435200123456, 200, "{\"id\":1}", 8);
+    sample_entry(&out, BASE, 1795435200123456, 200, "{\"id\":1}");
     struct redis_reply *reply = fake_bytes(out.data, out.len);
     talloc_free(out.data);
     return reply;

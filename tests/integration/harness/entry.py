@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Stored responses as docs/redis.md describes them; a test makes them old instead of waiting."""
+import gzip
 from dataclasses import dataclass
 
 SNAPSHOT_AT = 4
@@ -9,8 +10,29 @@ SNAPSHOT_AT = 4
 class Entry:
     key: str
     snapshot_us: int
+    arrival_us: int
+    clock: str
     status: int
+    coding: str
+    plain_hash: str
+    hash: str
+    tags: list
+    head: str
+    stored: bytes  # the body in its coding
     body: str
+
+
+def decode(key, data):
+    line, _, rest = data.partition(b"\n")
+    (version, snapshot, arrival, clock, status, coding, _, plain_hash, stored_hash, n_tags, n_head,
+     n_stored, n_plain) = line.decode().split()
+    assert version == "lw2"
+    n_tags, n_head = int(n_tags), int(n_head)
+    tags, head, stored = rest[:n_tags], rest[n_tags:n_tags + n_head], rest[n_tags + n_head:]
+    body = gzip.decompress(stored) if coding == "gzip" else stored
+    assert (len(stored), len(body)) == (int(n_stored), int(n_plain))
+    return Entry(key, int(snapshot), int(arrival), clock, int(status), coding, plain_hash,
+                 stored_hash, tags.decode().split(), head.decode(), stored, body.decode())
 
 
 class Entries:
@@ -21,13 +43,8 @@ class Entries:
         return sorted(self.server.client().keys(f"leeway:{{{route}.*}}:entry"))
 
     def all(self, route="*"):
-        client = self.server.client()
-        found = []
-        for key in self.keys(route):
-            line, _, rest = client.get(key).partition("\n")
-            _, snapshot, status, _, _, _ = line.split()
-            found.append(Entry(key, int(snapshot), int(status), rest.partition("\r\n\r\n")[2]))
-        return found
+        client = self.server.bytes_client()
+        return [decode(key, client.get(key)) for key in self.keys(route)]
 
     def only(self, route="*"):
         found = self.all(route)

@@ -77,6 +77,9 @@ class Redis:
     def client(self):
         return redis.Redis(unix_socket_path=self.socket, decode_responses=True, **SAY_NOTHING)
 
+    def bytes_client(self):
+        return redis.Redis(unix_socket_path=self.socket, **SAY_NOTHING)
+
     def answers(self):
         try:
             return self.client().ping()
