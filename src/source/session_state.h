@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The inside of a session, for the files that make one up: session.c has its course, and each of
-   the others one thing that is done on the way. */
+/* The inside of a session, for the files that make one up: session_course.c has its course, and
+   each of the others one thing that is done on the way. */
 #ifndef LEEWAY_SOURCE_SESSION_STATE_H
 #define LEEWAY_SOURCE_SESSION_STATE_H
 
@@ -66,7 +66,35 @@ struct session {
     ev_timer deadline;
     bool late; /* the deadline has been put off once */
 };
-/* ---- session.c */
+
+/* The server's own statement_timeout gets this long to say so first. */
+enum { SERVER_FIRST_MS = 250 };
+
+/* ---- session.c: ends */
+
+/* Hands the result on; the session is idle, and may be given the next query, before the pool hears
+   of it. */
+void session_end_query(struct session *session);
+
+/* The connection is over. */
+void session_lose(struct session *session);
+
+/* None of its servers will do, or it has worked. */
+void session_end_connection(struct session *session);
+
+void session_forget_result(struct session *session);
+void session_log_if_slow(const struct session *session, const struct query *query,
+                         const struct query_result *result);
+
+/* ---- session_course.c: from one step to the next */
+
+/* The one place where a step follows another. */
+void session_go_on(struct session *session, enum session_event event);
+
+/* All of the step's results are there. */
+void session_step_done(struct session *session);
+
+/* ---- session_io.c: what comes over the connection, and when */
 
 /* Watches the connection for these of libev's events. */
 void session_watch(struct session *session, int events);
@@ -77,15 +105,9 @@ int64_t session_left_ms(int64_t until_us);
 void session_set_deadline(struct session *session, int64_t ms);
 void session_stop_deadline(struct session *session);
 
-/* The one place where a step follows another. */
-void session_go_on(struct session *session, enum session_event event);
-
-/* The connection is over. */
-void session_lose(struct session *session);
-
-void session_forget_result(struct session *session);
-void session_log_if_slow(const struct session *session, const struct query *query,
-                         const struct query_result *result);
+/* For session->io and session->deadline. */
+void session_on_io(struct ev_loop *loop, ev_io *watcher, int events);
+void session_on_deadline(struct ev_loop *loop, ev_timer *timer, int events);
 
 /* ---- session_connect.c: from a connection string to a connection */
 
