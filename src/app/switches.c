@@ -110,11 +110,25 @@ static bool is_off(const struct switches *switches, enum scope scope, const char
     return switch_list_find(&switches->lists[scope], name, 0) != NULL;
 }
 
+/* Of many routes few are switched off, and mostly none. */
+static void apply_routes(struct switches *switches, enum scope scope)
+{
+    enum { PREFIX = sizeof SWITCH_ROUTE - 1, LONGEST = SWITCH_NAME_BYTES - 1 - PREFIX };
+    const struct config *config = switches->app->config;
+    const struct switch_list *list = &switches->lists[scope];
+
+    for (size_t i = 0; i < list->count; i++) {
+        const char *name = list->items[i].name;
+        if (strncmp(name, SWITCH_ROUTE, PREFIX) != 0)
+            continue;
+        for (size_t r = 0; r < config->n_routes; r++)
+            if (strncmp(config->routes[r].name, name + PREFIX, LONGEST) == 0)
+                switches->route_is_off[config->routes[r].index] = true;
+    }
+}
+
 static void apply(struct switches *switches)
 {
-    const struct config *config = switches->app->config;
-    char name[SWITCH_NAME_BYTES];
-
     for (int scope = 0; scope < SCOPES; scope++) {
         switch_list_prune(&switches->lists[scope], now_ms(switches, (enum scope)scope));
         if (switches->speaks)
@@ -122,13 +136,11 @@ static void apply(struct switches *switches)
     }
     switches->refresh_is_off = is_off(switches, SCOPE_HOST, SWITCH_REFRESH) ||
                                is_off(switches, SCOPE_FLEET, SWITCH_REFRESH);
-    for (size_t i = 0; i < config->n_routes; i++) {
-        const struct route *route = &config->routes[i];
-        snprintf(name, sizeof name, SWITCH_ROUTE "%s", route->name);
-        switches->route_is_off[route->index] =
-            is_off(switches, SCOPE_FLEET, name) ||
-            (!switches->refreshes && is_off(switches, SCOPE_HOST, name));
-    }
+    memset(switches->route_is_off, 0,
+           switches->app->config->n_routes * sizeof *switches->route_is_off);
+    apply_routes(switches, SCOPE_FLEET);
+    if (!switches->refreshes)
+        apply_routes(switches, SCOPE_HOST);
 }
 
 static void on_fleet(void *data, const struct switch_list *list, bool is_refused)
