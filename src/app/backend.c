@@ -74,6 +74,7 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     char error[256] = "";
 
     backend->loop = loop;
+    backend->steps = steps_new(backend, loop);
     backend->app = app;
     backend->speaks = speaks;
     backend->metrics =

@@ -9,6 +9,7 @@
 #include "app/identity.h"
 #include "app/ration.h"
 #include "app/switches.h"
+#include "base/steps.h"
 #include "cache/cache.h"
 #include "cache/peers.h"
 #include "metrics/metrics.h"
@@ -18,6 +19,7 @@
 
 struct backend {
     struct ev_loop *loop;
+    struct steps *steps;
     const struct application *app;
     struct cache *cache;
     bool cache_came_up; /* once, at least */

@@ -391,9 +391,10 @@ void respond_text_as(struct request *request, int status, const char *content_ty
     send_text(request, status, content_type, &bytes);
 }
 
-void respond_long_text(struct request *request, const char *content_type, char *text, size_t len)
+void respond_long_text(struct request *request, const char *content_type, struct chunks *text)
 {
-    const struct answer_bytes bytes = {.body = text, .body_len = len, .shared = text};
+    const struct answer_bytes bytes = {
+        .chunks = text, .body_len = chunks_length(text), .shared = text};
 
     send_text(request, 200, content_type, &bytes);
 }

@@ -36,8 +36,8 @@ void respond_allowed_methods(struct request *request, int status);
 
 /* A body that is never cached, with 200 or another status. */
 void respond_text(struct request *request, const char *content_type, const char *text, size_t len);
-/* `text` is a talloc chunk, of which what is not taken at once is kept by a reference. */
-void respond_long_text(struct request *request, const char *content_type, char *text, size_t len);
+/* What is not taken of the text at once is kept by a reference. */
+void respond_long_text(struct request *request, const char *content_type, struct chunks *text);
 void respond_text_as(struct request *request, int status, const char *content_type,
                      const char *text, size_t len);
 

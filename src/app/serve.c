@@ -28,8 +28,7 @@ struct metrics_visit {
     struct server *server;
     struct request *request;
     struct metrics_scrape *scrape; /* NULL: the gauges are read */
-    ev_check next;                 /* a step is taken in each turn of the loop, */
-    ev_idle busy;                  /* and the next turn does not wait */
+    struct step step;
 };
 
 struct server *server_new(TALLOC_CTX *ctx, struct backend *backend)
@@ -63,31 +62,20 @@ static bool is_allowed(const struct server *server, const struct request *reques
 
 static int metrics_visit_destroy(struct metrics_visit *visit)
 {
-    ev_check_stop(visit->server->backend->loop, &visit->next);
-    ev_idle_stop(visit->server->backend->loop, &visit->busy);
+    steps_remove(visit->server->backend->steps, &visit->step);
     return 0;
 }
 
-/* A step in each turn of the loop, so that others are served between: of 2000 routes in use the
-   text is some 10 MB. */
-static void on_next_step(struct ev_loop *loop, ev_check *check, int events)
+/* Of 2000 routes in use the text is some 10 MB. */
+static void on_step(void *data)
 {
-    const struct metrics_visit *visit = check->data;
-    size_t len;
-    char *text = metrics_scrape_step(visit->scrape, &len);
+    struct metrics_visit *visit = data;
 
-    (void)loop;
-    (void)events;
-    if (text != NULL)
-        respond_long_text(visit->request, "text/plain; version=0.0.4; charset=utf-8", text, len);
-}
-
-/* It is there so that the loop does not wait between two steps. */
-static void on_idle(struct ev_loop *loop, ev_idle *idle, int events)
-{
-    (void)loop;
-    (void)idle;
-    (void)events;
+    if (metrics_scrape_step(visit->scrape))
+        respond_long_text(visit->request, "text/plain; version=0.0.4; charset=utf-8",
+                          metrics_scrape_text(visit->scrape));
+    else
+        steps_add(visit->server->backend->steps, &visit->step);
 }
 
 static void on_gauges(void *data, const struct metrics_gauges *gauges)
@@ -96,8 +84,7 @@ static void on_gauges(void *data, const struct metrics_gauges *gauges)
     const struct backend *backend = visit->server->backend;
 
     visit->scrape = metrics_scrape_new(visit, backend->app->config->settings.runtime_dir, gauges);
-    ev_check_start(backend->loop, &visit->next);
-    ev_idle_start(backend->loop, &visit->busy);
+    steps_add(backend->steps, &visit->step);
 }
 
 /* A client that leaves takes the question along: it is a child of its request. */
@@ -112,9 +99,7 @@ static void serve_metrics(struct server *server, struct request *request)
     struct metrics_visit *visit = mem_check(talloc_zero(request, struct metrics_visit));
     visit->server = server;
     visit->request = request;
-    ev_check_init(&visit->next, on_next_step);
-    ev_idle_init(&visit->busy, on_idle);
-    visit->next.data = visit;
+    visit->step = (struct step){.fn = on_step, .data = visit};
     talloc_set_destructor(visit, metrics_visit_destroy);
     gauges_read(visit, backend->cache, backend->queue, on_gauges, visit);
 }

@@ -136,14 +136,15 @@ static void await_identity(const struct worker *worker, const struct child_link 
                   log_text("problem", identity_problem(identity)));
 }
 
-static int start(struct worker *worker, int listen_fd, const struct child_link *link)
+static struct transport *open_transport(struct worker *worker, int listen_fd,
+                                        const struct child_link *link, int64_t max_connections)
 {
     const struct settings *settings = &worker->app->config->settings;
-    bool speaks = link == NULL || link->index == 0;
     const struct transport_options options = {
         .loop = worker->loop,
+        .steps = worker->backend->steps,
         .listen_fd = listen_fd,
-        .max_connections = (size_t)capacity_claim(settings, speaks),
+        .max_connections = (size_t)max_connections,
         .staying_together = staying_together(link),
         .max_unsent_bytes = (size_t)settings->max_unsent_bytes,
         .client_timeout_ms = settings->client_timeout_ms,
@@ -153,7 +154,15 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
         .data = worker,
     };
 
-    if (options.max_connections == 0)
+    return transport_new(worker, &options);
+}
+
+static int start(struct worker *worker, int listen_fd, const struct child_link *link)
+{
+    bool speaks = link == NULL || link->index == 0;
+    int64_t max_connections = capacity_claim(&worker->app->config->settings, speaks);
+
+    if (max_connections == 0)
         return -1;
     worker->backend = backend_new(worker, worker->loop, worker->app, METRICS_WORKER, speaks);
     if (worker->backend == NULL)
@@ -161,7 +170,7 @@ static int start(struct worker *worker, int listen_fd, const struct child_link *
     worker->backend->pulse = link != NULL ? link->pulse : NULL;
     await_identity(worker, link);
     worker->server = server_new(worker, worker->backend);
-    worker->transport = transport_new(worker, &options);
+    worker->transport = open_transport(worker, listen_fd, link, max_connections);
     if (worker->transport == NULL) {
         log_message(LOG_LEVEL_ERROR, "cannot watch the listening socket");
         return -1;

@@ -69,6 +69,18 @@ void buf_append_char(struct buf *buf, char c)
     buf_append(buf, &c, 1);
 }
 
+void buf_append_number(struct buf *buf, uint64_t number)
+{
+    char digits[20]; /* of the largest */
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    buf_append(buf, digits + at, sizeof digits - at);
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;

@@ -5,6 +5,7 @@
 #define LEEWAY_BASE_BUF_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <talloc.h>
 
 struct buf {
@@ -19,6 +20,7 @@ void buf_init(struct buf *buf, TALLOC_CTX *owner, size_t reserve);
 void buf_append(struct buf *buf, const void *bytes, size_t len);
 void buf_append_str(struct buf *buf, const char *str);
 void buf_append_char(struct buf *buf, char c);
+void buf_append_number(struct buf *buf, uint64_t number); /* in decimal */
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Room for `len` more bytes, to be written in place; then buf_took() says how many they are. */
 char *buf_room(struct buf *buf, size_t len);

@@ -21,6 +21,9 @@ enum {
     NEW_MS = 2, /* a request that is answered sooner is a hit, or nobody waited for anything */
     KEPT_INPUT_BYTES = 16 * 1024, /* of a connection with nothing to do */
     MAX_ASKED = 64,               /* management records; a web server sends one, if any */
+    /* Of a long answer: what goes out with its request, and in each step behind. */
+    FIRST_BYTES = 128 * 1024,
+    MORE_BYTES = 64 * 1024,
 };
 
 static void handle_input(struct connection *connection);
@@ -106,6 +109,7 @@ static int connection_destroy(struct connection *connection)
 
     end_new(connection);
     end_request(connection);
+    steps_remove(transport->options.steps, &connection->more);
     ev_io_stop(transport->options.loop, &connection->io);
     ev_timer_stop(transport->options.loop, &connection->timer);
     outgoing_end(&connection->outgoing);
@@ -272,7 +276,7 @@ static void send_answer(struct connection *connection, const struct answer_bytes
 {
     outgoing_begin(&connection->outgoing, connection->id, bytes);
     end_new(connection);
-    int sent = outgoing_send(&connection->outgoing, connection->fd);
+    int sent = outgoing_send(&connection->outgoing, connection->fd, FIRST_BYTES);
     if (sent == 0)
         outgoing_keep(&connection->outgoing, connection->transport->unsent, bytes->shared);
     end_request(connection);
@@ -293,14 +297,22 @@ void request_answer(struct request *request, const struct answer_bytes *bytes)
     send_answer(request->connection, bytes);
 }
 
-static void write_more(struct connection *connection)
+static void send_more(void *data)
 {
-    int sent = outgoing_send(&connection->outgoing, connection->fd);
+    struct connection *connection = data;
+    int sent = outgoing_send(&connection->outgoing, connection->fd, MORE_BYTES);
 
     if (sent == -1)
         connection_close(connection);
     else if (sent == 1)
         answer_taken(connection);
+}
+
+/* In its turn among those that take long answers: not even many of them hold up the others. */
+static void send_more_soon(struct connection *connection)
+{
+    if (!connection->more.is_waiting)
+        steps_add(connection->transport->options.steps, &connection->more);
 }
 
 /* For a request that cannot be parsed. */
@@ -600,7 +612,7 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
         listen_while_waiting(connection);
         break;
     case CONNECTION_WRITING:
-        write_more(connection);
+        send_more_soon(connection);
         break;
     case CONNECTION_CLOSING:
         throw_away(connection);
@@ -638,7 +650,8 @@ static struct connection *new_connection(struct transport *transport, int fd)
     buf_init(&connection->begun, connection, 0);
     ev_init(&connection->io, on_io);
     ev_init(&connection->timer, on_timer);
-    connection->io.data = connection->timer.data = connection;
+    connection->io.data = connection->timer.data = connection->more.data = connection;
+    connection->more.fn = send_more;
     TAILQ_INSERT_TAIL(&transport->connections, connection, link);
     transport->n_connections++;
     talloc_set_destructor(connection, connection_destroy);

@@ -522,6 +522,21 @@ static bool add_copied(struct pieces *pieces, const unsigned char *bytes, size_t
     return added;
 }
 
+static bool add_body(struct pieces *pieces, const struct fcgi_frame *frame, size_t at, size_t len)
+{
+    size_t some;
+
+    if (frame->chunks == NULL)
+        return add_piece(pieces, frame->body + at, len);
+    for (; len > 0; at += some, len -= some) {
+        const char *bytes = chunks_at(frame->chunks, at, &some);
+        some = some < len ? some : len;
+        if (!add_piece(pieces, bytes, some))
+            return false;
+    }
+    return true;
+}
+
 /* `len` bytes of content from `at` on, which may lie in head, body or both. */
 static bool add_content(struct pieces *pieces, const struct fcgi_frame *frame, uint64_t at,
                         size_t len)
@@ -535,7 +550,7 @@ static bool add_content(struct pieces *pieces, const struct fcgi_frame *frame, u
     }
     if (from_head == len)
         return true;
-    return add_piece(pieces, frame->body + (at + from_head - frame->head_len), len - from_head);
+    return add_body(pieces, frame, (size_t)(at + from_head - frame->head_len), len - from_head);
 }
 
 static bool add_record(struct pieces *pieces, const struct fcgi_frame *frame, uint64_t at,

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/chunks.h"
+
 /* Sums over the records of one stream, headers and padding included but the empty record
    that ends it left out. A request is never more than 1 KiB longer than both together. */
 struct fcgi_limits {
@@ -85,12 +87,14 @@ enum { FCGI_MANAGEMENT_REPLY_BYTES = 128 };
 size_t fcgi_management_reply(const unsigned char *record, size_t len, unsigned char *out,
                              size_t size);
 
-/* A response whose bytes are `head` followed by `body`; both are borrowed. */
+/* A response whose bytes are `head` followed by `body`, or by `chunks` unless they are NULL; all are
+   borrowed. */
 struct fcgi_frame {
     uint16_t id;
     const char *head;
     size_t head_len;
     const char *body;
+    const struct chunks *chunks;
     size_t body_len;
 };
 

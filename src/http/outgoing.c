@@ -13,8 +13,6 @@
 enum {
     IOV_PIECES = 64,
     HEADER_BYTES = 1024,
-    /* Somebody who takes a long answer as fast as it is sent does not hold up the others. */
-    BYTES_AT_ONCE = 256 * 1024,
 };
 
 void outgoing_begin(struct outgoing *outgoing, uint16_t id, const struct answer_bytes *bytes)
@@ -24,15 +22,40 @@ void outgoing_begin(struct outgoing *outgoing, uint16_t id, const struct answer_
         .head = bytes->head,
         .head_len = bytes->head_len,
         .body = bytes->body,
+        .chunks = bytes->chunks,
         .body_len = bytes->body_len,
     };
     outgoing->written = 0;
+    outgoing->chunks = bytes->chunks;
 }
 
-int outgoing_send(struct outgoing *outgoing, int fd)
+/* How much of the body has been sent, at least. */
+static size_t sent_of_body(const struct outgoing *outgoing)
+{
+    uint64_t around = fcgi_frame_length(&outgoing->frame) - outgoing->frame.body_len;
+
+    return outgoing->written > around ? (size_t)(outgoing->written - around) : 0;
+}
+
+/* Leaves out what is beyond `limit` bytes; returns how many are left. */
+static size_t limit_message(struct msghdr *message, size_t limit)
+{
+    size_t bytes = 0, count = 0;
+
+    while (count < message->msg_iovlen && bytes < limit) {
+        struct iovec *piece = &message->msg_iov[count++];
+        if (piece->iov_len > limit - bytes)
+            piece->iov_len = limit - bytes;
+        bytes += piece->iov_len;
+    }
+    message->msg_iovlen = count;
+    return bytes;
+}
+
+int outgoing_send(struct outgoing *outgoing, int fd, size_t limit)
 {
     uint64_t length = fcgi_frame_length(&outgoing->frame);
-    uint64_t pause = outgoing->written + BYTES_AT_ONCE;
+    uint64_t pause = outgoing->written + limit;
     struct iovec iov[IOV_PIECES];
     unsigned char headers[HEADER_BYTES];
 
@@ -40,12 +63,17 @@ int outgoing_send(struct outgoing *outgoing, int fd)
         struct msghdr message = {.msg_iov = iov};
         message.msg_iovlen = (size_t)fcgi_frame_iov(&outgoing->frame, outgoing->written, iov,
                                                     IOV_PIECES, headers, sizeof headers);
+        size_t bytes = limit_message(&message, (size_t)(pause - outgoing->written));
         ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
         if (sent == -1 && errno == EINTR)
             continue;
         if (sent == -1)
             return errno == EAGAIN ? 0 : -1;
         outgoing->written += (uint64_t)sent;
+        if (outgoing->chunks != NULL)
+            chunks_drop(outgoing->chunks, sent_of_body(outgoing));
+        if ((size_t)sent < bytes)
+            return 0;
     }
     return outgoing->written == length;
 }

@@ -16,15 +16,17 @@ struct outgoing {
     uint64_t written;
     int64_t begun_us;         /* monotonic; once it is kept */
     char *head;               /* NULL: nothing is kept */
+    struct chunks *chunks;    /* NULL: the body is in one; what has been sent of it is dropped */
     struct unsent_body *body; /* NULL: likewise, or there is none */
 };
 
 /* `bytes` is borrowed until outgoing_keep(). */
 void outgoing_begin(struct outgoing *outgoing, uint16_t id, const struct answer_bytes *bytes);
 
-/* Sends what is left, or a part of it; 1: all of it, 0: there is more, for when the client takes
-   it, -1: it has gone. */
-int outgoing_send(struct outgoing *outgoing, int fd) __attribute__((warn_unused_result));
+/* Sends what is left, `limit` bytes of it at the most. 1: all of it has been sent, 0: there is
+   more, for when the client takes it, -1: it has gone. */
+int outgoing_send(struct outgoing *outgoing, int fd, size_t limit)
+    __attribute__((warn_unused_result));
 
 /* Keeps what has not been taken alive beyond the caller; `shared` as in struct answer_bytes. */
 void outgoing_keep(struct outgoing *outgoing, struct unsent *unsent, void *shared);

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <talloc.h>
 
+#include "base/chunks.h"
+
 struct connection;
 
 /* Everything in it lives until it is answered. The struct is a talloc context of
@@ -37,9 +39,11 @@ struct answer_bytes {
     const char *head;
     size_t head_len;
     const char *body;
+    struct chunks
+        *chunks; /* NULL; else the body, which `body` is not then: dropped as it is sent */
     size_t body_len;
     /* NULL: what the client does not take at once is copied. Else the talloc chunk that holds
-       `body`: it is kept by a reference instead. */
+       the body: it is kept by a reference instead, as chunks always are. */
     void *shared;
 };
 

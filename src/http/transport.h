@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <talloc.h>
 
+#include "base/steps.h"
 #include "http/request.h"
 
 enum {
@@ -25,6 +26,7 @@ enum {
 
 struct transport_options {
     struct ev_loop *loop;
+    struct steps *steps; /* in which long answers are sent */
     int listen_fd; /* non-blocking */
     size_t max_connections;
     /* Connections that stay, kept or waiting, of which a process has so many before it lets the

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/pools.h"
+#include "base/steps.h"
 #include "http/exclusive.h"
 #include "http/fcgi_record.h"
 #include "http/outgoing.h"
@@ -48,6 +49,7 @@ struct connection {
     unsigned asked;                /* management records so far */
     bool cut_off;                  /* the rest has not come in time, and is not waited for */
     struct outgoing outgoing;      /* CONNECTION_WRITING */
+    struct step more;              /* CONNECTION_WRITING: sends more of it */
     ev_io io;
     ev_timer timer;
 };

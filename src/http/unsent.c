@@ -39,7 +39,8 @@ static struct unsent_body *find(const struct unsent *unsent, const char *bytes, 
     struct unsent_body *body;
 
     LIST_FOREACH (body, &unsent->bodies, link)
-        if (body->len == len && (body->bytes == bytes || memcmp(body->bytes, bytes, len) == 0))
+        if (bytes != NULL && body->bytes != NULL && body->len == len &&
+            (body->bytes == bytes || memcmp(body->bytes, bytes, len) == 0))
             return body;
     return NULL;
 }
@@ -55,7 +56,7 @@ struct unsent_body *unsent_keep(struct unsent *unsent, const char *bytes, size_t
         if (shared != NULL)
             mem_check(talloc_reference(body, shared));
         body->bytes = shared != NULL ? bytes : mem_check(talloc_memdup(body, bytes, len));
-        body->cost = shared != NULL ? talloc_get_size(shared) : len;
+        body->cost = shared != NULL && bytes != NULL ? talloc_get_size(shared) : len;
         unsent->count++;
         unsent->total += body->cost;
         LIST_INSERT_HEAD(&unsent->bodies, body, link);

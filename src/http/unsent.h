@@ -13,7 +13,8 @@ struct unsent_body;
 struct unsent *unsent_new(TALLOC_CTX *ctx);
 
 /* Keeps `len` bytes, at least one, until unsent_let_go(). `shared` NULL: they are copied; else the
-   talloc chunk that they lie in, which is kept by a reference, and counts as a whole. */
+   talloc chunk that they lie in, which is kept by a reference, and counts as a whole. `bytes` NULL:
+   they lie in chunks, which `shared` is; they are not compared with others. */
 struct unsent_body *unsent_keep(struct unsent *unsent, const char *bytes, size_t len, void *shared);
 void unsent_let_go(struct unsent_body *body);
 

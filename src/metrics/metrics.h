@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <talloc.h>
 
+#include "base/chunks.h"
 #include "config/model.h"
 
 struct metrics;
@@ -77,10 +78,12 @@ struct metrics_scrape;
 struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_dir,
                                           const struct metrics_gauges *gauges);
 
-/* NULL: there is more to do. Else the whole text, a talloc chunk that belongs to the scrape, and
-   its length. */
-char *metrics_scrape_step(struct metrics_scrape *scrape, size_t *len)
-    __attribute__((warn_unused_result));
+/* false: there is more to do. */
+bool metrics_scrape_step(struct metrics_scrape *scrape) __attribute__((warn_unused_result));
+
+/* What there is of the text, a talloc chunk that belongs to the scrape: all of it after the last
+   step. */
+struct chunks *metrics_scrape_text(const struct metrics_scrape *scrape);
 
 /* Prometheus text exposition format 0.0.4 over all slots of `runtime_dir`, a child of `ctx`;
    needs no slot of its own. */

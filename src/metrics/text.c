@@ -3,9 +3,11 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/chunks.h"
 #include "base/mem.h"
 #include "metrics/buckets.h"
 #include "metrics/metrics.h"
@@ -49,14 +51,17 @@ static void put_head(struct buf *out, const char *name, const char *type, const 
 /* route="...", escaped. */
 static void put_route(struct buf *out, const char *pattern)
 {
+    size_t plain;
+
     buf_append_str(out, "route=\"");
-    for (; *pattern != '\0'; pattern++) {
-        if (*pattern == '"' || *pattern == '\\')
-            buf_append_char(out, '\\');
-        if (*pattern == '\n')
-            buf_append_str(out, "\\n");
-        else
-            buf_append_char(out, *pattern);
+    for (; *pattern != '\0'; pattern += plain) {
+        plain = strcspn(pattern, "\"\\\n");
+        buf_append(out, pattern, plain);
+        if (pattern[plain] == '\0')
+            break;
+        buf_append_char(out, '\\');
+        buf_append_char(out, pattern[plain] == '\n' ? 'n' : pattern[plain]);
+        plain++;
     }
     buf_append_char(out, '"');
 }
@@ -67,13 +72,22 @@ static void put_counter_head(struct buf *out, size_t counter)
         put_head(out, counters[counter].name, "counter", counters[counter].help);
 }
 
+/* The last part of a line. */
+static void put_value(struct buf *out, uint64_t value)
+{
+    buf_append_str(out, "} ");
+    buf_append_number(out, value);
+    buf_append_char(out, '\n');
+}
+
 static void put_counter(struct buf *out, size_t counter, const struct route_total *total)
 {
-    buf_printf(out, "%s{", counters[counter].name);
+    buf_append_str(out, counters[counter].name);
+    buf_append_char(out, '{');
     put_route(out, total->pattern);
     if (counters[counter].label != NULL)
         buf_printf(out, ",%s=\"%s\"", counters[counter].label, counters[counter].value);
-    buf_printf(out, "} %" PRIu64 "\n", total->counters[counter]);
+    put_value(out, total->counters[counter]);
 }
 
 static void put_process_counters(struct buf *out, const struct totals *totals)
@@ -84,40 +98,57 @@ static void put_process_counters(struct buf *out, const struct totals *totals)
     }
 }
 
+enum { MAX_BOUNDS = RESPONSE_BUCKETS > AGE_BUCKETS ? RESPONSE_BUCKETS : AGE_BUCKETS };
+
+/* What the lines of one kind of histogram have in common, made once for a whole text. */
 struct histogram {
     const char *name;
-    const char *labels; /* beside the route; "" or begins with a comma */
-    const int64_t *bounds_us;
     size_t n_bounds;
+    char bounds[MAX_BOUNDS][32]; /* le="...", with a comma before it; the last one is +Inf */
 };
 
-static void put_line_head(struct buf *out, const struct histogram *histogram, const char *suffix,
-                          const char *pattern)
+static void init_histogram(struct histogram *histogram, const char *name, const int64_t *bounds_us,
+                           size_t n_bounds)
 {
-    buf_printf(out, "%s%s{", histogram->name, suffix);
-    put_route(out, pattern);
-    buf_append_str(out, histogram->labels);
+    histogram->name = name;
+    histogram->n_bounds = n_bounds;
+    for (size_t i = 0; i < n_bounds; i++)
+        snprintf(histogram->bounds[i], sizeof histogram->bounds[i], ",le=\"%.15g\"",
+                 (double)bounds_us[i] / 1000000.0);
+    strcpy(histogram->bounds[n_bounds], ",le=\"+Inf\"");
+}
+
+/* One of a route: `labels` is its braces' content but for the bounds. */
+struct route_histogram {
+    const struct histogram *kind;
+    const struct buf *labels;
+    const uint64_t *buckets;
+    uint64_t micros;
+};
+
+static void put_line_head(struct buf *out, const struct route_histogram *histogram,
+                          const char *suffix)
+{
+    buf_append_str(out, histogram->kind->name);
+    buf_append_str(out, suffix);
+    buf_append(out, histogram->labels->data, histogram->labels->len);
 }
 
 /* The count is the sum over the buckets, so that both agree while somebody counts on. */
-static void put_histogram(struct buf *out, const struct histogram *histogram, const char *pattern,
-                          const uint64_t *buckets, uint64_t micros)
+static void put_histogram(struct buf *out, const struct route_histogram *histogram)
 {
-    uint64_t sum = 0;
+    uint64_t micros = histogram->micros, sum = 0;
 
-    for (size_t i = 0; i <= histogram->n_bounds; i++) {
-        sum += buckets[i];
-        put_line_head(out, histogram, "_bucket", pattern);
-        if (i < histogram->n_bounds)
-            buf_printf(out, ",le=\"%.15g\"} %" PRIu64 "\n",
-                       (double)histogram->bounds_us[i] / 1000000.0, sum);
-        else
-            buf_printf(out, ",le=\"+Inf\"} %" PRIu64 "\n", sum);
+    for (size_t i = 0; i <= histogram->kind->n_bounds; i++) {
+        sum += histogram->buckets[i];
+        put_line_head(out, histogram, "_bucket");
+        buf_append_str(out, histogram->kind->bounds[i]);
+        put_value(out, sum);
     }
-    put_line_head(out, histogram, "_sum", pattern);
+    put_line_head(out, histogram, "_sum");
     buf_printf(out, "} %" PRIu64 ".%06" PRIu64 "\n", micros / 1000000, micros % 1000000);
-    put_line_head(out, histogram, "_count", pattern);
-    buf_printf(out, "} %" PRIu64 "\n", sum);
+    put_line_head(out, histogram, "_count");
+    put_value(out, sum);
 }
 
 static bool any(const uint64_t *buckets, size_t count)
@@ -126,34 +157,6 @@ static bool any(const uint64_t *buckets, size_t count)
         if (buckets[i] != 0)
             return true;
     return false;
-}
-
-static void put_responses(struct buf *out, const struct route_total *total)
-{
-    for (size_t kind = 0; kind < RESPONSE_KINDS; kind++) {
-        const struct histogram histogram = {
-            .name = "leeway_response_seconds",
-            .labels = kind_labels[kind],
-            .bounds_us = response_bounds_us,
-            .n_bounds = RESPONSE_BUCKETS - 1,
-        };
-        if (any(total->response_buckets[kind], RESPONSE_BUCKETS))
-            put_histogram(out, &histogram, total->pattern, total->response_buckets[kind],
-                          total->response_micros[kind]);
-    }
-}
-
-static void put_ages(struct buf *out, const struct route_total *total)
-{
-    static const struct histogram histogram = {
-        .name = "leeway_served_age_seconds",
-        .labels = "",
-        .bounds_us = age_bounds_us,
-        .n_bounds = AGE_BUCKETS - 1,
-    };
-
-    if (any(total->age_buckets, AGE_BUCKETS))
-        put_histogram(out, &histogram, total->pattern, total->age_buckets, total->age_micros);
 }
 
 /* What is not known is left out rather than invented. */
@@ -196,18 +199,21 @@ enum family { FAMILY_RESPONSES, FAMILY_AGES, FAMILY_COUNTERS };
 
 enum {
     FAMILIES = FAMILY_COUNTERS + COUNTER_COUNT,
-    /* Of a step: tens of lines each, and one each. */
-    HISTOGRAMS = 2,
-    COUNTERS = 32,
+    /* Of a step: routes that are added up, and text that is made before it ends. */
+    ROUTES_A_STEP = 32,
+    BYTES_A_STEP = 16 * 1024,
 };
 
 struct metrics_scrape {
     struct metrics_gauges gauges;
     struct totals_reading *reading;
-    const struct totals *totals; /* NULL: they are being read */
+    struct totals *totals; /* NULL: they are being read */
     size_t family;
     size_t route; /* the next one of the family */
-    struct buf out;
+    struct histogram responses, ages;
+    struct buf labels; /* of the line that is made */
+    struct buf out;    /* of this step */
+    struct chunks *text;
 };
 
 struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_dir,
@@ -217,8 +223,38 @@ struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_d
 
     scrape->gauges = *gauges;
     scrape->reading = totals_begin(scrape, runtime_dir);
-    buf_init(&scrape->out, scrape, 4096);
+    /* it may outlive all else, and so is not in the pool that `ctx` may be */
+    scrape->text = talloc_steal(scrape, chunks_new(NULL));
+    init_histogram(&scrape->responses, "leeway_response_seconds", response_bounds_us,
+                   RESPONSE_BUCKETS - 1);
+    init_histogram(&scrape->ages, "leeway_served_age_seconds", age_bounds_us, AGE_BUCKETS - 1);
+    buf_init(&scrape->labels, scrape, 512);
+    buf_init(&scrape->out, scrape, BYTES_A_STEP * 2);
     return scrape;
+}
+
+/* `further` begins with a comma, or is "". */
+static void put_route_histogram(struct metrics_scrape *scrape, const struct histogram *kind,
+                                const struct route_total *total, const char *further,
+                                const uint64_t *buckets, uint64_t micros)
+{
+    const struct route_histogram histogram = {
+        .kind = kind, .labels = &scrape->labels, .buckets = buckets, .micros = micros};
+
+    if (!any(buckets, kind->n_bounds + 1))
+        return;
+    buf_clear(&scrape->labels);
+    buf_append_char(&scrape->labels, '{');
+    put_route(&scrape->labels, total->pattern);
+    buf_append_str(&scrape->labels, further);
+    put_histogram(&scrape->out, &histogram);
+}
+
+static void put_responses(struct metrics_scrape *scrape, const struct route_total *total)
+{
+    for (size_t kind = 0; kind < RESPONSE_KINDS; kind++)
+        put_route_histogram(scrape, &scrape->responses, total, kind_labels[kind],
+                            total->response_buckets[kind], total->response_micros[kind]);
 }
 
 static void put_family_head(struct buf *out, size_t family)
@@ -233,55 +269,68 @@ static void put_family_head(struct buf *out, size_t family)
         put_counter_head(out, family - FAMILY_COUNTERS);
 }
 
-static void put_series(struct buf *out, size_t family, const struct route_total *total)
+/* A route's part of the last family is the last that is wanted of it: to free all of them at once
+   would take long. */
+static void put_series(struct metrics_scrape *scrape, struct route_total *total)
 {
+    size_t family = scrape->family;
+
     if (family == FAMILY_RESPONSES)
-        put_responses(out, total);
+        put_responses(scrape, total);
     else if (family == FAMILY_AGES)
-        put_ages(out, total);
+        put_route_histogram(scrape, &scrape->ages, total, "", total->age_buckets,
+                            total->age_micros);
     else
-        put_counter(out, family - FAMILY_COUNTERS, total);
+        put_counter(&scrape->out, family - FAMILY_COUNTERS, total);
+    if (family == FAMILIES - 1)
+        talloc_free(total);
 }
 
 static void put_some(struct metrics_scrape *scrape)
 {
-    size_t left = scrape->family < FAMILY_COUNTERS ? HISTOGRAMS : COUNTERS;
+    const struct totals *totals = scrape->totals;
 
     if (scrape->route == 0)
         put_family_head(&scrape->out, scrape->family);
-    for (; left > 0 && scrape->route < scrape->totals->n_routes; left--)
-        put_series(&scrape->out, scrape->family, scrape->totals->routes[scrape->route++]);
-    if (scrape->route < scrape->totals->n_routes)
+    while (scrape->out.len < BYTES_A_STEP && scrape->route < totals->n_routes)
+        put_series(scrape, totals->routes[scrape->route++]);
+    if (scrape->route < totals->n_routes)
         return;
     scrape->family++;
     scrape->route = 0;
 }
 
-char *metrics_scrape_step(struct metrics_scrape *scrape, size_t *len)
+bool metrics_scrape_step(struct metrics_scrape *scrape)
 {
+    bool done = false;
+
     if (scrape->totals == NULL) {
-        scrape->totals = totals_step(scrape->reading, COUNTERS);
-        return NULL;
-    }
-    if (scrape->family < FAMILIES) {
+        scrape->totals = totals_step(scrape->reading, ROUTES_A_STEP);
+    } else if (scrape->family < FAMILIES) {
         put_some(scrape);
-        return NULL;
+    } else {
+        put_process_counters(&scrape->out, scrape->totals);
+        put_gauges(&scrape->out, scrape->totals, &scrape->gauges);
+        done = true;
     }
-    put_process_counters(&scrape->out, scrape->totals);
-    put_gauges(&scrape->out, scrape->totals, &scrape->gauges);
-    *len = scrape->out.len;
-    return scrape->out.data;
+    chunks_append(scrape->text, scrape->out.data, scrape->out.len);
+    buf_clear(&scrape->out);
+    return done;
+}
+
+struct chunks *metrics_scrape_text(const struct metrics_scrape *scrape)
+{
+    return scrape->text;
 }
 
 char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges)
 {
     struct metrics_scrape *scrape = metrics_scrape_new(ctx, runtime_dir, gauges);
-    size_t len;
     char *text;
 
-    while ((text = metrics_scrape_step(scrape, &len)) == NULL)
+    while (!metrics_scrape_step(scrape))
         continue;
-    talloc_steal(ctx, text);
+    text = chunks_join(ctx, scrape->text);
     talloc_free(scrape);
     return text;
 }

@@ -4,27 +4,24 @@
 
 #include "metrics/totals.h"
 
-#include <search.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/mem.h"
 #include "base/utf8.h"
 
+enum { HASHED = 4096 };
+
 struct totals_reading {
     struct totals *totals;
-    void *by_pattern; /* tsearch tree of route totals */
+    size_t room;                            /* in totals->routes */
+    struct route_total *by_pattern[HASHED]; /* the first of a list each */
     const char *runtime_dir;
     int next, end; /* slots */
     struct slot slot;
     bool is_open;
     uint32_t series; /* of the open one, the next */
 };
-
-static int compare(const void *a, const void *b)
-{
-    return strcmp(((const struct route_total *)a)->pattern,
-                  ((const struct route_total *)b)->pattern);
-}
 
 /* A slot cuts a long pattern wherever its room ends, and Prometheus takes nothing from a scrape
    that is not UTF-8. */
@@ -37,21 +34,34 @@ static void cut_to_utf8(char *text)
     text[len] = '\0';
 }
 
-static struct route_total *total_of(struct totals_reading *reading, const char *pattern)
+static void list(struct totals_reading *reading, struct route_total *total)
 {
     struct totals *totals = reading->totals;
-    struct route_total *total = mem_check(talloc_zero(totals, struct route_total));
 
-    memcpy(total->pattern, pattern, SLOT_PATTERN_BYTES - 1);
-    cut_to_utf8(total->pattern);
-    struct route_total *const *found = mem_check(tsearch(total, &reading->by_pattern, compare));
-    if (*found != total) {
-        talloc_free(total);
-        return *found;
+    if (totals->n_routes == reading->room) {
+        reading->room = reading->room > 0 ? reading->room * 2 : 64;
+        totals->routes = mem_check(
+            talloc_realloc(totals, totals->routes, struct route_total *, (unsigned)reading->room));
     }
-    totals->routes = mem_check(talloc_realloc(totals, totals->routes, struct route_total *,
-                                              (unsigned)totals->n_routes + 1));
     totals->routes[totals->n_routes++] = total;
+}
+
+static struct route_total *total_of(struct totals_reading *reading, const char *from)
+{
+    char pattern[SLOT_PATTERN_BYTES] = {0};
+    struct route_total **first, *total;
+
+    memcpy(pattern, from, SLOT_PATTERN_BYTES - 1);
+    cut_to_utf8(pattern);
+    first = &reading->by_pattern[XXH3_64bits(pattern, strlen(pattern)) % HASHED];
+    for (total = *first; total != NULL; total = total->next)
+        if (strcmp(total->pattern, pattern) == 0)
+            return total;
+    total = mem_check(talloc_zero(reading->totals, struct route_total));
+    memcpy(total->pattern, pattern, sizeof pattern);
+    total->next = *first;
+    *first = total;
+    list(reading, total);
     return total;
 }
 
@@ -73,11 +83,6 @@ static void add_series(struct totals_reading *reading, const struct series *seri
     add_cells(&total->age_micros, &series->age_micros, 1);
 }
 
-static void forget(void *total)
-{
-    (void)total; /* it belongs to a talloc context */
-}
-
 static void close_slot(struct totals_reading *reading)
 {
     if (reading->is_open)
@@ -88,7 +93,6 @@ static void close_slot(struct totals_reading *reading)
 static int reading_destroy(struct totals_reading *reading)
 {
     close_slot(reading);
-    tdestroy(reading->by_pattern, forget);
     return 0;
 }
 

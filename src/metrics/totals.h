@@ -19,6 +19,7 @@ struct route_total {
     uint64_t response_micros[RESPONSE_KINDS];
     uint64_t age_buckets[AGE_BUCKETS];
     uint64_t age_micros;
+    struct route_total *next; /* for whoever reads them */
 };
 
 struct totals {

@@ -80,6 +80,7 @@ struct fake_worker *fake_worker_new(const char *settings)
     worker->row = 1;
     worker->backend = mem_check(talloc_zero(worker, struct backend));
     worker->backend->loop = worker->loop;
+    worker->backend->steps = steps_new(worker, worker->loop);
     worker->backend->app = load(worker, settings);
     worker->backend->cache = fake_cache_get(worker->cache);
     talloc_set_destructor(worker, worker_destroy);
@@ -221,9 +222,12 @@ void respond_text(struct request *request, const char *content_type, const char 
     respond_text_as(request, 200, content_type, text, len);
 }
 
-void respond_long_text(struct request *request, const char *content_type, char *text, size_t len)
+void respond_long_text(struct request *request, const char *content_type, struct chunks *text)
 {
-    respond_text_as(request, 200, content_type, text, len);
+    size_t len;
+    const char *first = chunks_at(text, 0, &len);
+
+    respond_text_as(request, 200, content_type, first, len);
 }
 
 void respond_text_as(struct request *request, int status, const char *content_type,
@@ -417,7 +421,7 @@ void metrics_refresh(struct metrics *metrics, const struct route *route, enum re
 }
 
 struct metrics_scrape {
-    int64_t jobs;
+    struct chunks *text;
     unsigned steps;
 };
 
@@ -425,17 +429,21 @@ struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_d
                                           const struct metrics_gauges *gauges)
 {
     struct metrics_scrape *scrape = mem_check(talloc_zero(ctx, struct metrics_scrape));
+    char text[40];
 
     (void)runtime_dir;
-    scrape->jobs = gauges->jobs_queued;
+    snprintf(text, sizeof text, "jobs %lld", (long long)gauges->jobs_queued);
+    scrape->text = chunks_new(scrape);
+    chunks_append(scrape->text, text, strlen(text));
     return scrape;
 }
 
-char *metrics_scrape_step(struct metrics_scrape *scrape, size_t *len)
+bool metrics_scrape_step(struct metrics_scrape *scrape)
 {
-    if (++scrape->steps < FAKE_SCRAPE_STEPS)
-        return NULL;
-    char *text = mem_check(talloc_asprintf(scrape, "jobs %lld", (long long)scrape->jobs));
-    *len = strlen(text);
-    return text;
+    return ++scrape->steps == FAKE_SCRAPE_STEPS;
+}
+
+struct chunks *metrics_scrape_text(const struct metrics_scrape *scrape)
+{
+    return scrape->text;
 }

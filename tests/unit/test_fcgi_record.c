@@ -633,6 +633,16 @@ static struct fcgi_frame make_frame(TALLOC_CTX *ctx, size_t head_len, size_t bod
     };
 }
 
+static struct chunks *chunks_of(TALLOC_CTX *ctx, const char *bytes, size_t len)
+{
+    struct chunks *chunks = chunks_new(ctx);
+
+    chunks_append(chunks, bytes, len / 3);
+    chunks_append(chunks, bytes + len / 3, len - len / 3);
+    assert_int_equal(chunks_length(chunks), len);
+    return chunks;
+}
+
 static void check_frame(size_t head_len, size_t body_len)
 {
     TALLOC_CTX *ctx = talloc_new(NULL);
@@ -648,6 +658,12 @@ static void check_frame(size_t head_len, size_t body_len)
     check_resumed(&frame, &plain, 0, 4099, 3, FCGI_FRAME_SCRATCH_MIN);
     check_resumed(&frame, &plain, 0, 65536, 2, 40);
     for (size_t from = 0; from < plain.len; from += from % 65536 < 300 ? 1 : 211)
+        check_resumed(&frame, &plain, from, 13 * 65536, 16, 256);
+    frame.chunks = chunks_of(ctx, frame.body, body_len);
+    frame.body = NULL;
+    check_resumed(&frame, &plain, 0, SIZE_MAX, 16, 256);
+    check_resumed(&frame, &plain, 0, 4099, 3, FCGI_FRAME_SCRATCH_MIN);
+    for (size_t from = 0; from < plain.len; from += from % 32768 < 300 ? 1 : 211)
         check_resumed(&frame, &plain, from, 13 * 65536, 16, 256);
     talloc_free(ctx);
 }

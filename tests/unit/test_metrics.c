@@ -309,31 +309,51 @@ static void test_what_has_no_route(void **state)
     assert_true(says(fixture, "\nleeway_log_dropped_total 7\n"));
 }
 
-/* The text is the same whoever makes it, and no step is more than a part of it. */
-static void test_a_scrape_in_steps(void **state)
+/* Patterns as long as they may be, all of whose characters are escaped: the longest lines. */
+static void use_many(struct fixture *fixture, size_t many)
 {
-    enum { MANY = 500 };
-    static const struct metrics_gauges unknown = {-1, -1, -1, -1.0};
-    struct fixture *fixture = *state;
-    struct route *many = talloc_zero_array(fixture, struct route, MANY);
-    const struct config large = {.routes = many, .n_routes = MANY};
-    size_t steps = 0, len = 0;
-    char error[256], *text;
+    struct route *routes_used = talloc_zero_array(fixture, struct route, (unsigned)many);
+    const struct config large = {.routes = routes_used, .n_routes = many};
+    char error[256];
 
-    for (size_t i = 0; i < MANY; i++) {
-        many[i].pattern = talloc_asprintf(many, "/many/%zu", i);
-        many[i].index = i;
+    for (size_t i = 0; i < many; i++) {
+        char pattern[SLOT_PATTERN_BYTES + 100];
+        memset(pattern, '"', sizeof pattern);
+        snprintf(pattern, sizeof pattern, "/%zu", i);
+        pattern[strlen(pattern)] = '"';
+        pattern[sizeof pattern - 1] = '\0';
+        routes_used[i].pattern = talloc_strdup(routes_used, pattern);
+        routes_used[i].index = i;
     }
     struct metrics *metrics =
         metrics_open(fixture, fixture->directory, METRICS_WORKER, &large, error, sizeof error);
-    for (size_t i = 0; i < MANY; i++)
-        metrics_response(metrics, &many[i], true, false, 100);
+    for (size_t i = 0; i < many; i++) {
+        metrics_response(metrics, &routes_used[i], true, false, 100);
+        metrics_response(metrics, &routes_used[i], true, true, 100);
+        metrics_response(metrics, &routes_used[i], false, false, 100);
+        metrics_served_age(metrics, &routes_used[i], 100);
+    }
+}
+
+/* The text is the same whoever makes it, and no step makes more of it than one route's part is
+   longer than what a step is to make. */
+static void test_a_scrape_in_steps(void **state)
+{
+    enum { MANY = 300, MOST = 96 * 1024 };
+    static const struct metrics_gauges unknown = {-1, -1, -1, -1.0};
+    struct fixture *fixture = *state;
+    size_t before = 0, after;
+
+    use_many(fixture, MANY);
     struct metrics_scrape *scrape = metrics_scrape_new(fixture, fixture->directory, &unknown);
-    while ((text = metrics_scrape_step(scrape, &len)) == NULL)
-        steps++;
-    assert_true(steps > MANY / 2);
-    assert_int_equal(len, strlen(text));
-    assert_string_equal(text, metrics_text(fixture, fixture->directory, &unknown));
+    for (bool done = false; !done; before = after) {
+        done = metrics_scrape_step(scrape);
+        after = chunks_length(metrics_scrape_text(scrape));
+        check(after - before <= MOST, "%zu bytes", after - before);
+    }
+    assert_true(after > MANY * 30000);
+    assert_string_equal(chunks_join(fixture, metrics_scrape_text(scrape)),
+                        metrics_text(fixture, fixture->directory, &unknown));
 }
 
 static void test_a_removed_directory(void **state)
