@@ -21,6 +21,7 @@ import growth
 import hit
 import mixed
 import patterns
+import peers
 import per_hit
 import stampede
 from measure.markdown import table
@@ -41,7 +42,10 @@ PARTS = {
     "per_hit": (per_hit, "System calls and instructions"),
     "beside_waiting": (beside_waiting, "Hits beside what waits"),
     "containment": (containment, "All faults at once"),
+    "peers": (peers, "Beside other caches, with and without gzip"),
 }
+# takes as long as all others together
+ON_REQUEST = {"peers"}
 VERSIONS = {
     "nginx": ["nginx", "-v"], "lighttpd": ["lighttpd", "-v"], "Apache": ["apache2", "-v"],
     "Varnish": ["varnishd", "-V"], "Redis": ["redis-server", "--version"],
@@ -166,7 +170,8 @@ class Report:
 
 
 def main():
-    folder, names = sys.argv[1], sys.argv[2:] or list(PARTS)
+    folder = sys.argv[1]
+    names = sys.argv[2:] or [name for name in PARTS if name not in ON_REQUEST]
     if not set(names) <= set(PARTS):
         sys.exit(f"there is no such part; there are: {', '.join(PARTS)}")
     exit_on_signals()

@@ -50,6 +50,26 @@ packages_ensure() {
         "To prevent that: systemctl disable $new" >&2
 }
 
+# packages_unpack FOLDER LIST...: their files below FOLDER, as they would be below /, without
+# installing anything: no service, no module enabled for a server of this machine. It stays without
+# those that cannot be had, after saying so.
+packages_unpack() (
+    cd "$1"
+    shift
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        echo "No apt-get here; going on without $(packages_in "$@" | xargs)" >&2
+        exit 0
+    fi
+    packages_in "$@" | while read -r name; do
+        # the user that apt gives up being root for may not get here
+        said=$(apt-get -q -o APT::Sandbox::User=root download "$name" 2>&1 </dev/null) ||
+            echo "going on without $name: $(tail -n 1 <<<"$said")" >&2
+    done
+    for file in ./*.deb; do
+        [[ ! -e $file ]] || dpkg-deb -x "$file" .
+    done
+)
+
 enabled_services() {
     ! command -v systemctl >/dev/null ||
         systemctl list-unit-files --type=service --state=enabled --no-legend 2>/dev/null |

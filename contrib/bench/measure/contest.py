@@ -67,11 +67,11 @@ def answers_that_are_no_hits(stack):
         r'^leeway_response_seconds_count\{[^}]*cached="false"[^}]*\} (\S+)', text.decode(), re.M))
 
 
-def measure(contestant, work, connections, seconds):
+def measure(contestant, work, connections, seconds, headers=()):
     """One run."""
     before = answers_that_are_no_hits(contestant.stack) if contestant.stack else 0
     with Meter(contestant.watched) as meter:
-        result = run(contestant.port, work, connections, seconds)
+        result = run(contestant.port, work, connections, seconds, headers=headers)
     requests = max(result.requests, 1)
     result.cpu = meter.per(requests)
     application = meter.used.get("application")

@@ -2,6 +2,8 @@
 """What the figures of a report are meant to be, as rows of a table."""
 import os
 
+from .peers import BEFORE, CACHE, CACHE_1, LEEWAY, LUA, STORED, VARNISH_GZIP
+
 DEFAULT = f"leeway, {os.cpu_count()}"
 
 
@@ -138,11 +140,46 @@ def of_mixed(found):
     ]
 
 
+def said(what, values):
+    """What nothing is to be reached for."""
+    return [what, "-", ", ".join(f"{where} {value:.2f}" for where, value in values.items()) or
+            "not measured", ""]
+
+
+def of_peers(result):
+    leeway = LEEWAY["unix"]
+
+    def against(name):
+        return result.ratios((leeway, "35 kB", True), (name, "35 kB", True))
+
+    ours, before = result.filled[leeway], result.filled.get(BEFORE)
+    stored = {} if before is None else {"in Redis": ours.value / before.value}
+    if result.sent(BEFORE, "35 kB"):
+        stored["on its socket, 35 kB"] = \
+            result.sent(leeway, "35 kB") / result.sent(BEFORE, "35 kB")
+    gzip = "CPU of a hit of 35 kB, gzip, against"
+    return [
+        at_most(f"{gzip} nginx's cache that compresses", 0.15, against(CACHE)),
+        said(f"{gzip} the same at level 1", against(CACHE_1)),
+        said(f"{gzip} nginx's cache of compressed responses", against(STORED)),
+        said(f"{gzip} Varnish with do_gzip", against(VARNISH_GZIP)),
+        said(f"{gzip} nginx + Lua + Redis", against(LUA)),
+        at_most("CPU of a hit of 35 kB, identity, against the build before", 1.2,
+                result.ratios((leeway, "35 kB", False), (BEFORE, "35 kB", False))),
+        at_most("CPU of a hit of 2 kB, gzip, against identity of the build before", 1.0,
+                result.ratios((leeway, "2 kB", True), (BEFORE, "2 kB", False))),
+        at_most("bytes of 38 kB of JSON against the build before", 0.2, stored),
+        at_most("what storing 38 kB costs the worker more than the build before", 250, {}
+                if before is None else {"worker": ours.us["worker"] - before.us["worker"]}, " us",
+                digits=0),
+    ]
+
+
 def targets(found):
     rows = []
     for name, of in {"hit": of_hit, "patterns": of_patterns, "fairness": of_fairness,
                      "growth": of_growth, "per_hit": of_per_hit, "stampede": of_stampede,
-                     "mixed": of_mixed}.items():
+                     "mixed": of_mixed, "peers": of_peers}.items():
         if name in found:
             rows += of(found[name])
     return rows

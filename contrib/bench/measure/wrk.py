@@ -23,6 +23,7 @@ class Run:
     def __init__(self, report):
         self.requests = report["requests"]
         self.seconds = report["seconds"]
+        self.bytes = report["bytes"]
         self.permille_ms = [micros / 1000 for micros in report["permille_us"]]
         self.errors = {name: report[name]
                        for name in ("connect", "read", "write", "status", "timeout")
@@ -42,12 +43,13 @@ class Run:
         return self.permille_ms[-1]
 
 
-def run(port, work, connections, seconds, timeout=5, script=HITS):
-    """`work` is a path, or the arguments that `script` takes."""
+def run(port, work, connections, seconds, timeout=5, script=HITS, headers=()):
+    """`work` is a path, or the arguments that `script` takes; `headers` lines of each request."""
     if isinstance(work, str):
         work = ("same", work)
+    lines = [word for line in headers for word in ("-H", line)]
     out = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", f"--timeout={timeout}",
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", f"--timeout={timeout}", *lines,
          "-s", os.path.join(HERE, script), f"http://127.0.0.1:{port}", "--", *map(str, work)],
         check=True, capture_output=True, text=True, timeout=seconds + 60,
         env={**os.environ, "LEEWAY_BENCH_REPORT": os.path.join(HERE, "report.lua")}).stdout
