@@ -31,8 +31,9 @@ static const char look_script[] = "if redis.call('EXISTS', KEYS[1]) == 1 then re
 /* That job is put back: 1, or set aside: 2; or 0: it is another's meanwhile. KEYS: heartbeat,
    processing, jobs, lists, deaths, aside, mark. ARGV: job, the list's name, for how long it is
    kept, at how many deaths it is set aside (0: nobody has died of it), for how long, how many are
-   kept. Nothing is taken away before it is in the other place. Deaths are of the key's, not of the
-   job's alone: that of a short budget is over when it has been put back, and the next is a new one.
+   kept. Nothing is taken away before it is in the other place, and a death is not counted again
+   where a job cannot be moved. Deaths are of the key's, not of the job's alone: that of a short
+   budget is over when it has been put back, and the next is a new one.
  */
 static const char put_back_script[] =
     "if redis.call('EXISTS', KEYS[1]) == 1 "
@@ -52,8 +53,10 @@ static const char put_back_script[] =
     "redis.call('LREM', KEYS[2], -1, ARGV[1]) "
     "redis.call('HDEL', KEYS[5], KEYS[7]) "
     "return 2 end end "
-    "redis.call('LMOVE', KEYS[2], KEYS[3], 'RIGHT', 'RIGHT') " KEEP_LIST("3", "4", "2",
-                                                                         "3") "return 1";
+    "local moved = redis.pcall('LMOVE', KEYS[2], KEYS[3], 'RIGHT', 'RIGHT') "
+    "if type(moved) == 'table' then "
+    "if limit > 0 then redis.call('HINCRBY', KEYS[5], KEYS[7], -1) end "
+    "return moved end " KEEP_LIST("3", "4", "2", "3") "return 1";
 
 /* One turn looks at so many keys, which keeps Redis busy for a millisecond or two. */
 #define SCAN_COUNT "1000"

@@ -95,3 +95,24 @@ def test_a_settling_that_is_refused_is_not_tried_without_end(stack):
     assert refresher.log_text().count("could not be settled") >= 1
     client.execute_command("ACL", "SETUSER", "lame", "+lrem")
     wait_until(lambda: not hands(stack) and stack.executions("marker:item") >= 2, "it is settled")
+
+
+def test_a_death_is_counted_once_although_its_job_cannot_be_put_back(stack):
+    start(stack)
+    client = stack.redis.client()
+    client.execute_command("ACL", "SETUSER", "lame", "reset", "on", ">lame", "~*", "&*", "+@all",
+                           "-lmove")
+    stack.configure(ROUTES, workers=1, redis='username = "lame"  password = "lame"')
+    refresher = stack.start_refresher()
+    stack.ask("/items/7")
+    stack.entries.age(STALE_S)
+    fingerprint = stack.entries.only().key.split(".")[-1].split(":")[0]
+    client.lpush(stack.jobs("processing") + ":dead",
+                 f'[1,1795435200123,"items.id","{fingerprint}",["7"]]')
+
+    def refusals():
+        return client.info("commandstats").get("cmdstat_lmove", {}).get("rejected_calls", 0)
+    wait_until(lambda: refusals() >= 4, "it is tried again and again")
+    assert not client.exists(stack.jobs("aside")) and "set aside" not in refresher.log_text()
+    client.execute_command("ACL", "SETUSER", "lame", "+lmove")
+    wait_until(lambda: not hands(stack) and stack.executions("marker:item") == 2, "it is done")
