@@ -33,7 +33,7 @@ struct metrics *metrics_open(TALLOC_CTX *ctx, const char *runtime_dir, enum metr
 
     metrics->directory = mem_check(talloc_strdup(metrics, runtime_dir));
     if (runtime_dir_make(runtime_dir, error, error_size) == -1 ||
-        slot_claim(&metrics->slot, runtime_dir, error, error_size) == -1) {
+        slot_claim(&metrics->slot, runtime_dir, role, error, error_size) == -1) {
         talloc_free(metrics);
         return NULL;
     }
@@ -55,7 +55,8 @@ void metrics_tend(struct metrics *metrics)
     if (!slot_is_gone(&metrics->slot, metrics->directory))
         return;
     if (runtime_dir_make(metrics->directory, error, sizeof error) == -1 ||
-        slot_claim(&fresh, metrics->directory, error, sizeof error) == -1) {
+        slot_claim(&fresh, metrics->directory, metrics->slot.memory->role, error, sizeof error) ==
+            -1) {
         if (!metrics->complained)
             log_event(LOG_LEVEL_ERROR, "the metrics are gone and cannot be made anew",
                       log_text("error", error));

@@ -107,9 +107,16 @@ static int map_ours(struct slot *slot)
     return 0;
 }
 
+/* Its holder has died: that is known from its slot alone (slot_role_died), which is left to who
+   takes its place. */
+static bool is_of_a_dead(const struct slot *slot, enum metrics_role other_than)
+{
+    return slot->memory->state == METRICS_SERVING && slot->memory->role != other_than;
+}
+
 /* 1: it is ours, 0: it is another's, -1. */
-static int claim(struct slot *slot, const char *directory, int number, char *error,
-                 size_t error_size)
+static int claim(struct slot *slot, const char *directory, enum metrics_role role, int number,
+                 char *error, size_t error_size)
 {
     *slot = (struct slot){
         .fd = open_slot(directory, number, O_RDWR | O_CREAT, error, error_size),
@@ -119,20 +126,25 @@ static int claim(struct slot *slot, const char *directory, int number, char *err
     if (slot->fd == -1)
         return errno == EACCES ? 0 : -1;
     bool locked = lock(slot->fd);
-    if (locked && map_ours(slot) == 0)
-        return 1;
+    if (locked && map_ours(slot) == 0) {
+        if (!is_of_a_dead(slot, role))
+            return 1;
+        slot_close(slot);
+        return 0;
+    }
     snprintf(error, error_size, "no slot for metrics in %s: %s", directory,
              strerror(locked ? errno : EBUSY));
     slot_close(slot);
     return locked ? -1 : 0;
 }
 
-int slot_claim(struct slot *slot, const char *directory, char *error, size_t error_size)
+int slot_claim(struct slot *slot, const char *directory, enum metrics_role role, char *error,
+               size_t error_size)
 {
     int claimed = 0;
 
     for (int i = 0; i < SLOT_MAX && claimed == 0; i++)
-        claimed = claim(slot, directory, i, error, error_size);
+        claimed = claim(slot, directory, role, i, error, error_size);
     return claimed == 1 ? 0 : -1;
 }
 

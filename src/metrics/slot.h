@@ -69,9 +69,10 @@ struct slot {
     bool alive; /* slot_read: somebody holds it */
 };
 
-/* Claims a free slot; `directory` exists. -1 and a sentence in `error`. */
-int slot_claim(struct slot *slot, const char *directory, char *error, size_t error_size)
-    __attribute__((warn_unused_result));
+/* Claims a free slot for a process of that role, to which those of its dead are left; `directory`
+   exists. -1 and a sentence in `error`. */
+int slot_claim(struct slot *slot, const char *directory, enum metrics_role role, char *error,
+               size_t error_size) __attribute__((warn_unused_result));
 
 /* Whether its file was removed or replaced, so that nobody can read it. */
 bool slot_is_gone(const struct slot *slot, const char *directory);

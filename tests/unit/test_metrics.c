@@ -198,13 +198,41 @@ static void test_memory_is_taken_on_first_use(void **state)
 }
 
 /* Fills the slot through its own interface, as ever new configurations would. */
+static void test_the_slot_of_one_that_died_is_left_to_its_role(void **state)
+{
+    struct fixture *fixture = *state;
+    struct slot dead, slot;
+    char error[256];
+
+    assert_int_equal(slot_claim(&dead, fixture->directory, METRICS_REFRESHER, error, sizeof error),
+                     0);
+    dead.memory->role = METRICS_REFRESHER;
+    dead.memory->state = METRICS_SERVING;
+    int number = dead.number;
+    slot_close(&dead);
+    assert_true(slot_role_died(fixture->directory, METRICS_REFRESHER));
+    assert_int_equal(slot_claim(&slot, fixture->directory, METRICS_WORKER, error, sizeof error), 0);
+    assert_int_not_equal(slot.number, number);
+    slot_close(&slot);
+    assert_true(slot_role_died(fixture->directory, METRICS_REFRESHER));
+    assert_int_equal(slot_claim(&slot, fixture->directory, METRICS_REFRESHER, error, sizeof error),
+                     0);
+    assert_int_equal(slot.number, number);
+    /* as of one that has stopped in good order */
+    slot.memory->state = METRICS_DRAINING;
+    slot_close(&slot);
+    assert_int_equal(slot_claim(&slot, fixture->directory, METRICS_WORKER, error, sizeof error), 0);
+    assert_int_equal(slot.number, number);
+    slot_close(&slot);
+}
+
 static void test_more_routes_than_there_is_room_for(void **state)
 {
     struct fixture *fixture = *state;
     struct slot slot;
     char error[256], pattern[32];
 
-    assert_int_equal(slot_claim(&slot, fixture->directory, error, sizeof error), 0);
+    assert_int_equal(slot_claim(&slot, fixture->directory, METRICS_WORKER, error, sizeof error), 0);
     /* only the number of series matters: it is set rather than reached */
     slot.memory->n_series = SLOT_OTHER - 1;
     struct series *last = slot_series(&slot, "/last");
@@ -403,6 +431,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_long_pattern_is_cut_between_characters, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_memory_is_taken_on_first_use, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_slot_of_one_that_died_is_left_to_its_role, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_more_routes_than_there_is_room_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_removed_slot, set_up, tear_down),
