@@ -90,12 +90,25 @@ unsigned ready_codes(const struct backend *backend)
            (backend->draining ? PEER_DRAINING : 0);
 }
 
+/* One that has just begun knows little, and is no proof that others are alone with their trouble.
+ */
+static unsigned doubts_of(const struct backend *backend)
+{
+    return (postgres_heard_us(backend->postgres) != 0 ? 0 : PEER_POSTGRES) |
+           (backend->refreshers_died == 0 ? 0 : PEER_REFRESHER);
+}
+
 void ready_tick(struct backend *backend)
 {
     if (backend->peers == NULL)
         return;
     look_at_refreshers(backend);
-    peers_beat(backend->peers, ready_codes(backend));
+    const struct peers_state state = {
+        .codes = ready_codes(backend),
+        .doubts = doubts_of(backend),
+        .heard_us = postgres_heard_us(backend->postgres),
+    };
+    peers_beat(backend->peers, &state);
 }
 
 void ready_answer(struct request *request, const struct backend *backend, bool detailed)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What is wrong with a process, as bits. */
 enum peer_code {
@@ -28,9 +29,12 @@ struct peer_word {
     char host[PEER_TEXT_BYTES];    /* with what tells instances on it apart; no blanks */
     char version[PEER_TEXT_BYTES]; /* of the program */
     unsigned codes;
+    unsigned doubts;  /* codes that it may have, too, which it does not know */
+    int64_t heard_ms; /* since Postgres has answered it; of who has not said so: 0 */
 };
 
-/* "1 ROLE HOST VERSION CODES", CODES joined by commas or "-". Its length; it always fits. */
+/* "1 ROLE HOST VERSION CODES", CODES joined by commas or "-"; among them are doubts, with a '?',
+   and "heard=MS". Its length; it always fits. */
 size_t peer_word_write(const struct peer_word *word, char out[PEER_WORD_BYTES]);
 
 /* 0, or -1: it is not understood. Codes of later versions are left out. */
@@ -40,8 +44,8 @@ int peer_word_read(const char *text, size_t len, struct peer_word *word)
 /* A name made fit for a word and a key: letters, digits, '.', '_' and '-' stay. */
 void peer_text_clean(char *text);
 
-/* Which of the codes some worker of another host is free of: only one that could be sent requests
-   instead counts, neither unverified nor draining. */
+/* Which of the codes some worker of another host is free of, and knows so: only one that could be
+   sent requests instead counts, neither unverified nor draining. */
 unsigned peer_free_of(const struct peer_word *mine, const struct peer_word *theirs);
 
 #endif

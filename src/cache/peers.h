@@ -21,9 +21,15 @@ struct peers_options {
 
 struct peers *peers_new(TALLOC_CTX *ctx, const struct peers_options *options);
 
-/* Says how this process is: `codes` of enum peer_code. To be called once a second. `peers` NULL,
-   for this and the others: there are none. */
-void peers_beat(struct peers *peers, unsigned codes);
+/* How this process is. */
+struct peers_state {
+    unsigned codes;   /* of enum peer_code: what is wrong with it, */
+    unsigned doubts;  /* what may be, which it does not know, */
+    int64_t heard_us; /* and when Postgres has answered it, on the monotonic clock */
+};
+
+/* Says so. To be called once a second. `peers` NULL, for this and the others: there are none. */
+void peers_beat(struct peers *peers, const struct peers_state *state);
 
 /* Whether the last word was refused because Redis takes no writes. */
 bool peers_are_refused(const struct peers *peers);

@@ -51,7 +51,8 @@ struct peers {
     struct redis_request *saying, *enrolling, *listing, *reading;
     struct redis_reply *names, *words; /* that are being read */
     size_t next;                       /* of them */
-    unsigned said;                     /* by the one whose time is asked for */
+    unsigned said;                     /* by the one whose time is asked for, */
+    int64_t heard_ms;                  /* and since when Postgres had answered it then */
     unsigned found;                    /* of free_of, so far */
 };
 
@@ -193,12 +194,15 @@ static void end_reading(struct peers *peers, unsigned free_of)
     TALLOC_FREE(peers->words);
 }
 
-/* Those of `codes` that began long enough before `said_us`. */
+/* Those of `codes` that began long enough before `said_us`. Who has nothing to ask Postgres for
+   does not find out for some seconds that it is silent: what counts is when it has answered. */
 static unsigned known_by(const struct peers *peers, unsigned codes, int64_t said_us)
 {
-    for (size_t i = 0; i < PEER_N_CODES; i++)
-        if (said_us < peers->since_us[i] + LATER_US)
+    for (size_t i = 0; i < PEER_N_CODES; i++) {
+        int64_t seen_us = 1U << i == PEER_POSTGRES ? said_us - peers->heard_ms * 1000 : said_us;
+        if (seen_us < peers->since_us[i] + LATER_US)
             codes &= ~(1U << i);
+    }
     return codes;
 }
 
@@ -221,12 +225,13 @@ static void on_left_ms(void *data, enum redis_outcome outcome, struct redis_repl
 }
 
 /* What this word says that matters and is not known yet. */
-static unsigned news(const struct peers *peers, const struct redis_reply *text)
+static unsigned news(struct peers *peers, const struct redis_reply *text)
 {
     struct peer_word word;
 
     if (text->kind != REDIS_TEXT || peer_word_read(text->text, text->len, &word) == -1)
         return 0;
+    peers->heard_ms = word.heard_ms;
     return peer_free_of(&peers->mine, &word) & peers->mine.codes & ~peers->found;
 }
 
@@ -310,17 +315,21 @@ static void look_around(struct peers *peers)
         peers->listing = send_parts(peers, list, 3, false, on_names);
 }
 
-void peers_beat(struct peers *peers, unsigned codes)
+void peers_beat(struct peers *peers, const struct peers_state *state)
 {
+    int64_t now_us = clock_monotonic_us();
+
     if (peers == NULL)
         return;
     for (size_t i = 0; i < PEER_N_CODES; i++)
-        if ((codes & ~peers->mine.codes & 1U << i) != 0)
-            peers->since_us[i] = clock_monotonic_us();
-    peers->mine.codes = codes;
+        if ((state->codes & ~peers->mine.codes & 1U << i) != 0)
+            peers->since_us[i] = now_us;
+    peers->mine.codes = state->codes;
+    peers->mine.doubts = state->doubts;
+    peers->mine.heard_ms = (now_us - state->heard_us) / 1000;
     say(peers);
     peers->beats++;
-    if (codes != 0 || peers->beats % SWEEP_BEATS == 0)
+    if (state->codes != 0 || peers->beats % SWEEP_BEATS == 0)
         look_around(peers);
 }
 

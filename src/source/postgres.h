@@ -144,6 +144,9 @@ bool postgres_leave(struct postgres *postgres, struct query *query, bool cancel)
    about once a second, and no query waits for that. */
 bool postgres_is_up(const struct postgres *postgres);
 
+/* When a session has last heard of it, on the monotonic clock; 0: none has. */
+int64_t postgres_heard_us(const struct postgres *postgres);
+
 /* Whether a query may be run: it is up, or a session that still works is idle. */
 bool postgres_can_run(const struct postgres *postgres);
 

@@ -29,6 +29,7 @@ struct postgres {
     struct turns *waiting;        /* for a slot, by routes */
     int64_t full_until_us;        /* no more connections are allowed; 0: they may be */
     bool down;                    /* the breaker is open */
+    int64_t heard_us;             /* when it has last answered; 0: never */
     bool doubted;                 /* a query has hung, and what is tried is to tell */
     const struct session *trying; /* opened to see whether Postgres is there; NULL: none is */
     bool told_pooler;

@@ -34,6 +34,11 @@ bool postgres_is_up(const struct postgres *postgres)
     return !postgres->down;
 }
 
+int64_t postgres_heard_us(const struct postgres *postgres)
+{
+    return postgres->heard_us;
+}
+
 /* A second, more or less: the workers of many hosts do not come at once to a server that is back.
  */
 static void retry_later(struct postgres *postgres)
@@ -270,6 +275,7 @@ static void on_session_up(void *data, const struct session *session)
         postgres->told_pooler = true;
     }
     close_breaker(postgres);
+    postgres->heard_us = clock_monotonic_us();
     if (postgres->trying == session)
         postgres->trying = NULL;
     postgres->full_until_us = 0;
@@ -286,6 +292,8 @@ static void on_session_ended(void *data, struct session *session, struct query *
         query->place = postgres_no_place;
         pooled->settled = result->hold_ms > 0 ? query->request.settled : NULL;
         pooled->data = query->request.data;
+    } else {
+        postgres->heard_us = clock_monotonic_us();
     }
     /* not in the list meanwhile: what the answer leads to may close idle sessions */
     TAILQ_REMOVE(&postgres->sessions, pooled, link);
@@ -306,6 +314,7 @@ static void on_session_settled(void *data, struct session *session)
     void *settled_data = pooled->data;
 
     pooled->settled = NULL;
+    postgres->heard_us = clock_monotonic_us();
     postgres_give_place_back(postgres, &pooled->place);
     close_if_done(postgres, pooled);
     tell_settled(settled, settled_data);

@@ -136,6 +136,32 @@ def test_a_trouble_of_all_takes_nobody_out_in_its_first_moments_either(stack):
     client.config_set("maxmemory", "0")
 
 
+def test_one_that_has_not_found_out_yet_is_no_proof(stack):
+    """A Postgres that falls silent is noticed at once by who asks it for something, and by others
+    only after a while."""
+    hosts = [stack.beside(f"host{number}") for number in range(2)]
+    for host in hosts:
+        host.configure(ROUTES, workers=1, postgres="connect_timeout = 3s")
+        host.start_worker()
+    asked, idle = hosts
+    assert [host.ask("/now")[0] for host in hosts] == [200, 200]
+    wait_until(lambda: len(words(stack)) == 2, "each says how it is")
+    seen = []
+
+    def is_over():
+        seen.append(ready(asked)[0])
+        return hosts_in_trouble(stack) == 2
+    stack.postgres.hang()
+    try:
+        asking = asked.ask_later("/now")
+        wait_until(lambda: hosts_in_trouble(stack) == 1, "it is noticed", 20)
+        wait_until(is_over, "the other one has noticed, too", 20)
+    finally:
+        stack.postgres.go_on()
+    assert asking.result()[0] in (503, 504) and len(seen) > 5 and set(seen) == {200}
+    assert ready(idle)[0] == 200
+
+
 def test_one_host_takes_a_replica_for_the_primary(stack):
     """Where Redis is away nothing is known of others, and that takes nobody out."""
     port = free_port()
@@ -166,17 +192,49 @@ def test_the_refreshers_of_one_host_have_died(stack):
     """One that was stopped is not missed."""
     stack.expect_deaths = True
     hosts = [stack.beside(f"host{number}") for number in range(2)]
+    workers = []
     for host in hosts:
         host.configure(ROUTES, workers=1)
-        host.start_worker()
+        workers.append(host.start_worker())
         host.refresher = host.start_refresher()
     hosts[0].refresher.stop()
     hosts[1].refresher.kill_tree()
     wait_until(lambda: ready(hosts[1])[0] == 503, "it is out", 40)
     assert ready(hosts[1])[1]["reasons"] == ["refresher"]
     assert ready(hosts[0]) == (200, {"status": "ready"})
+    # nor do workers that are started after that forget it
+    before = workers[1].children()
+    workers[1].send(signal.SIGHUP)
+    hosts[1].await_replaced(workers[1], before)
+    wait_until(lambda: ready(hosts[1])[0] == 503, "it is out again", 40)
     hosts[1].start_refresher(name="again")
     wait_until(lambda: ready(hosts[1])[0] == 200, "it is in again")
+
+
+def test_where_the_refreshers_of_all_have_died_a_reload_takes_nobody_out(stack):
+    stack.expect_deaths = True
+    hosts = [stack.beside(f"host{number}") for number in range(2)]
+    workers = []
+    for host in hosts:
+        host.configure(ROUTES, workers=1)
+        workers.append(host.start_worker())
+        host.refresher = host.start_refresher()
+    for host in hosts:
+        host.refresher.kill_tree()
+    wait_until(lambda: sum("refresher" in word.split()[4] for word in words(stack).values()) == 2,
+               "both say so", 40)
+    before = workers[1].children()
+    workers[1].send(signal.SIGHUP)
+    hosts[1].await_replaced(workers[1], before)
+    seen = []
+
+    def is_known():
+        seen.append(ready(hosts[0])[0])
+        said = [word.split()[4] for word in words(stack).values()]
+        return len(said) == 2 and all("refresher" in codes.split(",")[0] and "?" not in codes
+                                      for codes in said)
+    wait_until(is_known, "the new one has found out", 40)
+    assert len(seen) > 5 and set(seen) == {200}
 
 
 ASK = ["--ready", "--health"]

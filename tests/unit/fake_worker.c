@@ -386,6 +386,12 @@ int64_t backend_now_us(const struct backend *backend, int64_t snapshot_us)
                                   clock_monotonic_us() + BACKEND_WRITE_ALLOWANCE_US);
 }
 
+int64_t postgres_heard_us(const struct postgres *postgres)
+{
+    (void)postgres;
+    return clock_monotonic_us();
+}
+
 bool postgres_is_up(const struct postgres *postgres)
 {
     (void)postgres;

@@ -18,6 +18,11 @@ static void test_words(void **state)
         {{.host = "b", .version = "3", .codes = PEER_POSTGRES}, "1 refresher b 3 postgres"},
         {{.is_worker = true, .host = "c", .version = "4", .codes = PEER_CODES},
          "1 worker c 4 postgres,redis,refresher,identity,draining"},
+        {{.is_worker = true, .host = "d", .version = "5", .doubts = PEER_REFRESHER, .heard_ms = 17},
+         "1 worker d 5 refresher?,heard=17"},
+        {{.host = "e", .version = "6", .codes = PEER_REDIS, .doubts = PEER_POSTGRES},
+         "1 refresher e 6 postgres?,redis"},
+        {{.host = "f", .version = "7", .heard_ms = 999999999}, "1 refresher f 7 heard=999999999"},
     };
 
     (void)state;
@@ -33,7 +38,7 @@ static void test_words(void **state)
 
 static void test_the_longest_word_fits(void **state)
 {
-    struct peer_word word = {.is_worker = true, .codes = PEER_CODES}, read;
+    struct peer_word word = {.is_worker = true, .doubts = PEER_CODES, .heard_ms = 999999999}, read;
     char text[PEER_WORD_BYTES];
 
     (void)state;
@@ -70,6 +75,10 @@ static void test_what_is_no_word(void **state)
     /* of a later version */
     assert_int_equal(peer_word_read("1 worker a 1 disk,redis,,x", 26, &word), 0);
     assert_int_equal(word.codes, PEER_REDIS);
+    assert_int_equal(
+        peer_word_read("1 worker a 1 heard=,?,heard=1x,disk?,heard=99999999999", 54, &word), 0);
+    assert_int_equal(word.codes | word.doubts, 0);
+    assert_int_equal(word.heard_ms, 0);
 }
 
 static void test_who_could_take_over(void **state)
@@ -81,6 +90,7 @@ static void test_who_could_take_over(void **state)
     } cases[] = {
         {{.is_worker = true, .host = "b"}, PEER_CODES},
         {{.is_worker = true, .host = "b", .codes = PEER_POSTGRES}, PEER_CODES & ~PEER_POSTGRES},
+        {{.is_worker = true, .host = "b", .doubts = PEER_POSTGRES}, PEER_CODES & ~PEER_POSTGRES},
         /* of the same host, no worker, one that answers nothing or soon nothing */
         {{.is_worker = true, .host = "a"}, 0},
         {{.is_worker = false, .host = "b"}, 0},
