@@ -79,17 +79,18 @@ static size_t place_of(uint32_t series)
     return offsetof(struct slot_memory, series) + series * sizeof(struct series);
 }
 
-/* A file never shrinks, so that no reader loses what it has mapped. */
+/* A file never shrinks, so that no reader loses what it has mapped; and it has its size, by which
+   readers judge it, once there is room: on a tmpfs that is full even reading what has none would
+   end the process. */
 static int map_ours(struct slot *slot)
 {
     struct stat found;
     int prot = PROT_READ | PROT_WRITE;
 
-    if (fstat(slot->fd, &found) == -1 ||
+    if (fstat(slot->fd, &found) == -1 || reserve(slot->fd, 0, place_of(0)) == -1 ||
+        reserve(slot->fd, place_of(SLOT_OTHER), sizeof(struct series)) == -1 ||
         (found.st_size < (off_t)sizeof *slot->memory &&
-         ftruncate(slot->fd, sizeof *slot->memory) == -1) ||
-        reserve(slot->fd, 0, place_of(0)) == -1 ||
-        reserve(slot->fd, place_of(SLOT_OTHER), sizeof(struct series)) == -1)
+         ftruncate(slot->fd, sizeof *slot->memory) == -1))
         return -1;
     void *memory = mmap(NULL, sizeof *slot->memory, prot, MAP_SHARED, slot->fd, 0);
     if (memory == MAP_FAILED)

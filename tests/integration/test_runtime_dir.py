@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """runtime_dir: what others put there is not used, and what they take away is noticed and mended."""
+import contextlib
 import fcntl
 import os
 import re
 import shutil
+import signal
 import struct
+import subprocess
+import time
 
 import pytest
 
@@ -19,6 +23,7 @@ route "/echo/{{n}}" {{ context = "c"  param "n" {{ type = int }}
 route "/gated/{{n}}" {{ context = "c"  param "n" {{ type = int }}
                        sql = "select $1::int as n from {GATE} -- marker:gated"  shape = value }}
 """
+NO_ROOM = "No space left on device"
 ANEW = "removed and have been made anew"
 
 
@@ -173,3 +178,38 @@ def test_a_directory_shared_by_a_group(stack):
     wait_until(lambda: os.path.exists(run_dir(stack, "metrics.1")), "it has a slot of its own")
     assert os.stat(run_dir(stack, "metrics.1")).st_uid == 12345
     assert stack.ask("/echo/1")[0] == 200
+
+
+@pytest.fixture(name="small")
+def make_small(stack):
+    """A runtime_dir on a file system of its own; the function that leaves no room there."""
+    os.mkdir(run_dir(stack))
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs", run_dir(stack)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted")
+
+    def fill():
+        with open(run_dir(stack, "fill"), "wb", buffering=0) as out, \
+                contextlib.suppress(OSError):
+            while True:
+                out.write(b"x" * 4096)
+    yield fill
+    stack.stop()
+    subprocess.run(["umount", "-l", run_dir(stack)], check=True)
+
+
+def test_a_full_runtime_dir_ends_no_worker(stack, small):
+    """New ones find no room; those that serve look into what is there and go on."""
+    stack.configure(ROUTES, workers=2)
+    worker = stack.start_worker()
+    before = worker.children()
+    small()
+    stack.expect_deaths = True
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: worker.log_text().count(NO_ROOM) >= 2, "there is no room")
+    time.sleep(6)  # they look every 5 s
+    assert stack.ask("/metrics")[0] == 200
+    assert set(before) <= set(worker.children())
+    assert "signal=" not in worker.log_text()
+    os.unlink(run_dir(stack, "fill"))
+    stack.await_replaced(worker, before)
