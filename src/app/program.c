@@ -67,8 +67,10 @@ void program_parse_options(struct program *program, int argc, char **argv)
                                          {NULL, 0, NULL, 0}};
     int option;
 
-    /* by a log that nobody reads any more; inherited by the children, and by execve(2) */
+    /* by a log that nobody reads any more, or that may not grow; inherited by the children, and by
+       execve(2) */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     log_to_stderr(program->name);
     program->file = DEFAULT_FILE;
     program->count = -1;

@@ -21,7 +21,7 @@ struct log_sink {
     bool is_own;         /* fd is to be closed */
     bool is_socket;
     bool is_stream;    /* lines end by themselves, with a newline or a NUL */
-    bool is_torn;      /* the last line was taken in part */
+    bool is_torn;      /* the last line was taken in part, or one of another process may be */
     bool adds_time;    /* whoever reads adds the time, the journal for instance */
     bool is_journal;   /* and understands priorities like "<6>" */
     int64_t looked_us; /* SINK_FILE: when it was last looked whether the file is still there */

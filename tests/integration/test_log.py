@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -310,3 +311,28 @@ def test_hup_tells_of_a_socket_that_is_gone(stack):
     worker.send(signal.SIGHUP)
     stack.await_replaced(worker, before)
     assert "is no longer the socket that was made here" in worker.log_text()
+
+
+def test_a_file_that_may_not_grow(stack):
+    """Nobody dies of it, and to half a line, which still found room, no other process glues its."""
+    log = stack.path("leeway.log")
+    many = "".join(ROUTES[ROUTES.index('route "/wrong'):].replace("/wrong/", f"/wrong{i}/")
+                   for i in range(40))
+    stack.configure('context "c" { budget = 60s }' + many, workers=2,
+                    settings=f'log = "file:{log}"')
+    worker = stack.start_worker()
+    pids = [worker.pid] + worker.children()
+
+    def allow(size):
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    for number in range(8):
+        allow(os.path.getsize(log) + 60)
+        for route in range(40):
+            assert stack.ask(f"/wrong{route}/{number}")[0] == 400
+        allow(resource.RLIM_INFINITY)
+        for route in range(40):
+            assert stack.ask(f"/wrong{route}/{1000 + number}")[0] == 400
+    assert [worker.pid] + worker.children() == pids
+    assert dropped(stack) > 0
+    assert not [line for line in text_of(log).splitlines() if line.count(" time=") > 1]
