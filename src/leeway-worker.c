@@ -19,6 +19,8 @@
 /* Set from one life of a process without a parent to the next: the address of its socket, or
    nothing. */
 #define ANEW "LEEWAY_ANEW"
+/* The mark of the socket's file. */
+#define ANEW_MARK "LEEWAY_ANEW_MARK"
 
 static int64_t configured_workers(const struct settings *settings)
 {
@@ -35,6 +37,7 @@ static int run(struct program *program, struct child_link *link)
 static void restart(const struct program *program, int argc, char **argv)
 {
     char **again = mem_check(talloc_zero_array(NULL, char *, (unsigned)argc + 1));
+    char mark[UNIX_SOCKET_MARK_BYTES];
     int n = 0;
 
     for (int i = 0; i < argc; i++) {
@@ -46,9 +49,12 @@ static void restart(const struct program *program, int argc, char **argv)
     if (program->listen_fd != STDIN_FILENO)
         dup2(program->listen_fd, STDIN_FILENO);
     fcntl(STDIN_FILENO, F_SETFD, 0);
+    listener_mark(mark);
     setenv(ANEW, program->address != NULL ? program->address : "", 1);
+    setenv(ANEW_MARK, mark, 1);
     execvp(again[0], again);
     unsetenv(ANEW);
+    unsetenv(ANEW_MARK);
     log_event(LOG_LEVEL_ERROR, "cannot start anew", log_text("program", again[0]));
     talloc_free(again);
 }
@@ -98,7 +104,8 @@ static int open_listener(const struct program *program, char *error, size_t erro
 /* In a further life the socket is descriptor 0, and its file is ours all the same. */
 static void adopt_socket(struct program *program, const char *address)
 {
-    listener_adopt(address);
+    listener_adopt(address, getenv(ANEW_MARK));
+    unsetenv(ANEW_MARK);
     program->address = address;
     adjust_listener(program);
 }

@@ -10,10 +10,12 @@
 #include <xxhash.h>
 
 #include "app/backend.h"
+#include "app/capacity.h"
 #include "base/core_dump.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/mem.h"
+#include "base/runtime_dir.h"
 #include "cache/entry.h"
 #include "refresh/job.h"
 #include "source/conninfo.h"
@@ -236,12 +238,37 @@ static bool may_log(TALLOC_CTX *ctx, const char *file, const struct application 
     return false;
 }
 
+bool application_has_runtime_dir(TALLOC_CTX *ctx, const struct application *app,
+                                 struct config_error *error)
+{
+    const struct config_place place = {.file = app->config->file};
+    char problem[512];
+
+    if (runtime_dir_make(app->config->settings.runtime_dir, problem, sizeof problem) == 0)
+        return true;
+    config_fail(ctx, error, place, "runtime_dir cannot be used: %s", problem);
+    return false;
+}
+
+static bool has_descriptors(TALLOC_CTX *ctx, const struct application *app,
+                            struct config_error *error)
+{
+    const struct config_place place = {.file = app->config->file};
+
+    if (capacity_claim(&app->config->settings, false) > 0)
+        return true;
+    config_fail(ctx, error, place, "too few descriptors for so many slots");
+    return false;
+}
+
 bool application_check(const char *file)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     const struct application *app;
     struct config_error error;
-    bool right = application_load(ctx, file, &app, &error) == 0 && may_log(ctx, file, app, &error);
+    bool right = application_load(ctx, file, &app, &error) == 0 &&
+                 application_has_runtime_dir(ctx, app, &error) &&
+                 has_descriptors(ctx, app, &error) && may_log(ctx, file, app, &error);
 
     if (!right)
         log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),

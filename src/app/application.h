@@ -45,7 +45,12 @@ void application_fingerprint(const struct application *app, const struct route *
    configurations that take each other's jobs for what they are, whatever the order of routes. */
 char *application_jobs(TALLOC_CTX *ctx, const struct application *app, const char *identity);
 
-/* Whether `file` could be loaded for a reload; if not, the log says why. */
+/* Whether runtime_dir can be used: it is made if need be. false and *error, of `ctx`: who has
+   another one that can should keep it. */
+bool application_has_runtime_dir(TALLOC_CTX *ctx, const struct application *app,
+                                 struct config_error *error);
+
+/* Whether a worker could go on with `file`; if not, the log says why. */
 bool application_check(const char *file);
 
 static inline const struct route_rules *application_rules(const struct application *app,

@@ -100,6 +100,7 @@ static int load(struct program *program, struct config_error *error, TALLOC_CTX 
     const struct application *app;
 
     if (application_load(generation, program->file, &app, error) == -1 ||
+        (program->app != NULL && !application_has_runtime_dir(generation, app, error)) ||
         (!program->test_only && open_log(generation, program, app->config, error) == -1)) {
         *failed = generation;
         return -1;

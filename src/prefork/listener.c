@@ -15,7 +15,6 @@
 
 #include "base/num.h"
 #include "prefork/tcp_socket.h"
-#include "prefork/unix_socket.h"
 
 enum { FIRST_PASSED_FD = 3 };
 
@@ -93,10 +92,15 @@ int listener_adjust(const struct listener_options *options, char *error, size_t 
                               error_size);
 }
 
-void listener_adopt(const char *address)
+void listener_mark(char mark[UNIX_SOCKET_MARK_BYTES])
+{
+    unix_socket_mark(mark);
+}
+
+void listener_adopt(const char *address, const char *mark)
 {
     if (strncmp(address, "unix:", 5) == 0)
-        unix_socket_adopt(address + 5);
+        unix_socket_adopt(address + 5, mark);
 }
 
 void listener_unlink(const char *address)

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "prefork/unix_socket.h"
+
 struct listener_options {
     const char *address; /* "unix:PATH" or "tcp:HOST:PORT", HOST may be "[::1]"; NULL: inherited */
     mode_t mode;         /* of the file of a Unix socket, */
@@ -25,8 +27,10 @@ int listener_adjust(const struct listener_options *options, char *error, size_t 
     __attribute__((warn_unused_result));
 
 /* For a program that has executed itself anew on the socket that it made for `address`: its file
-   counts as made by this process. */
-void listener_adopt(const char *address);
+   counts as made by this process, if it still has the mark that listener_mark() gave before. NULL:
+   a release before this one has given none. */
+void listener_mark(char mark[UNIX_SOCKET_MARK_BYTES]);
+void listener_adopt(const char *address, const char *mark);
 
 /* Removes the socket file that listener_open made for `address`, if it is still that. */
 void listener_unlink(const char *address);

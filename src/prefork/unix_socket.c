@@ -195,14 +195,26 @@ int unix_socket_adjust(const char *path, mode_t mode, int64_t group, char *error
     return chmod(path, mode) == 0 ? 0 : fail_by_errno(&wanted, "cannot be given socket_mode: ");
 }
 
-void unix_socket_adopt(const char *path)
+void unix_socket_mark(char mark[UNIX_SOCKET_MARK_BYTES])
 {
+    mark[0] = '\0';
+    if (made.number != 0)
+        snprintf(mark, UNIX_SOCKET_MARK_BYTES, "%ju:%ju", (uintmax_t)made.device,
+                 (uintmax_t)made.number);
+}
+
+void unix_socket_adopt(const char *path, const char *mark)
+{
+    uintmax_t device, number;
     struct stat file;
 
-    if (lstat(path, &file) == -1 || !S_ISSOCK(file.st_mode))
-        return;
-    made.device = file.st_dev;
-    made.number = file.st_ino;
+    if (mark != NULL && sscanf(mark, "%ju:%ju", &device, &number) == 2) {
+        made.device = (dev_t)device;
+        made.number = (ino_t)number;
+    } else if (mark == NULL && lstat(path, &file) == 0 && S_ISSOCK(file.st_mode)) {
+        made.device = file.st_dev;
+        made.number = file.st_ino;
+    }
 }
 
 void unix_socket_unlink(const char *path)

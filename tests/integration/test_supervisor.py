@@ -2,6 +2,7 @@
 """Processes: replaced when they die, stopped and reloaded without losing a request."""
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -341,4 +342,47 @@ def test_children_that_cannot_work_are_tried_again_at_growing_intervals(stack):
     assert worker.is_running()
     os.unlink(stack.path("run"))
     wait_until(lambda: worker.has_children(1), "it works at last")
+    assert stack.ask("/hello")[0] == 200
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["pre-forked", "-n 0"])
+def test_a_reload_without_a_runtime_dir_changes_nothing(stack, alone):
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_worker(*(["-n", "0"] if alone else []))
+    before = worker.children()
+    with open(stack.config, encoding="utf-8") as file:
+        text = file.read()
+    with open(stack.config, "w", encoding="utf-8") as file:
+        file.write(text.replace(stack.path("run"), stack.config + "/run"))
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: re.search('msg="configuration not reloaded" .*runtime_dir cannot be used: ',
+                                 worker.log_text()), "it says why not")
+    assert worker.is_running() and worker.children() == before
+    assert stack.ask("/hello")[0] == 200
+
+
+def test_without_children_a_reload_that_takes_all_descriptors_changes_nothing(stack):
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_process("worker", ["prlimit", "--nofile=300"] +
+                                 stack.worker_command("-n", "0"))
+    stack.await_start(worker, stack.worker_answers)
+    stack.configure(ROUTES, workers=1, postgres="slots = 1024")
+    worker.send(signal.SIGHUP)
+    wait_until(lambda: "too few descriptors for so many slots" in worker.log_text(),
+               "it says why not")
+    assert stack.ask("/hello")[0] == 200
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["pre-forked", "-n 0"])
+def test_a_reload_makes_nobody_take_another_s_socket_for_its_own(stack, alone):
+    stack.configure(ROUTES, workers=1)
+    first = stack.start_process("first", stack.worker_command(*(["-n", "0"] if alone else [])))
+    stack.await_start(first, stack.worker_answers)
+    os.unlink(stack.socket)
+    second = stack.start_process("second", stack.worker_command())
+    stack.await_start(second, stack.worker_answers)
+    first.send(signal.SIGHUP)
+    wait_until(lambda: "is no longer the socket that was made here" in first.log_text(),
+               "it says so")
+    assert first.stop() == 0
     assert stack.ask("/hello")[0] == 200
