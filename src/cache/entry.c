@@ -176,28 +176,32 @@ void entry_encode(struct buf *out, const struct entry_facts *facts, const char *
 
 /* ---- Decoding */
 
-/* The next piece of the prefix. */
+/* The next piece of the prefix. Each hit reads one: what is wrong is gathered, and looked at once.
+ */
 struct reader {
     const char *at;
-    bool damaged;
+    unsigned damage;
 };
 
 static int64_t read_digits(struct reader *reader, int digits)
 {
-    int64_t value = 0;
+    const char *at = reader->at, *end = at + digits;
+    unsigned damage = 0;
+    uint64_t value = 0;
 
-    for (; digits > 0; digits--, reader->at++) {
-        if (*reader->at < '0' || *reader->at > '9')
-            reader->damaged = true;
-        value = value * 10 + (*reader->at - '0');
+    for (; at < end; at++) {
+        unsigned digit = (unsigned char)*at - (unsigned)'0';
+        damage |= digit > 9;
+        value = value * 10 + digit;
     }
-    return value;
+    reader->at = end;
+    reader->damage |= damage;
+    return (int64_t)value;
 }
 
 static void read_char(struct reader *reader, char expected)
 {
-    if (*reader->at++ != expected)
-        reader->damaged = true;
+    reader->damage |= *reader->at++ != expected;
 }
 
 static const char *read_bytes(struct reader *reader, size_t len)
@@ -208,12 +212,20 @@ static const char *read_bytes(struct reader *reader, size_t len)
     return bytes;
 }
 
+static void format_key(uint64_t key, char digits[KEY_DIGITS])
+{
+    static const char hex[] = "0123456789abcdef";
+
+    for (int i = KEY_DIGITS - 1; i >= 0; i--, key >>= 4)
+        digits[i] = hex[key & 0xf];
+}
+
 static void read_key(struct reader *reader, uint64_t key)
 {
-    static const char digits[] = "0123456789abcdef";
+    char digits[KEY_DIGITS];
 
-    for (int shift = 60; shift >= 0; shift -= 4)
-        read_char(reader, digits[(key >> shift) & 0xf]);
+    format_key(key, digits);
+    reader->damage |= memcmp(read_bytes(reader, KEY_DIGITS), digits, KEY_DIGITS) != 0;
 }
 
 static void read_coding(struct reader *reader, const struct coding **coding)
@@ -227,8 +239,7 @@ static void read_coding(struct reader *reader, const struct coding **coding)
     while (len > 0 && name[len - 1] == ' ')
         len--;
     *coding = coding_of(name, len);
-    if (*coding == NULL)
-        reader->damaged = true;
+    reader->damage |= *coding == NULL;
 }
 
 /* Whether `head` ends as header lines do, so that the body cannot become one. */
@@ -264,7 +275,8 @@ static void read_prefix(struct reader *reader, uint64_t key, struct cache_entry 
     read_char(reader, 'w');
     read_char(reader, '0' + ENTRY_VERSION);
     entry->snapshot_us = read_field(reader, TIME_DIGITS);
-    entry->arrival_us = read_field(reader, TIME_DIGITS);
+    read_char(reader, ' ');
+    entry->arrival = read_bytes(reader, TIME_DIGITS);
     read_char(reader, ' ');
     entry->clock = read_bytes(reader, ENTRY_CLOCK_BYTES);
     entry->status = (int)read_field(reader, STATUS_DIGITS);
@@ -290,7 +302,7 @@ int entry_decode(const char *bytes, size_t len, uint64_t key, struct cache_entry
     if (len < ENTRY_PREFIX_BYTES)
         return -1;
     read_prefix(&reader, key, entry);
-    if (reader.damaged || !is_known(entry->status))
+    if (reader.damage != 0 || !is_known(entry->status))
         return -1;
     if (len - ENTRY_PREFIX_BYTES != entry->tags_len + entry->head_len + entry->body_len)
         return -1;
@@ -301,6 +313,14 @@ int entry_decode(const char *bytes, size_t len, uint64_t key, struct cache_entry
                    ends_with_empty_line(entry->head, entry->head_len)
                ? 0
                : -1;
+}
+
+int64_t entry_arrival_us(const struct cache_entry *entry)
+{
+    struct reader reader = {.at = entry->arrival};
+    int64_t arrival_us = read_digits(&reader, TIME_DIGITS);
+
+    return reader.damage == 0 ? arrival_us : 0;
 }
 
 static bool is_hash(const char *hash)

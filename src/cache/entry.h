@@ -39,8 +39,8 @@ struct entry_facts {
 
 struct cache_entry {
     int64_t snapshot_us;
-    int64_t arrival_us;
-    const char *clock; /* ENTRY_CLOCK_BYTES, padded with '-'; borrowed like all below */
+    const char *arrival; /* see entry_arrival_us(); borrowed like all below */
+    const char *clock;   /* ENTRY_CLOCK_BYTES, padded with '-' */
     int status;
     const struct coding *coding; /* of the body; NULL: it is stored as it is */
     const char *hash;            /* the tags' digits: of the body as stored, */
@@ -69,6 +69,9 @@ void entry_encode(struct buf *out, const struct entry_facts *facts, const char *
    damaged. The body is neither hashed nor decoded. Slices point into `bytes`. */
 int entry_decode(const char *bytes, size_t len, uint64_t key, struct cache_entry *entry)
     __attribute__((warn_unused_result));
+
+/* When it was sent to be stored; 0: damaged. No hit needs it, and so it is not read with the rest. */
+int64_t entry_arrival_us(const struct cache_entry *entry);
 
 /* The strong tag of the form that is stored, or of that without a coding (`plain`), quoted; "" for
    a 404 or 410, which have none, and for digits that are none. */

@@ -164,7 +164,7 @@ static void print_stored(const struct cache_entry *entry)
                etag);
     }
     printf("made        in %.3f s, by the clock of the Redis with run id ",
-           (double)(entry->arrival_us - entry->snapshot_us) / 1e6);
+           (double)(entry_arrival_us(entry) - entry->snapshot_us) / 1e6);
     memcpy(clock, entry->clock, ENTRY_CLOCK_BYTES);
     clock[strcspn(clock, "-")] = '\0';
     ctl_print(clock[0] != '\0' ? clock : "unknown");
@@ -260,7 +260,7 @@ static void write_entry(struct json_out *json, const struct explanation *found)
     json_text(json, "coding", entry->coding != NULL ? entry->coding->name : NULL);
     json_number(json, "stored_bytes", (int64_t)entry->body_len);
     json_text(json, "stored_etag", stored_etag[0] != '\0' ? stored_etag : NULL);
-    json_seconds(json, "made_in_seconds", entry->arrival_us - entry->snapshot_us);
+    json_seconds(json, "made_in_seconds", entry_arrival_us(entry) - entry->snapshot_us);
     json_close_object(json);
 }
 
