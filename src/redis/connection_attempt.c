@@ -5,7 +5,6 @@
 
 #include "redis/connection_private.h"
 
-#include "base/mem.h"
 #include "base/random.h"
 
 enum {
