@@ -117,8 +117,8 @@ struct backend *backend_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct 
     loop_run_for(loop, settings->redis.connect_timeout_ms, &backend->cache_came_up, NULL);
     switches_tick(backend->switches);
     backend->identity = identity_new(backend, loop, app, backend->cache, speaks);
-    backend->postgres =
-        postgres_new(backend, loop, app->config, backend->slots, identity_judge(backend->identity));
+    backend->postgres = postgres_new(backend, loop, backend->steps, app->config, backend->slots,
+                                     identity_judge(backend->identity));
     postgres_on_work(backend->postgres, on_work, backend);
     identity_start(backend->identity, backend->postgres);
     return backend;

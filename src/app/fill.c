@@ -30,7 +30,8 @@ struct fill {
     struct redis_clock_reading
         clock;                      /* the cache's, as it was read last before the query was sent */
     struct fill_result result;      /* from FILL_SETTLING on */
-    struct stored stored;           /* what it points to */
+    struct stored stored;           /* what it points to, */
+    const char *stored_at;          /* and where its bytes begin */
     struct cache_request *renewal;  /* under way; NULL: none is */
     struct cache_request *settling; /* likewise */
     bool runs_on;                   /* the server may still run the query that failed */
@@ -147,48 +148,74 @@ static const struct coding *coding_for(const struct fill *fill, size_t body_len)
     return fill->request.route->context->coding;
 }
 
-static void encode(struct fill *fill, int64_t sent_us, const char *body, size_t body_len)
+static struct entry_facts facts_of(const struct fill *fill, int64_t sent_us, size_t body_len)
 {
     const struct backend *backend = fill->backend;
     const struct redis_clock *clock = cache_clock(backend->cache);
     const struct context *context = fill->request.route->context;
-    struct fill_result *result = &fill->result;
-    const struct entry_facts facts = {
+
+    return (struct entry_facts){
         .snapshot_us = snapshot_of(fill, sent_us),
         .arrival_us = clock->known ? redis_clock_latest(clock, clock_monotonic_us()) : 0,
         .clock = cache_server_id(backend->cache),
-        .status = result->status,
+        .status = fill->result.status,
         .key = entry_key(fill->request.base),
         .tags = "",
         .varies = context->coding != NULL,
         .coding = coding_for(fill, body_len),
         .coding_from_bytes = (size_t)context->compress_min_bytes,
     };
+}
+
+/* `chunk` has the entry, and is the fill's from now on. */
+static void take_entry(struct fill *fill, void *chunk, const char *entry, size_t len, uint64_t key)
+{
+    /* just encoded: it cannot fail to decode */
+    if (entry_decode(entry, len, key, &fill->stored.entry) == -1)
+        fill->result.outcome = QUERY_BROKEN;
+    fill->stored.bytes = talloc_steal(fill, chunk);
+    fill->stored_at = entry;
+    fill->result.stored = &fill->stored;
+}
+
+static void encode(struct fill *fill, const struct entry_facts *facts, const char *body,
+                   size_t body_len)
+{
     struct buf bytes;
 
     buf_init(&bytes, fill, 0);
-    entry_encode(&bytes, &facts, body, body_len);
-    /* just encoded: it cannot fail to decode */
-    if (entry_decode(bytes.data, bytes.len, facts.key, &fill->stored.entry) == -1)
-        result->outcome = QUERY_BROKEN;
-    fill->stored.bytes = bytes.data;
-    result->stored = &fill->stored;
+    entry_encode(&bytes, facts, body, body_len);
+    take_entry(fill, bytes.data, bytes.data, bytes.len, facts->key);
+}
+
+/* Without a copy of it if that can be: it may be long. */
+static void encode_json(struct fill *fill, const struct query_result *query)
+{
+    const struct json_text *json = query->json;
+    const struct entry_hash hash = {json->hash_high, json->hash_low};
+    const struct entry_facts facts = facts_of(fill, query->sent_us, json->len);
+    const char *entry =
+        entry_encode_around(json->bytes, json->len, JSON_ROOM_BEFORE, &hash, &facts);
+
+    if (entry == NULL)
+        encode(fill, &facts, json->bytes, json->len);
+    else
+        take_entry(fill, json->chunk, entry, (size_t)(json->bytes + json->len - entry), facts.key);
 }
 
 /* The body of the answer: the query's JSON, or a problem document for no row. */
 static void make_entry(struct fill *fill, const struct query_result *query)
 {
-    struct fill_result *result = &fill->result;
+    const char *detail = query->message != NULL ? query->message : "There is no such resource.";
     size_t body_len;
 
     if (query->outcome != QUERY_NO_ROW) {
-        encode(fill, query->sent_us, query->json->data, query->json->len);
+        encode_json(fill, query);
         return;
     }
-    const char *body = problem_body(
-        fill, result->status,
-        query->message != NULL ? query->message : "There is no such resource.", &body_len);
-    encode(fill, query->sent_us, body, body_len);
+    const char *body = problem_body(fill, fill->result.status, detail, &body_len);
+    const struct entry_facts facts = facts_of(fill, query->sent_us, body_len);
+    encode(fill, &facts, body, body_len);
 }
 
 /* Held when it was asked: a purge that was acknowledged before is known by then. */
@@ -283,7 +310,7 @@ static void store_under_lease(struct fill *fill)
     static const struct lease_mark too_large = {.kind = LEASE_MARK_TOO_LARGE};
     const struct backend *backend = fill->backend;
     const struct cache_entry *entry = &fill->stored.entry;
-    const char *bytes = fill->stored.bytes;
+    const char *bytes = fill->stored_at;
     const struct freshness_policy *policy =
         &application_rules(backend->app, fill->request.route)->policy;
     int64_t expiry_ms = freshness_expiry_ms(policy, entry->status, entry->snapshot_us);

@@ -54,12 +54,16 @@ static int64_t within_digits(int64_t time_us)
     return time_us < max_us ? time_us : max_us;
 }
 
+static void print_hash(const struct entry_hash *value, char hash[HASH_DIGITS + 1])
+{
+    snprintf(hash, HASH_DIGITS + 1, "%016" PRIx64 "%016" PRIx64, value->high, value->low);
+}
+
 static void format_hash(const char *body, size_t body_len, char hash[HASH_DIGITS + 1])
 {
     XXH128_hash_t value = XXH3_128bits(body, body_len);
 
-    snprintf(hash, HASH_DIGITS + 1, "%016" PRIx64 "%016" PRIx64, (uint64_t)value.high64,
-             (uint64_t)value.low64);
+    print_hash(&(struct entry_hash){value.high64, value.low64}, hash);
 }
 
 static void quote(const char *hash, char etag[ENTRY_ETAG_BYTES + 1])
@@ -118,17 +122,24 @@ struct stored_body {
     const struct coding *coding; /* NULL: as it is */
     const char *bytes;
     size_t len;
+    char hash[HASH_DIGITS + 1];
     struct buf coded;
 };
 
+static bool may_be_coded(const struct entry_facts *facts, size_t body_len)
+{
+    return facts->coding != NULL && facts->status == 200 && body_len > 0 &&
+           body_len >= facts->coding_from_bytes && body_len <= ENTRY_MAX_DECODED_BYTES;
+}
+
 static void choose_form(struct stored_body *stored, const struct entry_facts *facts,
-                        const char *body, size_t body_len)
+                        const char *body, size_t body_len, const char *plain_hash)
 {
     size_t limit = body_len - body_len / 10;
 
     *stored = (struct stored_body){.bytes = body, .len = body_len};
-    if (facts->coding == NULL || facts->status != 200 || body_len == 0 ||
-        body_len < facts->coding_from_bytes || body_len > ENTRY_MAX_DECODED_BYTES)
+    memcpy(stored->hash, plain_hash, sizeof stored->hash);
+    if (!may_be_coded(facts, body_len))
         return;
     buf_init(&stored->coded, NULL, 0);
     if (!facts->coding->code(&stored->coded, body, body_len, limit))
@@ -136,42 +147,79 @@ static void choose_form(struct stored_body *stored, const struct entry_facts *fa
     stored->coding = facts->coding;
     stored->bytes = stored->coded.data;
     stored->len = stored->coded.len;
+    format_hash(stored->bytes, stored->len, stored->hash);
+}
+
+/* What comes before the body, but for the tags: the line, */
+static void format_line(char line[ENTRY_PREFIX_BYTES + 1], const struct entry_facts *facts,
+                        const struct stored_body *stored, const char *plain_hash, size_t plain_len,
+                        size_t head_len)
+{
+    char clock[ENTRY_CLOCK_BYTES + 1];
+
+    format_clock(facts->clock, clock);
+    snprintf(line, ENTRY_PREFIX_BYTES + 1,
+             "lw%d %0*" PRId64 " %0*" PRId64 " %s %0*d %-*s %0*" PRIx64
+             " %s %s %0*zu %0*zu %0*zu %0*zu\n",
+             ENTRY_VERSION, TIME_DIGITS, within_digits(facts->snapshot_us), TIME_DIGITS,
+             within_digits(facts->arrival_us), clock, STATUS_DIGITS, facts->status,
+             CODING_NAME_BYTES, stored->coding != NULL ? stored->coding->name : plain_name,
+             KEY_DIGITS, facts->key, plain_hash, stored->hash, TAGS_DIGITS, strlen(facts->tags),
+             HEAD_DIGITS, head_len, BODY_DIGITS, stored->len, BODY_DIGITS, plain_len);
+}
+
+/* and the header lines. */
+static size_t format_lines(char head[ENTRY_HEAD_BYTES], const struct entry_facts *facts,
+                           const struct stored_body *stored)
+{
+    char etag[ENTRY_ETAG_BYTES + 1];
+
+    if (facts->status != 200)
+        return format_problem_head(head, stored->len);
+    quote(stored->hash, etag);
+    return format_head(head, stored->coding, facts->varies, etag, stored->len);
 }
 
 void entry_encode(struct buf *out, const struct entry_facts *facts, const char *body,
                   size_t body_len)
 {
-    char plain_hash[HASH_DIGITS + 1], hash[HASH_DIGITS + 1];
-    char clock[ENTRY_CLOCK_BYTES + 1], etag[ENTRY_ETAG_BYTES + 1], head[ENTRY_HEAD_BYTES];
-    size_t tags_len = strlen(facts->tags), head_len;
+    char plain_hash[HASH_DIGITS + 1], line[ENTRY_PREFIX_BYTES + 1], head[ENTRY_HEAD_BYTES];
+    size_t tags_len = strlen(facts->tags);
     struct stored_body stored;
 
     assert(is_known(facts->status));
     assert(body_len <= ENTRY_MAX_BODY_BYTES && tags_len <= ENTRY_MAX_TAGS_BYTES);
-    choose_form(&stored, facts, body, body_len);
-    format_clock(facts->clock, clock);
     format_hash(body, body_len, plain_hash);
-    if (stored.coding != NULL)
-        format_hash(stored.bytes, stored.len, hash);
-    else
-        memcpy(hash, plain_hash, sizeof hash);
-    quote(hash, etag);
-    if (facts->status == 200)
-        head_len = format_head(head, stored.coding, facts->varies, etag, stored.len);
-    else
-        head_len = format_problem_head(head, stored.len);
-    buf_printf(out,
-               "lw%d %0*" PRId64 " %0*" PRId64 " %s %0*d %-*s %0*" PRIx64
-               " %s %s %0*zu %0*zu %0*zu %0*zu\n",
-               ENTRY_VERSION, TIME_DIGITS, within_digits(facts->snapshot_us), TIME_DIGITS,
-               within_digits(facts->arrival_us), clock, STATUS_DIGITS, facts->status,
-               CODING_NAME_BYTES, stored.coding != NULL ? stored.coding->name : plain_name,
-               KEY_DIGITS, facts->key, plain_hash, hash, TAGS_DIGITS, tags_len, HEAD_DIGITS,
-               head_len, BODY_DIGITS, stored.len, BODY_DIGITS, body_len);
+    choose_form(&stored, facts, body, body_len, plain_hash);
+    size_t head_len = format_lines(head, facts, &stored);
+    format_line(line, facts, &stored, plain_hash, body_len, head_len);
+    buf_append(out, line, ENTRY_PREFIX_BYTES);
     buf_append(out, facts->tags, tags_len);
     buf_append(out, head, head_len);
     buf_append(out, stored.bytes, stored.len);
     talloc_free(stored.coded.data);
+}
+
+char *entry_encode_around(char *body, size_t body_len, size_t room, const struct entry_hash *hash,
+                          const struct entry_facts *facts)
+{
+    struct stored_body stored = {.bytes = body, .len = body_len};
+    char line[ENTRY_PREFIX_BYTES + 1], head[ENTRY_HEAD_BYTES];
+    size_t tags_len = strlen(facts->tags);
+
+    assert(is_known(facts->status));
+    assert(body_len <= ENTRY_MAX_BODY_BYTES && tags_len <= ENTRY_MAX_TAGS_BYTES);
+    if (may_be_coded(facts, body_len))
+        return NULL;
+    print_hash(hash, stored.hash);
+    size_t head_len = format_lines(head, facts, &stored);
+    if (room < ENTRY_PREFIX_BYTES + tags_len + head_len)
+        return NULL;
+    format_line(line, facts, &stored, stored.hash, body_len, head_len);
+    memcpy(body - head_len, head, head_len);
+    memcpy(body - head_len - tags_len, facts->tags, tags_len);
+    char *entry = body - head_len - tags_len - ENTRY_PREFIX_BYTES;
+    return memcpy(entry, line, ENTRY_PREFIX_BYTES);
 }
 
 /* ---- Decoding */

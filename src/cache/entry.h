@@ -65,6 +65,17 @@ uint64_t entry_key(const char *base);
 void entry_encode(struct buf *out, const struct entry_facts *facts, const char *body,
                   size_t body_len);
 
+/* A body's hash, from which its tag is made. */
+struct entry_hash {
+    uint64_t high, low; /* XXH3_128bits */
+};
+
+/* The same of a body that lies in memory with `room` free bytes before it, and is not copied:
+   returns where the entry begins, which ends with the body. NULL: it may have to be stored in a
+   coding, or what comes before it does not fit. */
+char *entry_encode_around(char *body, size_t body_len, size_t room, const struct entry_hash *hash,
+                          const struct entry_facts *facts);
+
 /* 0, or -1: not an entry of this version, of another key, in a coding that is not known here, or
    damaged. The body is neither hashed nor decoded. Slices point into `bytes`. */
 int entry_decode(const char *bytes, size_t len, uint64_t key, struct cache_entry *entry)

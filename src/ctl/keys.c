@@ -55,7 +55,8 @@ int ctl_place(struct ctl *ctl, TALLOC_CTX *ctx, struct ctl_place *place)
     struct asking asking = {.ctx = ctx, .place = place};
     const struct postgres_judge judge = {.judge = write_down, .data = &asking};
     struct ev_loop *loop = ctl_loop(ctl);
-    struct postgres *postgres = postgres_new(NULL, loop, config, NULL, &judge);
+    struct steps *steps = steps_new(NULL, loop);
+    struct postgres *postgres = postgres_new(NULL, loop, steps, config, NULL, &judge);
     ev_timer look;
 
     ev_timer_init(&look, on_look, LOOK_S, LOOK_S);
@@ -65,6 +66,7 @@ int ctl_place(struct ctl *ctl, TALLOC_CTX *ctx, struct ctl_place *place)
         ev_run(loop, EVRUN_ONCE);
     ev_timer_stop(loop, &look);
     talloc_free(postgres);
+    talloc_free(steps);
     return asking.told ? 0 : -1;
 }
 

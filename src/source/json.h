@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Rows of text to JSON, one row at a time. Knows nothing of Postgres but the
-   spelling of its numbers and booleans. */
+/* Rows of text to JSON, one row at a time, and a long one in steps. Knows nothing of Postgres but
+   the spelling of its numbers and booleans. */
 #ifndef LEEWAY_SOURCE_JSON_H
 #define LEEWAY_SOURCE_JSON_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <talloc.h>
 
 #include "base/buf.h"
@@ -30,15 +31,23 @@ struct json_cell {
 
 enum json_status {
     JSON_OK,
+    JSON_MORE,         /* the row is not written to its end */
     JSON_NO_ROW,       /* object or value: nothing was selected */
     JSON_TOO_MANY,     /* object or value: a second row */
     JSON_TOO_LONG,     /* past the limit */
-    JSON_NOT_WRITABLE, /* text that is not UTF-8, a number that is none, or nested too deeply */
-    JSON_NOT_WHOLE,    /* what came as JSON_RAW makes the result something else than JSON */
+    JSON_NOT_WRITABLE, /* text that is not UTF-8, or a number that is none */
+    JSON_NOT_WHOLE,    /* what came as JSON_RAW is not one JSON value */
 };
 
-/* Whether the bytes are exactly one JSON value (RFC 8259), white space around it allowed. */
-bool json_is_whole(const char *text, size_t len);
+/* A finished text. */
+struct json_text {
+    char *chunk; /* talloc's, in which JSON_ROOM_BEFORE bytes are free before the text */
+    char *bytes;
+    size_t len;
+    uint64_t hash_high, hash_low; /* XXH3_128bits of it */
+};
+
+enum { JSON_ROOM_BEFORE = 512 };
 
 struct json_writer;
 
@@ -57,15 +66,20 @@ struct json_writer *json_writer_new(TALLOC_CTX *ctx, enum route_shape shape, boo
 
 void json_writer_tell(struct json_writer *writer, const struct json_work *work);
 
-/* `columns` are borrowed for the call only. */
-enum json_status json_writer_row(struct json_writer *writer, const struct json_column *columns,
-                                 const struct json_cell *cells, size_t count);
+/* Begins a row; columns and cells are borrowed until json_writer_go_on() has written it. */
+void json_writer_begin_row(struct json_writer *writer, const struct json_column *columns,
+                           const struct json_cell *cells, size_t count);
+
+/* Writes on, from about `limit` bytes of the cells at the most: JSON_MORE as long as there are more
+   of them. */
+enum json_status json_writer_go_on(struct json_writer *writer, size_t limit)
+    __attribute__((warn_unused_result));
 
 /* Bytes written so far. */
 size_t json_writer_length(const struct json_writer *writer);
 
-/* On JSON_OK *json is the finished text, one whole JSON value; it belongs to the writer. Where
-   cells of JSON_RAW were put in, yajl's parser goes over all of it: some 30 instructions a byte. */
-enum json_status json_writer_finish(struct json_writer *writer, const struct buf **json);
+/* On JSON_OK *text is one whole JSON value, whose chunk belongs to the writer. */
+enum json_status json_writer_finish(struct json_writer *writer, struct json_text *text)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -19,8 +19,9 @@ static int postgres_destroy(struct postgres *postgres)
     return 0;
 }
 
-struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
-                              struct slots *slots, const struct postgres_judge *judge)
+struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, struct steps *steps,
+                              const struct config *config, struct slots *slots,
+                              const struct postgres_judge *judge)
 {
     struct postgres *postgres = mem_check(talloc_zero(ctx, struct postgres));
 
@@ -41,6 +42,7 @@ struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struc
     }
     postgres->session_options = (struct session_options){
         .loop = loop,
+        .steps = steps,
         .settings = postgres->settings,
         .slow_query_ms = config->settings.slow_query_ms,
         .n_statements = config->n_routes,

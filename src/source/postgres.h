@@ -13,8 +13,10 @@
 #include <talloc.h>
 
 #include "base/buf.h"
+#include "base/steps.h"
 #include "config/model.h"
 #include "route/param.h"
+#include "source/json.h"
 #include "source/slots.h"
 
 /* Where a session has come, as the server says. Borrowed for the call that it is passed to. */
@@ -75,12 +77,13 @@ const char *query_outcome_name(enum query_outcome outcome);
 
 struct query_result {
     enum query_outcome outcome;
-    const struct buf *json; /* QUERY_DONE: the body; borrowed for the call */
-    int status;             /* QUERY_CHOSEN, QUERY_NO_ROW: that the SQL has chosen; 0: none */
-    const char *message;    /* with it, for the client; NULL: none; borrowed for the call */
-    unsigned parameter;     /* QUERY_BAD_VALUE: of this $n, and not of the data; 0: not known */
-    int64_t sent_us;        /* monotonic, before the query was sent; 0: it was not sent */
-    uint64_t generation;    /* of the session that ran it, as judged; only where it was sent */
+    const struct json_text *json; /* QUERY_DONE: the body; borrowed for the call, but its chunk may
+                                     be stolen */
+    int status;                   /* QUERY_CHOSEN, QUERY_NO_ROW: that the SQL has chosen; 0: none */
+    const char *message;          /* with it, for the client; NULL: none; borrowed for the call */
+    unsigned parameter;  /* QUERY_BAD_VALUE: of this $n, and not of the data; 0: not known */
+    int64_t sent_us;     /* monotonic, before the query was sent; 0: it was not sent */
+    uint64_t generation; /* of the session that ran it, as judged; only where it was sent */
     bool told; /* QUERY_AWAY: the server said so of this query, and would say so to others; else it
                   is this process that has no session that works */
     bool lost; /* a connection was lost while it ran */
@@ -103,10 +106,11 @@ struct query_request {
 
 struct postgres;
 
-/* `slots` NULL: queries run without asking for one. `judge` is copied; NULL: every session is
-   right. */
-struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct config *config,
-                              struct slots *slots, const struct postgres_judge *judge);
+/* Long results are written in `steps`. `slots` NULL: queries run without asking for one. `judge` is
+   copied; NULL: every session is right. */
+struct postgres *postgres_new(TALLOC_CTX *ctx, struct ev_loop *loop, struct steps *steps,
+                              const struct config *config, struct slots *slots,
+                              const struct postgres_judge *judge);
 
 /* `fn` is called now and then while a long result of `route` is written, which holds the process
    up. As of now; at most one. */

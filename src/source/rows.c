@@ -11,7 +11,10 @@ struct rows {
     struct json_writer *writer;
     struct json_cell *cells;
     struct result_share share;
-    bool checked; /* the columns of what arrives are the plan's */
+    const PGresult *result; /* what is taken, */
+    int row;                /* its next row, */
+    bool is_in_row;         /* or the one that has been begun */
+    bool checked;           /* the columns of what arrives are the plan's */
     enum rows_status status;
     const char *problem;
 };
@@ -90,11 +93,18 @@ static size_t row_bytes(const struct rows *rows, const PGresult *result, int row
     return bytes;
 }
 
-static void take_row(struct rows *rows, const PGresult *result, int row)
+size_t rows_length(const struct rows *rows)
 {
-    size_t count = rows->plan->n_columns;
+    return json_writer_length(rows->writer);
+}
 
-    if (!has_room(rows, json_writer_length(rows->writer) + row_bytes(rows, result, row)))
+static void begin_row(struct rows *rows)
+{
+    const PGresult *result = rows->result;
+    size_t count = rows->plan->n_columns;
+    int row = rows->row;
+
+    if (!has_room(rows, rows_length(rows) + row_bytes(rows, result, row)))
         return;
     for (size_t i = 0; i < count; i++) {
         bool is_null = PQgetisnull(result, row, (int)i);
@@ -103,9 +113,31 @@ static void take_row(struct rows *rows, const PGresult *result, int row)
             .len = (size_t)PQgetlength(result, row, (int)i),
         };
     }
-    if (take_status(rows, json_writer_row(rows->writer, rows->plan->columns, rows->cells, count)) ==
-        ROWS_OK)
-        has_room(rows, json_writer_length(rows->writer));
+    json_writer_begin_row(rows->writer, rows->plan->columns, rows->cells, count);
+    rows->is_in_row = true;
+}
+
+static void end_row(struct rows *rows)
+{
+    rows->is_in_row = false;
+    rows->row++;
+    has_room(rows, rows_length(rows));
+}
+
+enum rows_status rows_go_on(struct rows *rows)
+{
+    while (rows->status == ROWS_OK && rows->row < PQntuples(rows->result)) {
+        if (!rows->is_in_row)
+            begin_row(rows);
+        if (rows->status != ROWS_OK)
+            break;
+        enum json_status status = json_writer_go_on(rows->writer, ROWS_STEP_BYTES);
+        if (status == JSON_MORE)
+            return ROWS_MORE;
+        if (take_status(rows, status) == ROWS_OK)
+            end_row(rows);
+    }
+    return rows->status;
 }
 
 enum rows_status rows_take(struct rows *rows, const PGresult *result)
@@ -113,12 +145,12 @@ enum rows_status rows_take(struct rows *rows, const PGresult *result)
     if (!rows->checked && !plan_fits(rows->plan, result))
         rows->status = ROWS_OUTDATED;
     rows->checked = true;
-    for (int row = 0; row < PQntuples(result) && rows->status == ROWS_OK; row++)
-        take_row(rows, result, row);
-    return rows->status;
+    rows->result = result;
+    rows->row = 0;
+    return rows_go_on(rows);
 }
 
-enum rows_status rows_finish(struct rows *rows, const struct buf **json)
+enum rows_status rows_finish(struct rows *rows, struct json_text *json)
 {
     if (rows->status != ROWS_OK)
         return rows->status;

@@ -101,6 +101,7 @@ static void lose_as(struct session *session, enum session_end how)
         session_hold_lost(session, query);
     session_withdraw_question(session);
     session_drop_arriving(session);
+    session_drop_unfinished(session);
     session->query = NULL;
     session->step = STEP_CLOSED;
     session->options.events->closed(session->options.pool, session, query, how);
@@ -138,6 +139,7 @@ void session_forget_result(struct session *session)
 {
     session->outdated = false;
     session_drop_arriving(session);
+    session_drop_unfinished(session);
     TALLOC_FREE(session->rows);
     session->result = (struct query_result){.outcome = QUERY_DONE};
 }
@@ -164,11 +166,13 @@ void session_end_query(struct session *session)
     struct query *query = session->query;
     struct query_result result = session->result;
     /* the session may be closed before the result has been used */
+    const struct json_text json = session->json;
     struct rows *rows = session->rows != NULL ? talloc_steal(NULL, session->rows) : NULL;
 
     session_stop_deadline(session);
     session_end_question(session);
     result.generation = session->generation;
+    result.json = result.json != NULL ? &json : NULL;
     session_log_if_slow(session, query, &result);
     session->query = NULL;
     session->rows = NULL;
@@ -190,6 +194,8 @@ static int session_destroy(struct session *session)
     if (session->cancel != NULL)
         cancel_end(session->cancel);
     session_drop_arriving(session);
+    session_drop_unfinished(session);
+    steps_remove(session->options.steps, &session->pause);
     PQfinish(session->conn);
     return 0;
 }
@@ -216,6 +222,7 @@ struct session *session_new(TALLOC_CTX *ctx, const struct session_options *optio
     session->named = mem_check(talloc_zero_array(session, unsigned, options->n_statements + 1));
     ev_init(&session->io, session_on_io);
     ev_init(&session->deadline, session_on_deadline);
+    session->pause = (struct step){.fn = session_on_pause_end, .data = session};
     session->io.data = session->deadline.data = session;
     talloc_set_destructor(session, session_destroy);
     session_connect(session);

@@ -7,6 +7,7 @@
 #include <ev.h>
 #include <stdbool.h>
 
+#include "base/steps.h"
 #include "source/dial.h"
 #include "source/json.h"
 #include "source/query.h"
@@ -47,6 +48,7 @@ struct session_outage {
 
 struct session_options {
     struct ev_loop *loop;
+    struct steps *steps; /* in which long results are written */
     const struct postgres_settings *settings;
     int64_t slow_query_ms;
     size_t n_statements;

@@ -10,6 +10,12 @@
 #include "base/clock.h"
 #include "source/cancel.h"
 
+enum {
+    /* Of what comes, in one turn of the loop: results, and bytes of the rows' JSON. */
+    RESULTS_A_TURN = 256,
+    BYTES_A_TURN = 64 * 1024,
+};
+
 void session_watch(struct session *session, int events)
 {
     struct ev_loop *loop = session->options.loop;
@@ -53,6 +59,8 @@ static bool take_next(struct session *session)
     session_drop_arriving(session);
     now->started = PQresultStatus(res) != PGRES_PIPELINE_SYNC;
     session_take_result(session, res);
+    if (session->unfinished == res)
+        return false;
     PQclear(res);
     return true;
 }
@@ -81,9 +89,22 @@ static bool awaits_results(const struct session *session)
            session->step != STEP_REJUDGE;
 }
 
+/* What is there is gone on with after others have been served; no more is read meanwhile. */
+static void pause_taking(struct session *session)
+{
+    if (session->pause.is_waiting)
+        return;
+    ev_io_stop(session->options.loop, &session->io);
+    steps_add(session->options.steps, &session->pause);
+}
+
 static void take_results(struct session *session)
 {
-    while (awaits_results(session) && !PQisBusy(session->conn) && take_next(session)) {
+    size_t before = session_length(session);
+    bool paused = false;
+    int count = 0;
+
+    while (!paused && awaits_results(session) && !PQisBusy(session->conn) && take_next(session)) {
         if (session->now.unexpected) {
             give_up(session);
             return;
@@ -92,11 +113,30 @@ static void take_results(struct session *session)
             session_step_done(session);
             return;
         }
+        paused = ++count == RESULTS_A_TURN || session_length(session) >= before + BYTES_A_TURN;
     }
+    if (paused || session->unfinished != NULL)
+        pause_taking(session);
     if (PQstatus(session->conn) == CONNECTION_BAD)
         session_lose(session);
     else if (session->step == STEP_EXECUTE && session->now.unwanted)
         refuse_rows(session);
+}
+
+void session_on_pause_end(void *data)
+{
+    struct session *session = data;
+
+    if (!session_is_alive(session))
+        return;
+    if (session->unfinished != NULL)
+        session_write_on(session);
+    if (session->unfinished != NULL) {
+        steps_add(session->options.steps, &session->pause);
+        return;
+    }
+    session_watch(session, PQflush(session->conn) == 1 ? EV_READ | EV_WRITE : EV_READ);
+    take_results(session);
 }
 
 /* Behind a pooler a neighbour may have listened; libpq keeps them until they are asked for. */
@@ -122,7 +162,10 @@ void session_on_io(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct session *session = watcher->data;
 
-    (void)loop;
+    if (session->pause.is_waiting) {
+        ev_io_stop(loop, watcher);
+        return;
+    }
     if ((events & EV_WRITE) != 0 && PQflush(session->conn) == 0)
         session_watch(session, EV_READ);
     if (!session_count_arriving(session)) {
@@ -178,6 +221,10 @@ void session_on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 
     (void)loop;
     (void)events;
+    if (session->pause.is_waiting && session->step == STEP_EXECUTE) { /* we write what has come */
+        session_set_deadline(session, SERVER_FIRST_MS);
+        return;
+    }
     /* once: a result that comes in drops must not go on for ever */
     if (!session->late && is_our_delay(session)) {
         session->late = true;

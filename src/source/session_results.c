@@ -228,16 +228,11 @@ static void begin_rows(struct session *session)
     rows_tell(session->rows, &work);
 }
 
-static void take_rows(struct session *session, const PGresult *res)
+static void take_rows_status(struct session *session, enum rows_status status)
 {
-    if (is_discarded(session))
-        return;
-    if (PQresultMemorySize(res) > BULKY_BYTES)
-        session->spent = true; /* libpq's own buffer never shrinks */
-    if (session->rows == NULL)
-        begin_rows(session);
-    switch (rows_take(session->rows, res)) {
+    switch (status) {
     case ROWS_OK:
+    case ROWS_MORE:
     case ROWS_NONE:
         break;
     case ROWS_OUTDATED:
@@ -250,14 +245,52 @@ static void take_rows(struct session *session, const PGresult *res)
     }
 }
 
+static void take_rows(struct session *session, PGresult *res)
+{
+    if (is_discarded(session))
+        return;
+    if (PQresultMemorySize(res) > BULKY_BYTES)
+        session->spent = true; /* libpq's own buffer never shrinks */
+    if (session->rows == NULL)
+        begin_rows(session);
+    enum rows_status status = rows_take(session->rows, res);
+    if (status == ROWS_MORE)
+        session->unfinished = res;
+    take_rows_status(session, status);
+}
+
+void session_drop_unfinished(struct session *session)
+{
+    PQclear(session->unfinished);
+    session->unfinished = NULL;
+}
+
+void session_write_on(struct session *session)
+{
+    enum rows_status status = rows_go_on(session->rows);
+
+    if (status == ROWS_MORE)
+        return;
+    session_drop_unfinished(session);
+    take_rows_status(session, status);
+}
+
+size_t session_length(const struct session *session)
+{
+    return session->rows != NULL ? rows_length(session->rows) : 0;
+}
+
 void session_finish_rows(struct session *session)
 {
     if (session->rows == NULL) {
         fail(session, "the statement gives no rows");
         return;
     }
-    switch (rows_finish(session->rows, &session->result.json)) {
+    switch (rows_finish(session->rows, &session->json)) {
     case ROWS_OK:
+        session->result.json = &session->json;
+        break;
+    case ROWS_MORE:
     case ROWS_OUTDATED:
         break;
     case ROWS_NONE:
@@ -283,7 +316,7 @@ static void take_description(struct session *session, const PGresult *res)
         statement_use_plan(query->statement, query->plan);
 }
 
-static void take_tuples(struct session *session, enum packet_part part, const PGresult *res)
+static void take_tuples(struct session *session, enum packet_part part, PGresult *res)
 {
     switch (part) {
     case PART_PLACE:
@@ -322,7 +355,7 @@ static bool is_of_no_use(ExecStatusType status)
            status == PGRES_SINGLE_TUPLE || status == PGRES_COMMAND_OK;
 }
 
-void session_take_result(struct session *session, const PGresult *res)
+void session_take_result(struct session *session, PGresult *res)
 {
     const struct step_state *now = &session->now;
     enum packet_part part =

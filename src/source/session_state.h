@@ -51,6 +51,9 @@ struct session {
     bool outdated;       /* its plan does not fit any more, or may not */
     struct query_result result;
     struct rows *rows;
+    struct json_text json;          /* once all of them have come */
+    PGresult *unfinished;           /* whose rows are not all written; NULL: none */
+    struct step pause;              /* waits: others are served first, then it is gone on with */
     size_t arriving;                /* about as much of a row has come that is not whole */
     struct result_share incomplete; /* that, less what comes in one piece anyway */
     int64_t idle_since_us;
@@ -109,6 +112,9 @@ void session_stop_deadline(struct session *session);
 void session_on_io(struct ev_loop *loop, ev_io *watcher, int events);
 void session_on_deadline(struct ev_loop *loop, ev_timer *timer, int events);
 
+/* For session->pause. */
+void session_on_pause_end(void *data);
+
 /* ---- session_connect.c: from a connection string to a connection */
 
 void session_connect(struct session *session);
@@ -138,7 +144,15 @@ void session_send_step(struct session *session);
 
 /* ---- session_results.c: what comes of it */
 
-void session_take_result(struct session *session, const PGresult *res);
+/* `res` becomes session->unfinished if there is more to write of it than at once. */
+void session_take_result(struct session *session, PGresult *res);
+
+/* Writes a further part of what is unfinished. */
+void session_write_on(struct session *session);
+void session_drop_unfinished(struct session *session);
+
+/* Bytes of the result so far. */
+size_t session_length(const struct session *session);
 
 /* Before it is read from. false: there is no room for what comes of this row. */
 bool session_count_arriving(struct session *session);

@@ -306,20 +306,36 @@ void fake_worker_send(struct fake_worker *worker, struct fake_query *query)
     query->row = worker->row;
 }
 
+/* A number, and white space behind it. */
+static struct json_text write_json(struct fake_worker *worker, int64_t number)
+{
+    static const char room[JSON_ROOM_BEFORE];
+    struct json_text json = {.len = 0};
+    char text[24];
+    struct buf out;
+
+    buf_init(&out, worker, sizeof room);
+    buf_append(&out, room, sizeof room);
+    snprintf(text, sizeof text, "%lld", (long long)number);
+    buf_append_str(&out, text);
+    for (size_t i = 0; i < worker->padding; i++)
+        buf_append_char(&out, ' ');
+    json.chunk = out.data;
+    json.bytes = out.data + sizeof room;
+    json.len = out.len - sizeof room;
+    return json;
+}
+
 void fake_worker_end_with(struct fake_worker *worker, struct fake_query *query,
                           struct query_result result)
 {
-    struct buf json;
-    char text[24];
+    struct json_text json = write_json(worker, query->row);
+    TALLOC_CTX *kept = mem_check(talloc_new(worker));
 
     assert(!query->ended);
     query->ended = true;
     query->runs_on = result.hold_ms > 0;
-    buf_init(&json, worker, sizeof text);
-    snprintf(text, sizeof text, "%lld", (long long)query->row);
-    buf_append_str(&json, text);
-    for (size_t i = 0; i < worker->padding; i++)
-        buf_append_str(&json, " ");
+    talloc_steal(kept, json.chunk);
     if (result.json == NULL)
         result.json = &json;
     if (result.sent_us == 0)
@@ -327,7 +343,7 @@ void fake_worker_end_with(struct fake_worker *worker, struct fake_query *query,
     if (result.generation == 0)
         result.generation = worker->generation;
     query->request.done(query->request.data, &result);
-    talloc_free(json.data);
+    talloc_free(kept);
 }
 
 bool fake_worker_settle(struct fake_worker *worker)

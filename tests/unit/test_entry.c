@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "cache/entry.h"
 #include "coding/coding.h"
@@ -150,6 +151,35 @@ static void test_statuses(void **state)
     }
 }
 
+enum { ROOM = 512 };
+
+/* NULL, or the entry; until the next call. */
+static const char *around(const char *body, size_t len, size_t room,
+                          const struct entry_facts *facts)
+{
+    static char bytes[ROOM + 256];
+    XXH128_hash_t hash = XXH3_128bits(body, len);
+
+    memset(bytes, '#', sizeof bytes);
+    memcpy(bytes + ROOM, body, len);
+    const char *entry = entry_encode_around(bytes + ROOM, len, room,
+                                            &(struct entry_hash){hash.high64, hash.low64}, facts);
+    assert_true(entry == NULL || (size_t)(bytes + ROOM - entry) <= room);
+    assert_true(bytes[ROOM - room - 1] == '#');
+    return entry;
+}
+
+/* The same comes of a body that is not copied, if there is just room. */
+static void check_around(const struct buf *entry, const struct entry_facts *facts, const char *body,
+                         size_t len)
+{
+    size_t before = entry->len - len;
+
+    assert_memory_equal(around(body, len, before, facts), entry->data, entry->len);
+    assert_memory_equal(around(body, len, ROOM - 1, facts), entry->data, entry->len);
+    assert_null(around(body, len, before - 1, facts));
+}
+
 /* Bytes of every value in the body, and times that 16 digits cannot hold. */
 static void test_round_trip(void **state)
 {
@@ -180,8 +210,29 @@ static void test_round_trip(void **state)
         check(entry_arrival_us(&entry) == times[i].kept, "case %zu", i);
         check(entry.body_len == sizeof body, "case %zu: %zu", i, entry.body_len);
         assert_memory_equal(entry.body, body, sizeof body);
+        check_around(&out, &facts, body, sizeof body);
         talloc_free(out.data);
     }
+}
+
+static void test_around_a_body(void **state)
+{
+    struct entry_facts facts = usual_facts();
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, NULL, 0);
+    facts.tags = "a\nbc\n";
+    entry_encode(&out, &facts, "[1]", 3);
+    check_around(&out, &facts, "[1]", 3);
+    facts.coding = coding_of("gzip", 4);
+    facts.coding_from_bytes = 4;
+    buf_clear(&out);
+    entry_encode(&out, &facts, "[1]", 3);
+    check_around(&out, &facts, "[1]", 3);
+    facts.coding_from_bytes = 3;
+    assert_null(around("[1]", 3, ROOM - 1, &facts));
+    talloc_free(out.data);
 }
 
 /* What a server says of its run id cannot break the line, whatever it is. */
@@ -477,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_another_key),
         cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_around_a_body),
         cmocka_unit_test(test_strange_run_ids),
         cmocka_unit_test(test_coded),
         cmocka_unit_test(test_not_coded),

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 #include "source/json.h"
 
@@ -22,8 +23,9 @@ struct json_case {
     const char *json;
 };
 
+/* `step`: of how many bytes each step is. */
 static enum json_status write_rows(struct json_writer *writer, const struct json_case *c,
-                                   const struct buf **json)
+                                   size_t step, struct json_text *json)
 {
     struct json_cell cells[MAX_CELLS];
 
@@ -32,24 +34,40 @@ static enum json_status write_rows(struct json_writer *writer, const struct json
             const char *text = c->rows[row][i];
             cells[i] = (struct json_cell){text, text != NULL ? strlen(text) : 0};
         }
-        enum json_status status = json_writer_row(writer, c->columns, cells, c->n_cells);
+        enum json_status status = JSON_MORE;
+        json_writer_begin_row(writer, c->columns, cells, c->n_cells);
+        while (status == JSON_MORE)
+            status = json_writer_go_on(writer, step);
         if (status != JSON_OK)
             return status;
     }
     return json_writer_finish(writer, json);
 }
 
+static void check_hash(const struct json_text *json)
+{
+    XXH128_hash_t hash = XXH3_128bits(json->bytes, json->len);
+
+    assert_true(json->hash_high == hash.high64 && json->hash_low == hash.low64);
+    assert_ptr_equal(json->chunk + JSON_ROOM_BEFORE, json->bytes);
+}
+
 static void check_cases(const struct json_case *cases, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
+    static const size_t steps[] = {SIZE_MAX, 1, 2, 3};
+
+    for (size_t i = 0; i < count * COUNT_OF(steps); i++) {
+        const struct json_case *c = &cases[i / COUNT_OF(steps)];
         TALLOC_CTX *ctx = talloc_new(NULL);
-        struct json_writer *writer =
-            json_writer_new(ctx, cases[i].shape, cases[i].whole_rows, cases[i].limit);
-        const struct buf *json = NULL;
-        enum json_status status = write_rows(writer, &cases[i], &json);
-        check(status == cases[i].status, "case %zu gave status %d", i, (int)status);
-        if (status == JSON_OK)
-            assert_string_equal(json->data, cases[i].json);
+        struct json_writer *writer = json_writer_new(ctx, c->shape, c->whole_rows, c->limit);
+        struct json_text json = {.len = 0};
+        enum json_status status = write_rows(writer, c, steps[i % COUNT_OF(steps)], &json);
+        check(status == c->status, "case %zu gave status %d", i / COUNT_OF(steps), (int)status);
+        if (status == JSON_OK) {
+            check(json.len == strlen(c->json) && memcmp(json.bytes, c->json, json.len) == 0,
+                  "case %zu gave %.*s", i / COUNT_OF(steps), (int)json.len, json.bytes);
+            check_hash(&json);
+        }
         talloc_free(ctx);
     }
 }
@@ -269,25 +287,6 @@ static void test_what_is_no_json_is_never_handed_on(void **state)
     check_cases(cases, COUNT_OF(cases));
 }
 
-static void test_whole_values(void **state)
-{
-    static const struct {
-        const char *text;
-        bool whole;
-    } cases[] = {
-        {"1", true},         {"null", true},        {"\"\"", true}, {" [1, {\"a\": []}]\n", true},
-        {"1e400", true},     {"\"\\ud800\"", true}, {"", false},    {" ", false},
-        {"[1", false},       {"[1]]", false},       {"1 2", false}, {"{'a':1}", false},
-        {"[1,]", false},     {"nul", false},        {"01", false},  {"\"a\nb\"", false},
-        {"[1] // x", false},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < COUNT_OF(cases); i++)
-        check(json_is_whole(cases[i].text, strlen(cases[i].text)) == cases[i].whole, "case %zu: %s",
-              i, cases[i].text);
-}
-
 static void count_words(void *data, const struct route *route)
 {
     int *words = data;
@@ -296,29 +295,117 @@ static void count_words(void *data, const struct route *route)
     (*words)++;
 }
 
-static void test_a_long_result_says_that_it_is_worked_at(void **state)
-{
-    enum { LONG = 2 * 1024 * 1024 };
-    static const struct json_column columns[] = {{"s", JSON_STRING}, {"r", JSON_RAW}};
-    TALLOC_CTX *ctx = talloc_new(NULL);
-    struct json_writer *writer = json_writer_new(ctx, SHAPE_OBJECT, false, 8 * LONG);
-    char *quotes = talloc_zero_size(ctx, LONG + 1), *raw = talloc_zero_size(ctx, LONG + 1);
-    const struct buf *json;
-    int words = 0;
+enum { LONG = 2 * 1024 * 1024 };
 
-    (void)state;
-    memset(quotes, '"', LONG);
+/* The longest that a string becomes, and an array with as many tokens as it can have. */
+static void make_long(TALLOC_CTX *ctx, struct json_cell cells[2])
+{
+    char *quotes = talloc_zero_size(ctx, LONG + 1), *raw = talloc_zero_size(ctx, LONG + 1);
+
+    memset(quotes, '\x01', LONG);
     for (int i = 0; i < LONG; i++)
         raw[i] = i == 0 ? '[' : i == LONG - 1 ? ']' : i % 2 == 0 ? ',' : '1';
     raw[LONG - 2] = '1'; /* an even length: the last number has two digits */
+    cells[0] = (struct json_cell){quotes, LONG};
+    cells[1] = (struct json_cell){raw, LONG};
+}
+
+static void test_a_long_result_says_that_it_is_worked_at(void **state)
+{
+    static const struct json_column columns[] = {{"s", JSON_STRING}, {"r", JSON_RAW}};
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    struct json_writer *writer = json_writer_new(ctx, SHAPE_OBJECT, false, 8 * LONG);
+    struct json_cell cells[2];
+    int words = 0;
+
+    (void)state;
+    make_long(ctx, cells);
     json_writer_tell(writer, &(struct json_work){.fn = count_words, .data = &words});
-    struct json_cell cells[] = {{quotes, LONG}, {raw, LONG}};
-    assert_int_equal(json_writer_row(writer, columns, cells, 2), JSON_OK);
+    json_writer_begin_row(writer, columns, cells, 2);
+    assert_int_equal(json_writer_go_on(writer, LONG), JSON_MORE);
     assert_true(words > 0);
     words = 0;
-    assert_int_equal(json_writer_finish(writer, &json), JSON_OK);
+    assert_int_equal(json_writer_go_on(writer, SIZE_MAX), JSON_OK);
     assert_true(words > 0);
     talloc_free(ctx);
+}
+
+/* No step writes more than comes of its part of the values. */
+static void test_a_long_result_in_steps(void **state)
+{
+    enum { STEP = 4096, MOST = 6 * STEP + 16 };
+    static const struct json_column columns[] = {{"s", JSON_STRING}, {"r", JSON_RAW}};
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    struct json_writer *writer = json_writer_new(ctx, SHAPE_OBJECT, false, 8 * LONG);
+    enum json_status status = JSON_MORE;
+    struct json_cell cells[2];
+    struct json_text json;
+    size_t steps = 0;
+
+    (void)state;
+    make_long(ctx, cells);
+    json_writer_begin_row(writer, columns, cells, 2);
+    for (; status == JSON_MORE; steps++) {
+        size_t before = json_writer_length(writer);
+        status = json_writer_go_on(writer, STEP);
+        check(json_writer_length(writer) - before <= MOST, "%zu bytes",
+              json_writer_length(writer) - before);
+    }
+    assert_int_equal(status, JSON_OK);
+    assert_true(steps >= 2 * LONG / STEP);
+    assert_int_equal(json_writer_finish(writer, &json), JSON_OK);
+    assert_int_equal(json.len, 7L * LONG + (long)strlen("{'s':'','r':}"));
+    check_hash(&json);
+    talloc_free(ctx);
+}
+
+/* A character that goes over the end of a step is one, and what is none is found wherever it is. */
+static void test_characters_in_steps(void **state)
+{
+    static const struct json_case cases[] = {
+        {SHAPE_VALUE,
+         false,
+         1000,
+         {{"v", JSON_STRING}},
+         {{"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80plain, and longer than eight\xc3\xa9\n\xc3\xa9"}},
+         1,
+         1,
+         JSON_OK,
+         "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80plain, and longer than "
+         "eight\xc3\xa9\\n\xc3\xa9\""},
+        {SHAPE_VALUE,
+         false,
+         1000,
+         {{"v", JSON_RAW}},
+         {{"\"\xc3\xa9\xe2\x82\xac\\u00e9\xf0\x9f\x98\x80\""}},
+         1,
+         1,
+         JSON_OK,
+         "\"\xc3\xa9\xe2\x82\xac\\u00e9\xf0\x9f\x98\x80\""},
+        {SHAPE_VALUE,
+         false,
+         1000,
+         {{"v", JSON_STRING}},
+         {{"longer than eight\xc3"}},
+         1,
+         1,
+         JSON_NOT_WRITABLE,
+         NULL},
+        {SHAPE_VALUE,
+         false,
+         1000,
+         {{"v", JSON_STRING}},
+         {{"\xed\xa0\x80"}},
+         1,
+         1,
+         JSON_NOT_WRITABLE,
+         NULL},
+        /* values that are none by themselves do not make one together */
+        {SHAPE_ARRAY, true, 1000, {{"", JSON_RAW}}, {{"[1"}, {"2]"}}, 2, 1, JSON_NOT_WHOLE, NULL},
+    };
+
+    (void)state;
+    check_cases(cases, COUNT_OF(cases));
 }
 
 int main(void)
@@ -328,8 +415,9 @@ int main(void)
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_what_is_no_json_is_never_handed_on),
-        cmocka_unit_test(test_whole_values),
         cmocka_unit_test(test_a_long_result_says_that_it_is_worked_at),
+        cmocka_unit_test(test_a_long_result_in_steps),
+        cmocka_unit_test(test_characters_in_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

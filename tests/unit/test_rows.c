@@ -42,7 +42,7 @@ static void test_rows(void **state)
         {SHAPE_OBJECT, TEXT, TEXT, {NULL}, ROWS_OK, ROWS_NONE, NULL},
         {SHAPE_OBJECT, TEXT, TEXT, {"x", "y"}, ROWS_BROKEN, ROWS_BROKEN, NULL},
         {SHAPE_VALUE, JSON, JSON, {"[1]"}, ROWS_OK, ROWS_OK, "[1]"},
-        {SHAPE_VALUE, JSON, JSON, {"word"}, ROWS_OK, ROWS_BROKEN, NULL},
+        {SHAPE_VALUE, JSON, JSON, {"word"}, ROWS_BROKEN, ROWS_BROKEN, NULL},
         /* another type than described: nothing of it is read */
         {SHAPE_VALUE, JSON, TEXT, {"[1]"}, ROWS_OUTDATED, ROWS_OUTDATED, NULL},
         {SHAPE_OBJECT, INT4, TEXT, {"x", "y"}, ROWS_OUTDATED, ROWS_OUTDATED, NULL},
@@ -59,12 +59,12 @@ static void test_rows(void **state)
         char error[64];
         struct plan *plan = plan_make(&route, described, error, sizeof error);
         struct rows *rows = rows_new(ctx, plan, &bound);
-        const struct buf *json = NULL;
+        struct json_text json;
 
         check(rows_take(rows, result) == cases[i].taken, "case %zu", i);
         check(rows_finish(rows, &json) == cases[i].finished, "case %zu", i);
         if (cases[i].json != NULL)
-            assert_string_equal(json->data, cases[i].json);
+            assert_memory_equal(json.bytes, cases[i].json, strlen(cases[i].json));
         check((rows_problem(rows) != NULL) == (cases[i].finished == ROWS_BROKEN), "case %zu", i);
         plan_release(plan);
         PQclear(described);
@@ -99,7 +99,7 @@ static void test_rows_beyond_the_bound(void **state)
     const struct route route = {.shape = SHAPE_ARRAY, .sql = "select x"};
     PGresult *result = make_result(TEXT, (const char *[]){"0123456789", NULL});
     struct result_bound bound = {.limit = 60};
-    const struct buf *json = NULL;
+    struct json_text json;
     char error[64];
     struct plan *plan = plan_make(&route, result, error, sizeof error);
     struct rows *rows = rows_new(ctx, plan, &bound);
@@ -120,12 +120,44 @@ static void test_rows_beyond_the_bound(void **state)
     assert_int_equal(bound.held, 0);
 }
 
+/* A long row in steps, and those behind it. */
+static void test_a_long_row(void **state)
+{
+    enum { LONG = 10 * ROWS_STEP_BYTES };
+    TALLOC_CTX *ctx = talloc_new(NULL);
+    const struct route route = {.shape = SHAPE_ARRAY, .sql = "select x"};
+    struct result_bound bound = {.limit = 2 * LONG};
+    PGresult *result = make_result(TEXT, (const char *[]){"short", NULL});
+    char error[64], *text = talloc_zero_size(ctx, LONG + 1);
+    struct plan *plan = plan_make(&route, result, error, sizeof error);
+    struct rows *rows = rows_new(ctx, plan, &bound);
+    enum rows_status status;
+    struct json_text json;
+    int steps = 1;
+
+    (void)state;
+    memset(text, 'x', LONG);
+    assert_int_equal(PQsetvalue(result, 1, 0, text, LONG), 1);
+    assert_int_equal(PQsetvalue(result, 2, 0, text, 5), 1);
+    for (status = rows_take(rows, result); status == ROWS_MORE; status = rows_go_on(rows))
+        steps++;
+    assert_int_equal(status, ROWS_OK);
+    assert_int_equal(steps, 10);
+    assert_int_equal(rows_finish(rows, &json), ROWS_OK);
+    assert_int_equal(json.len, LONG + strlen("[{'a':'short'},{'a':''},{'a':'xxxxx'}]"));
+    assert_int_equal(rows_held(rows), json.len - 1); /* but for the last bracket */
+    plan_release(plan);
+    PQclear(result);
+    talloc_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_bound_of_each_and_of_all),
         cmocka_unit_test(test_rows_beyond_the_bound),
+        cmocka_unit_test(test_a_long_row),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
