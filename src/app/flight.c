@@ -47,13 +47,14 @@ void flight_set_state(struct flight *flight, enum flight_state to)
     }
     if (to != FLIGHT_WAITING)
         ev_timer_stop(loop, &flight->recheck);
+    steps_remove(flight->flights->backend->steps, &flight->next);
     if (!flight_state_is_undecided(to)) {
         TALLOC_FREE(flight->watch);
         ev_timer_stop(loop, &flight->deadline);
     }
     if (to != FLIGHT_FILLING)
         flight->fill = NULL;
-    if (to == FLIGHT_ENDED || (to == FLIGHT_FAILING && !flight->held))
+    if (to == FLIGHT_ENDED || to == FLIGHT_ANSWERING || (to == FLIGHT_FAILING && !flight->held))
         flight_unlist(flight);
     flight->state = to;
 }
@@ -115,6 +116,23 @@ void flight_park(struct flight *flight, struct visit *visit)
     flight->flights->waiting++;
 }
 
+/* ---- Crowds */
+
+void flight_go_on_soon(struct flight *flight)
+{
+    steps_add(flight->flights->backend->steps, &flight->next);
+}
+
+static void on_next(void *data)
+{
+    struct flight *flight = data;
+
+    if (flight->state == FLIGHT_ANSWERING)
+        flight_go_on_with_result(flight);
+    else
+        flight_go_on_with_failure(flight);
+}
+
 /* ---- Making and joining */
 
 static void copy_values(struct flight *flight, const struct visit *visit)
@@ -144,6 +162,7 @@ struct flight *flight_new(struct flights *flights, const struct visit *visit)
     ev_init(&flight->recheck, flight_on_recheck);
     ev_init(&flight->deadline, flight_on_deadline);
     flight->recheck.data = flight->deadline.data = flight;
+    flight->next = (struct step){.fn = on_next, .data = flight};
     talloc_set_destructor(flight, flight_destroy);
     return flight;
 }

@@ -19,18 +19,22 @@ static bool is_of_our_generation(const struct flight *flight)
     return identity_is_verified(identity) && identity_generation(identity) == flight->generation;
 }
 
-static void end_with_failure(struct flight *flight)
+void flight_go_on_with_failure(struct flight *flight)
 {
     const struct flight_failure *failure = &flight->failure;
     struct metrics *metrics = flight->flights->backend->metrics;
+    size_t left = FLIGHT_ANSWERS_A_TURN;
     struct visit *visit;
 
-    while ((visit = flight_next_visit(flight)) != NULL) {
+    while (left-- > 0 && (visit = flight_next_visit(flight)) != NULL) {
         if (visit != flight->leader)
             metrics_collapsed(metrics, flight->route, failure->collapse);
         respond_failure(visit, failure->status, failure->detail, visit != flight->leader);
     }
-    flight_end(flight);
+    if (TAILQ_EMPTY(&flight->visits))
+        flight_end(flight);
+    else
+        flight_go_on_soon(flight);
 }
 
 static void on_last_look(void *data, enum cache_found found, struct stored *stored)
@@ -39,8 +43,8 @@ static void on_last_look(void *data, enum cache_found found, struct stored *stor
 
     flight->asking = NULL;
     if (found == CACHE_FOUND && is_of_our_generation(flight))
-        flight_serve_stored(flight, stored, true);
-    end_with_failure(flight);
+        flight_serve_stored(flight, stored, true, SIZE_MAX);
+    flight_go_on_with_failure(flight);
 }
 
 /* Where Postgres cannot answer, or may not be asked, a context may allow an entry past its budget.
@@ -57,12 +61,12 @@ void flight_fail(struct flight *flight, const struct flight_failure *failure, bo
 
     flight_set_state(flight, FLIGHT_FAILING);
     flight->failure = *failure;
-    if (!on_error || !allows_on_error(flight, failure->status)) {
-        end_with_failure(flight);
-        return;
-    }
     if (detail != NULL)
         flight->failure.detail = mem_check(talloc_strdup(flight, detail));
+    if (!on_error || !allows_on_error(flight, failure->status)) {
+        flight_go_on_with_failure(flight);
+        return;
+    }
     flight->asked_us = clock_monotonic_us();
     flight->asking =
         cache_look_up(flight->flights->backend->cache, flight->base, on_last_look, flight);

@@ -32,11 +32,11 @@ static bool is_servable(enum freshness state, bool on_error)
            (state == FRESHNESS_ON_ERROR && on_error);
 }
 
-bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_error)
+bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_error, size_t most)
 {
     struct visit *visit, *next;
 
-    for (visit = TAILQ_FIRST(&flight->visits); visit != NULL; visit = next) {
+    for (visit = TAILQ_FIRST(&flight->visits); visit != NULL && most > 0; visit = next) {
         struct answer answer = {.verdict = judge_stored(flight, stored),
                                 .private = !flight->rules->edge};
         next = TAILQ_NEXT(visit, link);
@@ -50,6 +50,7 @@ bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_e
             answer.verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED;
         flight_take_out(flight, visit);
         respond_stored(visit, stored, &answer);
+        most--;
     }
     return true;
 }
@@ -158,7 +159,8 @@ static void on_looked(void *data, struct lease_answer *answer)
         flight_fail(flight, &unverified, false);
         return;
     }
-    bool served = flight_serve_stored(flight, answer->stored, false);
+    /* for those beyond that it is looked up once more */
+    bool served = flight_serve_stored(flight, answer->stored, false, FLIGHT_ANSWERS_A_TURN);
     if (!served) {
         go_on(flight, answer);
         return;

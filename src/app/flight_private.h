@@ -10,6 +10,7 @@
 
 #include "app/fill.h"
 #include "app/flight_state.h"
+#include "base/steps.h"
 #include "cache/lease.h"
 #include "metrics/metrics.h"
 
@@ -38,6 +39,9 @@ struct flight {
     bool listed;          /* in flights->by_base */
     enum flight_bypass bypass;
     struct flight_failure failure; /* FAILING, HELD */
+    struct fill_result result;     /* ANSWERING */
+    struct stored stored;          /* what it points to, with its bytes */
+    struct step next;              /* ANSWERING, FAILING: those who have not been answered yet */
     bool held;                     /* the server may still run the query, which only we know */
     bool left;       /* HELD: since nobody waited for it; who comes waits for its end */
     bool only_looks; /* LOOKING, LOOKING_TWICE: the lease is not asked for */
@@ -50,6 +54,9 @@ struct flight {
                           waited longest, or before */
     int64_t deadline_us;
 };
+
+/* Of a crowd that waits for one answer, in one turn of the loop. */
+enum { FLIGHT_ANSWERS_A_TURN = 32 };
 
 struct flights {
     struct backend *backend;
@@ -84,6 +91,9 @@ void flight_take_out(struct flight *flight, struct visit *visit);
 /* Takes the next waiting visit out, so that it can be answered; NULL: none is left. */
 struct visit *flight_next_visit(struct flight *flight);
 
+/* Some of those who wait have been answered: the others are in the next turn, or later. */
+void flight_go_on_soon(struct flight *flight);
+
 /* ---- flight_deadline.c: how long its visits wait */
 
 /* Gives up when `visit` does, if that is before all others. */
@@ -101,8 +111,9 @@ void flight_look(struct flight *flight);
 void flight_on_recheck(struct ev_loop *loop, ev_timer *timer, int events);
 
 /* Answers those who had come when the cache was asked for the entry, each by its age at that
-   moment. true: who is left has come since; false: it will not do for who is left. */
-bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_error);
+   moment, and `most` of them. true: who is left has come since, or is beyond that; false: it will
+   not do for who is left. */
+bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_error, size_t most);
 
 /* ---- flight_query.c: its query, and the result of it */
 
@@ -116,6 +127,9 @@ void flight_end_rationed(struct flight *flight);
 /* Starts the leader's query. `lease` NULL: nothing is stored. */
 void flight_lead(struct flight *flight, enum flight_bypass bypass, const struct lease *lease);
 
+/* ANSWERING: answers some of those who wait. */
+void flight_go_on_with_result(struct flight *flight);
+
 /* ---- flight_failure.c: those who wait cannot have a result */
 
 /* They have waited for as long as they may. */
@@ -123,6 +137,9 @@ extern const struct flight_failure flight_timed_out;
 
 /* `on_error` false: no entry may be served instead. */
 void flight_fail(struct flight *flight, const struct flight_failure *failure, bool on_error);
+
+/* FAILING, and no entry will do: tells some of those who wait. */
+void flight_go_on_with_failure(struct flight *flight);
 
 /* Moves a visit into a flight of those that fail apart from the others, which is made for the first
    of them (`failing` NULL) and returned. The visit has been taken out before. */

@@ -9,6 +9,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* Of an answer to a crowd, in one turn of the loop. */
+enum { BYTES_A_TURN = 256 * 1024 };
+
 /* ---- Rations */
 
 static const char *client_of(const struct backend *backend, const struct visit *visit)
@@ -83,26 +86,52 @@ static void join_anew(struct flights *flights, struct visit_list *visits)
     }
 }
 
+/* How many get the answer in one turn: a long one is much of a turn's time. */
+static size_t batch_of(const struct stored *stored)
+{
+    size_t most = BYTES_A_TURN / (stored->entry.head_len + stored->entry.body_len);
+
+    if (most < 1)
+        return 1;
+    return most < FLIGHT_ANSWERS_A_TURN ? most : FLIGHT_ANSWERS_A_TURN;
+}
+
 /* Those for whom it is too old go on together, in the next flight: there is still one query at a
    time. */
-static void end_with_result(struct flight *flight, const struct fill_result *result)
+void flight_go_on_with_result(struct flight *flight)
 {
+    const struct fill_result *result = &flight->result;
     struct flights *flights = flight->flights;
     struct visit_list later = TAILQ_HEAD_INITIALIZER(later);
+    size_t left = batch_of(&flight->stored);
     struct flight *failing = NULL;
     struct visit *visit;
 
-    while ((visit = flight_next_visit(flight)) != NULL) {
+    while (left-- > 0 && (visit = flight_next_visit(flight)) != NULL) {
         enum visit_end how = flight_answer(visit, result, row_of(flight, visit, result));
         if (how == VISIT_TIMED_OUT)
             failing = flight_set_apart(failing, flight, visit);
         else if (how == VISIT_COMES_LATER)
             TAILQ_INSERT_TAIL(&later, visit, link);
     }
-    flight_end(flight);
+    if (TAILQ_EMPTY(&flight->visits))
+        flight_end(flight);
+    else
+        flight_go_on_soon(flight);
     if (failing != NULL)
         flight_fail(failing, &flight_timed_out, true);
     join_anew(flights, &later);
+}
+
+/* Who comes from now on is for the next flight. */
+static void end_with_result(struct flight *flight, const struct fill_result *result)
+{
+    flight_set_state(flight, FLIGHT_ANSWERING);
+    flight->result = *result;
+    flight->stored = *result->stored;
+    flight->result.stored = &flight->stored;
+    talloc_steal(flight, flight->stored.bytes);
+    flight_go_on_with_result(flight);
 }
 
 static void on_lost(void *data)

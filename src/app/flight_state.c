@@ -25,7 +25,9 @@ bool flight_state_may_follow(enum flight_state from, enum flight_state to)
         [FLIGHT_LOOKING_TWICE] =
             1U << FLIGHT_LOOKING | 1U << FLIGHT_FILLING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
         [FLIGHT_WAITING] = 1U << FLIGHT_LOOKING | 1U << FLIGHT_FAILING | 1U << FLIGHT_ENDED,
-        [FLIGHT_FILLING] = 1U << FLIGHT_FAILING | 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
+        [FLIGHT_FILLING] =
+            1U << FLIGHT_ANSWERING | 1U << FLIGHT_FAILING | 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
+        [FLIGHT_ANSWERING] = 1U << FLIGHT_ENDED,
         [FLIGHT_FAILING] = 1U << FLIGHT_HELD | 1U << FLIGHT_ENDED,
         [FLIGHT_HELD] = 1U << FLIGHT_ENDED,
         [FLIGHT_ENDED] = 0,

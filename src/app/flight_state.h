@@ -11,6 +11,7 @@ enum flight_state {
     FLIGHT_LOOKING_TWICE, /* likewise, and it may have ended since: once more if another holds it */
     FLIGHT_WAITING,       /* another holds it */
     FLIGHT_FILLING,       /* a fill of ours is under way */
+    FLIGHT_ANSWERING,     /* it has come, and not all of those have it who waited */
     FLIGHT_FAILING,       /* the entry is looked up that may be served on an error */
     FLIGHT_HELD, /* its query has failed or was given up, and the server may still run it */
     FLIGHT_ENDED,

@@ -1154,18 +1154,144 @@ static void test_at_random(void **state)
     }
 }
 
+/* ---- Crowds */
+
+enum { CROWD = 100, ANSWERS_A_TURN = 32 };
+
+struct crowd {
+    struct scene *scene;
+    struct reader *readers[CROWD];
+};
+
+static void gather(struct crowd *crowd, struct scene *scene)
+{
+    *crowd = (struct crowd){.scene = scene};
+    for (size_t i = 0; i < CROWD; i++) {
+        fake_time_pass(10);
+        crowd->readers[i] = fake_worker_visit(scene->worker, scene, 0, BASE);
+        fake_time_pass(10);
+        flights_join(scene->flights, crowd->readers[i]->request->owner, true);
+    }
+}
+
+/* How many have been answered; all of them alike. */
+static size_t count_answers(const struct crowd *crowd, const char *first, const char *others)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < CROWD; i++) {
+        const struct reader *reader = crowd->readers[i];
+        if (reader->answers == 0)
+            continue;
+        count++;
+        assert_string_equal(reader->answer, i == 0 ? first : others);
+    }
+    return count;
+}
+
+static void answer_next(struct scene *scene, enum fake_asked asked)
+{
+    assert_true(fake_cache_answer(scene->cache, asked, FAKE_DONE));
+}
+
+static void turn(const struct scene *scene)
+{
+    ev_run(scene->worker->loop, EVRUN_NOWAIT);
+}
+
+/* Of a crowd some are answered in a turn, and others are served between. Who leaves meanwhile is
+   not answered, and who comes is for the next flight. */
+static void test_a_crowd_is_answered_in_parts(void **state)
+{
+    struct scene *scene = scene_new("crowd", 0, "");
+    struct crowd crowd;
+    size_t count = ANSWERS_A_TURN;
+
+    (void)state;
+    gather(&crowd, scene);
+    answer_next(scene, FAKE_TAKE);
+    fake_worker_send(scene->worker, fake_worker_query(scene->worker));
+    fake_worker_end(scene->worker, fake_worker_query(scene->worker), QUERY_DONE);
+    answer_next(scene, FAKE_STORE);
+    assert_int_equal(count_answers(&crowd, "miss*:1", "collapsed:1"), ANSWERS_A_TURN);
+    flights_leave(crowd.readers[CROWD - 1]->request->owner);
+    TALLOC_FREE(crowd.readers[CROWD - 1]->request);
+    join(scene, 'A');
+    while (count < CROWD - 1) {
+        size_t before = count;
+        turn(scene);
+        count = count_answers(&crowd, "miss*:1", "collapsed:1");
+        check(count > before && count - before <= ANSWERS_A_TURN, "%zu after %zu", count, before);
+    }
+    turn(scene);
+    assert_int_equal(count_answers(&crowd, "miss*:1", "collapsed:1"), CROWD - 1);
+    assert_int_equal(flights_waiting(scene->flights), 1);
+    answer_next(scene, FAKE_TAKE);
+    assert_int_equal(scene->readers[0]->answers, 1);
+    talloc_free(scene->worker);
+}
+
+static void test_a_crowd_fails_in_parts(void **state)
+{
+    struct scene *scene = scene_new("failing crowd", 0, "");
+    struct crowd crowd;
+
+    (void)state;
+    gather(&crowd, scene);
+    answer_next(scene, FAKE_TAKE);
+    fake_worker_end(scene->worker, fake_worker_query(scene->worker), QUERY_BROKEN);
+    for (size_t count = ANSWERS_A_TURN; count < CROWD; count += ANSWERS_A_TURN) {
+        assert_int_equal(count_answers(&crowd, "500", "500~"), count);
+        turn(scene);
+    }
+    assert_int_equal(count_answers(&crowd, "500", "500~"), CROWD);
+    assert_int_equal(flights_waiting(scene->flights), 0);
+    talloc_free(scene->worker);
+}
+
+/* Those who are left when the worker stops are told so. */
+static void test_a_crowd_that_is_abandoned(void **state)
+{
+    struct scene *scene = scene_new("abandoned crowd", 0, "");
+    struct crowd crowd;
+    size_t answered = 0;
+
+    (void)state;
+    gather(&crowd, scene);
+    answer_next(scene, FAKE_TAKE);
+    fake_worker_end(scene->worker, fake_worker_query(scene->worker), QUERY_DONE);
+    answer_next(scene, FAKE_STORE);
+    flights_abandon(scene->flights);
+    for (size_t i = 0; i < CROWD; i++)
+        answered += crowd.readers[i]->answers;
+    assert_int_equal(answered, CROWD);
+    turn(scene);
+    talloc_free(scene->worker);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_miss),      cmocka_unit_test(test_lease),
-        cmocka_unit_test(test_away),      cmocka_unit_test(test_unable),
-        cmocka_unit_test(test_slots),     cmocka_unit_test(test_store),
-        cmocka_unit_test(test_failure),   cmocka_unit_test(test_runs_on),
-        cmocka_unit_test(test_gone),      cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_stop),      cmocka_unit_test(test_error),
-        cmocka_unit_test(test_alone),     cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_at_random), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_miss),
+        cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_away),
+        cmocka_unit_test(test_unable),
+        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_store),
+        cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_runs_on),
+        cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_error),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_at_random),
+        cmocka_unit_test(test_large),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_a_crowd_is_answered_in_parts),
+        cmocka_unit_test(test_a_crowd_fails_in_parts),
+        cmocka_unit_test(test_a_crowd_that_is_abandoned),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
