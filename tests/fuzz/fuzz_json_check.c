@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is taken for JSON in parts is what yajl takes for JSON as a whole, and is UTF-8: yajl lets
-   some pass that RFC 3629 does not. */
+/* What is taken for JSON in parts is what yajl takes for JSON as a whole, by itself and as the only
+   item of an array (for it passes over a token that begins behind a value and does not end), is
+   UTF-8 (for it lets some pass that RFC 3629 does not), and has no vertical tab or form feed (which
+   are white space to it). */
 #include "config.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <talloc.h>
 #include <yajl/yajl_parse.h>
 
@@ -24,6 +27,17 @@ static bool yajl_takes(const uint8_t *data, size_t size)
     return whole;
 }
 
+static bool yajl_takes_as_item(TALLOC_CTX *ctx, const char *text, size_t size)
+{
+    struct buf array;
+
+    buf_init(&array, ctx, 0);
+    buf_append_char(&array, '[');
+    buf_append(&array, text, size);
+    buf_append_char(&array, ']');
+    return yajl_takes((const uint8_t *)array.data, array.len);
+}
+
 static bool we_take(struct json_check *check, const char *text, size_t size, size_t step)
 {
     json_check_begin(check);
@@ -36,8 +50,10 @@ static bool we_take(struct json_check *check, const char *text, size_t size, siz
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
-    bool whole = yajl_takes(data, size) && utf8_length(text, size) != -1;
     TALLOC_CTX *ctx = talloc_new(NULL);
+    bool whole = yajl_takes(data, size) && yajl_takes_as_item(ctx, text, size) &&
+                 utf8_length(text, size) != -1 && memchr(text, '\v', size) == NULL &&
+                 memchr(text, '\f', size) == NULL;
     struct json_check check;
 
     json_check_init(&check, ctx);
