@@ -30,6 +30,8 @@ FILL_ROWS = 172  # 38 kB
 FILL_PAGES = 40
 CONNECTIONS = (8, 64)
 BUDGET = 'context "c" { budget = 1h }\n'
+# the share of the requests of a run that a peer may hand on: its store did not answer in time
+NO_HITS = 0.001
 # what headers may take, and by how much that may differ: numbers in them grow
 HEADERS_BYTES, TOLERANCE_BYTES = 1000, 64
 
@@ -103,7 +105,7 @@ class Round:
         asked, sent = peer.origin.asked if peer.origin else 0, peer.sent()
         run = contest.measure(peer, path_of(cell.size), cell.connections, seconds, headers_of(cell))
         assert not run.errors, f"{peer.name}, {cell}: {run.errors}"
-        assert not peer.origin or peer.origin.asked == asked, \
+        assert not peer.origin or peer.origin.asked - asked <= run.requests * NO_HITS, \
             f"{peer.name}, {cell}: not all were hits"
         self.cpu, self.rate = run.cpu, run.rate
         self.us = sum(run.cpu.values())
@@ -278,6 +280,7 @@ class Filled:
     with what Redis needs around it."""
 
     def __init__(self, filler):
+        self.worker_us = [one["worker"] for one in filler.rounds]
         self.us = {what: filler.median(what) for what in filler.watched}
         self.spread = filler.spread("worker")
         self.ms = filler.median("ms")
@@ -285,6 +288,11 @@ class Filled:
         # an entry is what is largest, whatever its key is called
         self.value, key = max((client.strlen(key), key) for key in client.scan_iter(_type="string"))
         self.memory = client.memory_usage(key)
+
+    def worker_us_more_than(self, other):
+        """The median of the differences within each round."""
+        return statistics.median(ours - theirs
+                                 for ours, theirs in zip(self.worker_us, other.worker_us))
 
 
 def measure_fill(world, options):

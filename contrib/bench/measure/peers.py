@@ -227,7 +227,8 @@ def package_version(name):
     """Of a Debian package that is installed, or was unpacked and is still there."""
     for path in glob.glob(os.path.join(UNPACKED, name + "_*.deb")) if UNPACKED else []:
         return os.path.basename(path).split("_")[1].replace("%3a", ":")
-    return ask_version(["dpkg-query", "-W", "-f", "${Version}", name], r"^\d\S*")
+    found = ask_version(["dpkg-query", "-W", "-f", "${Version}", name], r"^\d\S*")
+    return "not there" if found == "?" else found
 
 
 def versions():

@@ -170,7 +170,7 @@ def of_peers(result):
                 result.ratios((leeway, "2 kB", True), (BEFORE, "2 kB", False))),
         at_most("bytes of 38 kB of JSON against the build before", 0.2, stored),
         at_most("what storing 38 kB costs the worker more than the build before", 250, {}
-                if before is None else {"worker": ours.us["worker"] - before.us["worker"]}, " us",
+                if before is None else {"worker": ours.worker_us_more_than(before)}, " us",
                 digits=0),
     ]
 

@@ -11,7 +11,7 @@ end
 local ADDRESS = "unix:@redis@"
 local STORED_CODING = "@stored_coding@" ~= "" -- else all is stored plain
 local LIFETIME_S = 3600
-local TIMEOUT_MS, IDLE_MS, POOL = 250, 60000, 64
+local TIMEOUT_MS, IDLE_MS, POOL = 1000, 60000, 64
 
 local find, sub, match, null = string.find, string.sub, string.match, ngx.null
 local _M = {}
