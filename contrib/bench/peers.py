@@ -301,7 +301,7 @@ def measure_fill(world, options):
     fillers = {name: fill.Filler(world, f"fill-{at}", fill_routes(),
                                  start_redis(world, f"fill-{at}-redis"), build)
                for at, (name, build) in enumerate(builds.items())}
-    fill.hold(list(fillers.values()), 2 if options.quick else 9, FILL_PAGES)
+    fill.hold(list(fillers.values()), 2 if options.quick else 20, FILL_PAGES)
     return {name: Filled(filler) for name, filler in fillers.items()}
 
 
