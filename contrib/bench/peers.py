@@ -15,9 +15,9 @@ from measure import contest, fill, orders
 from measure.markdown import number, table
 from measure.origin import Origin
 from measure.peers import (BEFORE, CACHE, CACHE_1, LEEWAY, LEVEL, LUA, LUA_STORED, SRCACHE, STORED,
-                           VARNISH, VARNISH_GZIP, Cell, Missing, start_leeway, start_lua,
-                           start_nginx_cache, start_nginx_stored, start_redis, start_srcache,
-                           start_varnish, versions)
+                           VARNISH, VARNISH_GZIP, Cell, Missing, entries_in, start_leeway,
+                           start_lua, start_nginx_cache, start_nginx_stored, start_redis,
+                           start_srcache, start_varnish, versions)
 from measure.targets import of_peers
 from measure.world import World
 
@@ -32,6 +32,8 @@ CONNECTIONS = (8, 64)
 BUDGET = 'context "c" { budget = 1h }\n'
 # the share of the requests of a run that a peer may hand on: its store did not answer in time
 NO_HITS = 0.001
+# what is no longer is no response
+NO_ENTRY = 300
 # what headers may take, and by how much that may differ: numbers in them grow
 HEADERS_BYTES, TOLERANCE_BYTES = 1000, 64
 
@@ -275,6 +277,13 @@ def print_responses(found, options):
           [[name, *(text(found[cell][name]) for cell in cells)] for name in names(found)])
 
 
+def print_entries(peers):
+    table("What is in Redis: bytes of each value (and with what Redis adds)", ["", "entries"],
+          [[peer.name, ", ".join(f"{value} ({memory})"
+                                 for value, memory in entries_in(peer.redis, NO_ENTRY))]
+           for peer in peers if peer.redis])
+
+
 class Filled:
     """What one build has taken to store 38 kB, and the bytes of the entry in Redis: its value, and
     with what Redis needs around it."""
@@ -284,10 +293,7 @@ class Filled:
         self.us = {what: filler.median(what) for what in filler.watched}
         self.spread = filler.spread("worker")
         self.ms = filler.median("ms")
-        client = filler.stack.redis.client()
-        # an entry is what is largest, whatever its key is called
-        self.value, key = max((client.strlen(key), key) for key in client.scan_iter(_type="string"))
-        self.memory = client.memory_usage(key)
+        self.value, self.memory = entries_in(filler.stack.redis, NO_ENTRY)[-1]
 
     def worker_us_more_than(self, other):
         """The median of the differences within each round."""
@@ -301,7 +307,7 @@ def measure_fill(world, options):
     fillers = {name: fill.Filler(world, f"fill-{at}", fill_routes(),
                                  start_redis(world, f"fill-{at}-redis"), build)
                for at, (name, build) in enumerate(builds.items())}
-    fill.hold(list(fillers.values()), 2 if options.quick else 20, FILL_PAGES)
+    fill.hold(list(fillers.values()), 5 if options.quick else 20, FILL_PAGES)
     return {name: Filled(filler) for name, filler in fillers.items()}
 
 
@@ -355,6 +361,7 @@ def run(world, options=None):
     print_microseconds(found)
     print_rates(found)
     print_responses(found, options)
+    print_entries(peers)
     filled = measure_fill(world, options)
     print_fill(filled)
     return Result(found, filled)

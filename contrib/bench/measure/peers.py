@@ -32,6 +32,9 @@ SRCACHE = "nginx srcache + memcached"
 # What is asked for: a body of `size`, by so many clients, which accept `gzip` or do not.
 Cell = namedtuple("Cell", "size connections gzip")
 
+# What is stored, in bytes: the value, and that with what Redis adds to it.
+Entry = namedtuple("Entry", "value memory")
+
 CONFIGURATIONS = os.path.join(os.path.dirname(HERE), "peers")
 UNPACKED = os.environ.get("BENCH_PEERS", "")
 ROOTS = ([UNPACKED] if UNPACKED else []) + ["/"]
@@ -110,18 +113,28 @@ class Nginx:
 class Peer(Contestant):
     """`compresses`: whether a client that accepts gzip is to get it. `origin`, of those that have
     one, is not to be asked while it is measured. `sent()` is how many bytes its store has sent so
-    far, None for those that have no store."""
+    far, None for those that have no store; `redis` is that store if it is one."""
 
-    def __init__(self, name, port, watched, compresses=True, origin=None, sent=None, stack=None):
+    def __init__(self, name, port, watched, compresses=True, origin=None, stack=None, redis=None,
+                 sent=lambda: None):
         super().__init__(name, port, watched, stack=stack)
         self.compresses = compresses
         self.origin = origin
-        self.sent = sent or (lambda: None)
+        self.redis = redis
+        self.sent = sent if redis is None else bytes_sent_by(redis)
 
 
 def bytes_sent_by(redis):
     client = redis.client()
     return lambda: client.info("stats")["total_net_output_bytes"]
+
+
+def entries_in(redis, above):
+    """Those of more than `above` bytes, the smallest first: the bytes of each value, and what Redis
+    needs for it in all. Whatever their keys are called."""
+    client = redis.client()
+    found = sorted((client.strlen(key), key) for key in client.scan_iter(_type="string"))
+    return [Entry(length, client.memory_usage(key)) for length, key in found if length > above]
 
 
 def start_redis(world, name, transport="unix"):
@@ -148,7 +161,7 @@ def start_leeway(world, name, file_name, routes, transport="unix", build=BUILD):
     nginx = Nginx(world, file_name + "-nginx", "nginx-leeway.conf", leeway=stack.socket)
     return Peer(name, nginx.port, {"web server": [nginx.process], "application": [worker],
                                    "store": [redis.process]},
-                sent=bytes_sent_by(redis), stack=stack)
+                redis=redis, stack=stack)
 
 
 def start_nginx_cache(world, name, origin, level):
@@ -185,7 +198,7 @@ def start_lua(world, name, origin, stored):
                   origin=origin.port, lua=scripts, gzip="off" if stored else "on",
                   stored_coding="$coding" if stored else "", redis=redis.socket)
     return Peer(name, nginx.port, {"web server": [nginx.process], "store": [redis.process]},
-                origin=origin, sent=bytes_sent_by(redis))
+                origin=origin, redis=redis)
 
 
 def bytes_sent_by_memcached(path):
