@@ -170,7 +170,7 @@ struct flight *flight_new(struct flights *flights, const struct visit *visit)
 /* Nothing more may wait or be begun. An old answer takes one look-up, and no place. */
 static void refuse(struct flights *flights, struct visit *visit, bool shared)
 {
-    static const struct flight_failure full = {503, NULL, COLLAPSE_FAILED};
+    static const struct flight_failure full = {503, NULL, COLLAPSE_FAILED, SHED_WAITING};
     struct flight *flight = flight_new(flights, visit);
 
     flight_park(flight, visit);
@@ -183,7 +183,7 @@ static void refuse(struct flights *flights, struct visit *visit, bool shared)
  */
 static void fail_with(struct flights *flights, struct visit *visit, int status)
 {
-    const struct flight_failure failed = {status, NULL, COLLAPSE_FAILED};
+    const struct flight_failure failed = {status, NULL, COLLAPSE_FAILED, SHED_NOT};
     struct flight *flight = flight_new(flights, visit);
 
     flight_park(flight, visit);

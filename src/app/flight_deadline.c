@@ -71,7 +71,7 @@ static struct flight *take_out_overdue(struct flight *flight, int64_t *next_us)
 
 void flight_on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
-    static const struct flight_failure no_slot = {503, NULL, COLLAPSE_FAILED};
+    static const struct flight_failure no_slot = {503, NULL, COLLAPSE_FAILED, SHED_SLOT};
     struct flight *flight = timer->data;
     bool filling = flight->state == FLIGHT_FILLING;
     int64_t next_us = INT64_MAX;

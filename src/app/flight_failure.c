@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-const struct flight_failure flight_timed_out = {504, NULL, COLLAPSE_TIMEOUT};
+const struct flight_failure flight_timed_out = {504, NULL, COLLAPSE_TIMEOUT, SHED_NOT};
 
 /* What is stored under its key may still be served. */
 static bool is_of_our_generation(const struct flight *flight)
@@ -17,6 +17,11 @@ static bool is_of_our_generation(const struct flight *flight)
     const struct identity *identity = flight->flights->backend->identity;
 
     return identity_is_verified(identity) && identity_generation(identity) == flight->generation;
+}
+
+void flight_count_shed(const struct flight *flight)
+{
+    metrics_shed(flight->flights->backend->metrics, flight->route, flight->failure.shed);
 }
 
 void flight_go_on_with_failure(struct flight *flight)
@@ -29,6 +34,7 @@ void flight_go_on_with_failure(struct flight *flight)
     while (left-- > 0 && (visit = flight_next_visit(flight)) != NULL) {
         if (visit != flight->leader)
             metrics_collapsed(metrics, flight->route, failure->collapse);
+        flight_count_shed(flight);
         respond_failure(visit, failure->status, failure->detail, visit != flight->leader);
     }
     if (TAILQ_EMPTY(&flight->visits))

@@ -48,6 +48,8 @@ bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_e
             return false;
         answer.row =
             answer.verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED;
+        if (answer.row == ANSWER_ON_ERROR)
+            flight_count_shed(flight);
         flight_take_out(flight, visit);
         respond_stored(visit, stored, &answer);
         most--;
@@ -97,7 +99,7 @@ static void give_up(struct flight *flight, const struct lease_answer *answer)
 /* Nobody leads. Where we cannot either, nobody is waited for: who could is not here to ask. */
 static void on_free(struct flight *flight, const struct lease_answer *answer)
 {
-    static const struct flight_failure away = {503, NULL, COLLAPSE_FAILED};
+    static const struct flight_failure away = {503, NULL, COLLAPSE_FAILED, SHED_NOT};
 
     if (!flight->only_looks) {
         flight_lead(flight, BYPASS_NONE, &answer->lease);
@@ -119,7 +121,7 @@ static bool would_lead(const struct flight *flight, enum lease_state state)
 /* What the lease's state asks for, where no stored response will do. */
 static void go_on(struct flight *flight, const struct lease_answer *answer)
 {
-    const struct flight_failure failed = {answer->failed_status, NULL, COLLAPSE_FAILED};
+    const struct flight_failure failed = {answer->failed_status, NULL, COLLAPSE_FAILED, SHED_NOT};
 
     if (would_lead(flight, answer->state) && !flight_find_leader(flight)) {
         give_up(flight, answer);
@@ -150,7 +152,7 @@ static void go_on(struct flight *flight, const struct lease_answer *answer)
 
 static void on_looked(void *data, struct lease_answer *answer)
 {
-    static const struct flight_failure unverified = {503, NULL, COLLAPSE_FAILED};
+    static const struct flight_failure unverified = {503, NULL, COLLAPSE_FAILED, SHED_NOT};
     struct flight *flight = data;
 
     flight->asking = NULL;
@@ -174,7 +176,7 @@ static void on_looked(void *data, struct lease_answer *answer)
 
 void flight_look(struct flight *flight)
 {
-    static const struct flight_failure unverified = {503, NULL, COLLAPSE_FAILED};
+    static const struct flight_failure unverified = {503, NULL, COLLAPSE_FAILED, SHED_NOT};
     const struct backend *backend = flight->flights->backend;
     const struct visit *visit;
 

@@ -22,6 +22,7 @@ struct flight_failure {
     int status;
     const char *detail; /* NULL: the usual one */
     enum collapse_result collapse;
+    enum shed_reason shed; /* why its query was not begun, if for want of something */
 };
 
 struct flight {
@@ -134,6 +135,9 @@ void flight_go_on_with_result(struct flight *flight);
 
 /* They have waited for as long as they may. */
 extern const struct flight_failure flight_timed_out;
+
+/* One of its visits has to do without the query. */
+void flight_count_shed(const struct flight *flight);
 
 /* `on_error` false: no entry may be served instead. */
 void flight_fail(struct flight *flight, const struct flight_failure *failure, bool on_error);

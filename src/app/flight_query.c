@@ -157,10 +157,23 @@ static void on_settled(void *data)
     join_anew(flights, &later);
 }
 
+static enum shed_reason shed_by(enum query_outcome outcome)
+{
+    switch (outcome) {
+    case QUERY_NO_SLOT:
+        return SHED_SLOT;
+    case QUERY_FULL:
+        return SHED_CONNECTION;
+    default:
+        return SHED_NOT;
+    }
+}
+
 static void on_filled(void *data, const struct fill_result *result)
 {
     struct flight *flight = data;
-    const struct flight_failure failure = {result->status, result->detail, COLLAPSE_FAILED};
+    const struct flight_failure failure = {result->status, result->detail, COLLAPSE_FAILED,
+                                           shed_by(result->outcome)};
 
     flight->fill = NULL;
     flight->held = result->unmarked;

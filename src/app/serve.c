@@ -84,6 +84,7 @@ static void on_gauges(void *data, const struct metrics_gauges *gauges)
     const struct backend *backend = visit->server->backend;
 
     visit->scrape = metrics_scrape_new(visit, backend->app->config->settings.runtime_dir, gauges);
+    switches_tell(backend->switches, visit->scrape);
     steps_add(backend->steps, &visit->step);
 }
 

@@ -40,8 +40,9 @@ struct switches {
     struct switch_list lists[SCOPES];
     struct switch_list told[SCOPES]; /* what was in force and has been logged */
     struct cache_request *request;   /* for the fleet's */
-    int pause;                       /* ticks until it is asked for again */
-    bool *route_is_off;              /* by route index */
+    bool fleet_known;
+    int pause;          /* ticks until it is asked for again */
+    bool *route_is_off; /* by route index */
     bool refresh_is_off;
 };
 
@@ -152,6 +153,7 @@ static void on_fleet(void *data, const struct switch_list *list, bool is_refused
     if (list == NULL)
         return;
     switches->lists[SCOPE_FLEET] = *list;
+    switches->fleet_known = true;
     apply(switches);
 }
 
@@ -192,6 +194,34 @@ bool switches_route_is_off(const struct switches *switches, const struct route *
 bool switches_refresh_is_off(const struct switches *switches)
 {
     return switches != NULL && switches->refresh_is_off;
+}
+
+/* Refreshes also where they are not, so that there is a number to look at. */
+static void tell_list(const struct switch_list *list, enum scope scope,
+                      struct metrics_scrape *scrape)
+{
+    const char *name = scope_names[scope];
+
+    if (switch_list_find(list, SWITCH_REFRESH, 0) == NULL)
+        metrics_scrape_disabled(scrape, SWITCH_REFRESH, name, false);
+    for (size_t i = 0; i < list->count; i++)
+        metrics_scrape_disabled(scrape, list->items[i].name, name, true);
+}
+
+void switches_tell_lists(const struct switch_list *host, const struct switch_list *fleet,
+                         struct metrics_scrape *scrape)
+{
+    tell_list(host, SCOPE_HOST, scrape);
+    if (fleet != NULL)
+        tell_list(fleet, SCOPE_FLEET, scrape);
+}
+
+void switches_tell(const struct switches *switches, struct metrics_scrape *scrape)
+{
+    if (switches == NULL)
+        return;
+    switches_tell_lists(&switches->lists[SCOPE_HOST],
+                        switches->fleet_known ? &switches->lists[SCOPE_FLEET] : NULL, scrape);
 }
 
 int switches_file_read(const char *directory, struct switch_list *list, char *error,

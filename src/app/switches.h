@@ -10,6 +10,7 @@
 
 #include "app/application.h"
 #include "cache/cache.h"
+#include "metrics/metrics.h"
 
 struct switches;
 
@@ -29,6 +30,14 @@ bool switches_route_is_off(const struct switches *switches, const struct route *
 
 /* Whether nothing is to be refreshed; likewise. */
 bool switches_refresh_is_off(const struct switches *switches);
+
+/* Tells the metrics what is disabled now; of what the fleet has disabled, where that has ever been
+   read. `switches` may be NULL: nothing is told. */
+void switches_tell(const struct switches *switches, struct metrics_scrape *scrape);
+
+/* The same for lists that somebody else has read; `fleet` NULL: it is not known. */
+void switches_tell_lists(const struct switch_list *host, const struct switch_list *fleet,
+                         struct metrics_scrape *scrape);
 
 /* The file: all that this host has switched off. 0, or -1 and a sentence in `error`; one that is
    not there is an empty list. Times are of the host's clock. */

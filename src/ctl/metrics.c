@@ -7,9 +7,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/switches.h"
 #include "base/mem.h"
 #include "ctl/await.h"
 #include "ctl/ctl.h"
+#include "ctl/disabled.h"
+
+static void tell_disabled(struct ctl *ctl, struct metrics_scrape *scrape)
+{
+    struct ctl_disabled *disabled = mem_check(talloc_zero(scrape, struct ctl_disabled));
+
+    if (ctl_disabled_read(ctl, disabled))
+        switches_tell_lists(&disabled->host, disabled->fleet_known ? &disabled->fleet : NULL,
+                            scrape);
+}
 
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 {
@@ -25,7 +36,9 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     }
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     ctl_read_gauges(ctl, &gauges);
-    fputs(metrics_text(ctx, settings->runtime_dir, &gauges), stdout);
+    struct metrics_scrape *scrape = metrics_scrape_new(ctx, settings->runtime_dir, &gauges);
+    tell_disabled(ctl, scrape);
+    fputs(metrics_scrape_whole(scrape, ctx), stdout);
     talloc_free(ctx);
     return CTL_OK;
 }

@@ -175,6 +175,18 @@ void metrics_collapsed(struct metrics *metrics, const struct route *route,
     count(metrics, route, counters[result]);
 }
 
+void metrics_shed(struct metrics *metrics, const struct route *route, enum shed_reason reason)
+{
+    static const enum metrics_counter counters[] = {
+        [SHED_SLOT] = COUNTER_SHED_SLOT,
+        [SHED_CONNECTION] = COUNTER_SHED_CONNECTION,
+        [SHED_WAITING] = COUNTER_SHED_WAITING,
+    };
+
+    if (reason != SHED_NOT)
+        count(metrics, route, counters[reason]);
+}
+
 void metrics_log_dropped(struct metrics *metrics, uint64_t lines)
 {
     add(&metrics->slot.memory->process_counters[PROCESS_COUNTER_LOG_DROPPED], lines);

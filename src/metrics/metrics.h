@@ -27,6 +27,8 @@ enum refresh_result {
     REFRESH_SET_ASIDE
 };                                                                           /* result= */
 enum collapse_result { COLLAPSE_SERVED, COLLAPSE_FAILED, COLLAPSE_TIMEOUT }; /* result= */
+/* reason=: no slot, no connection (Postgres takes no more), no room to wait (max_waiting). */
+enum shed_reason { SHED_NOT, SHED_SLOT, SHED_CONNECTION, SHED_WAITING };
 
 /* Claims a free slot in `runtime_dir` (made if it is missing, see base/runtime_dir.h) by a lock
    that the kernel frees when the process ends, and counts on from what its last holder left. To be
@@ -55,6 +57,9 @@ void metrics_refresh(struct metrics *metrics, const struct route *route,
 void metrics_collapsed(struct metrics *metrics, const struct route *route,
                        enum collapse_result result);
 
+/* A request whose query could not be begun, for that reason. SHED_NOT: nothing is counted. */
+void metrics_shed(struct metrics *metrics, const struct route *route, enum shed_reason reason);
+
 /* Log lines that were dropped since the last call. */
 void metrics_log_dropped(struct metrics *metrics, uint64_t lines);
 
@@ -78,12 +83,21 @@ struct metrics_scrape;
 struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_dir,
                                           const struct metrics_gauges *gauges);
 
+/* Adds to what an operator has disabled now: `what` as leewayctl names it ("refresh" or "route:"
+   and its name), `scope` "host" or "fleet". Of what is not disabled, `is_off` false, the text says
+   that. To be called before the first step. */
+void metrics_scrape_disabled(struct metrics_scrape *scrape, const char *what, const char *scope,
+                             bool is_off);
+
 /* false: there is more to do. */
 bool metrics_scrape_step(struct metrics_scrape *scrape) __attribute__((warn_unused_result));
 
 /* What there is of the text, a talloc chunk that belongs to the scrape: all of it after the last
    step. */
 struct chunks *metrics_scrape_text(const struct metrics_scrape *scrape);
+
+/* All steps that are left, and the whole text, a child of `ctx`. */
+char *metrics_scrape_whole(struct metrics_scrape *scrape, TALLOC_CTX *ctx);
 
 /* Prometheus text exposition format 0.0.4 over all slots of `runtime_dir`, a child of `ctx`;
    needs no slot of its own. */

@@ -48,22 +48,28 @@ static void put_head(struct buf *out, const char *name, const char *type, const 
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* route="...", escaped. */
-static void put_route(struct buf *out, const char *pattern)
+/* NAME="VALUE", escaped. */
+static void put_label(struct buf *out, const char *name, const char *value)
 {
     size_t plain;
 
-    buf_append_str(out, "route=\"");
-    for (; *pattern != '\0'; pattern += plain) {
-        plain = strcspn(pattern, "\"\\\n");
-        buf_append(out, pattern, plain);
-        if (pattern[plain] == '\0')
+    buf_append_str(out, name);
+    buf_append_str(out, "=\"");
+    for (; *value != '\0'; value += plain) {
+        plain = strcspn(value, "\"\\\n");
+        buf_append(out, value, plain);
+        if (value[plain] == '\0')
             break;
         buf_append_char(out, '\\');
-        buf_append_char(out, pattern[plain] == '\n' ? 'n' : pattern[plain]);
+        buf_append_char(out, value[plain] == '\n' ? 'n' : value[plain]);
         plain++;
     }
     buf_append_char(out, '"');
+}
+
+static void put_route(struct buf *out, const char *pattern)
+{
+    put_label(out, "route", pattern);
 }
 
 static void put_counter_head(struct buf *out, size_t counter)
@@ -211,8 +217,9 @@ struct metrics_scrape {
     size_t family;
     size_t route; /* the next one of the family */
     struct histogram responses, ages;
-    struct buf labels; /* of the line that is made */
-    struct buf out;    /* of this step */
+    struct buf labels;   /* of the line that is made */
+    struct buf disabled; /* lines */
+    struct buf out;      /* of this step */
     struct chunks *text;
 };
 
@@ -229,8 +236,28 @@ struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_d
                    RESPONSE_BUCKETS - 1);
     init_histogram(&scrape->ages, "leeway_served_age_seconds", age_bounds_us, AGE_BUCKETS - 1);
     buf_init(&scrape->labels, scrape, 512);
+    buf_init(&scrape->disabled, scrape, 128);
     buf_init(&scrape->out, scrape, BYTES_A_STEP * 2);
     return scrape;
+}
+
+void metrics_scrape_disabled(struct metrics_scrape *scrape, const char *what, const char *scope,
+                             bool is_off)
+{
+    struct buf *out = &scrape->disabled;
+
+    buf_append_str(out, "leeway_disabled{");
+    put_label(out, "what", what);
+    buf_printf(out, ",scope=\"%s\"} %d\n", scope, is_off);
+}
+
+static void put_disabled(struct metrics_scrape *scrape)
+{
+    if (scrape->disabled.len == 0)
+        return;
+    put_head(&scrape->out, "leeway_disabled", "gauge",
+             "1: an operator has disabled it for now (leewayctl disable).");
+    buf_append(&scrape->out, scrape->disabled.data, scrape->disabled.len);
 }
 
 /* `further` begins with a comma, or is "". */
@@ -311,6 +338,7 @@ bool metrics_scrape_step(struct metrics_scrape *scrape)
     } else {
         put_process_counters(&scrape->out, scrape->totals);
         put_gauges(&scrape->out, scrape->totals, &scrape->gauges);
+        put_disabled(scrape);
         done = true;
     }
     chunks_append(scrape->text, scrape->out.data, scrape->out.len);
@@ -323,14 +351,18 @@ struct chunks *metrics_scrape_text(const struct metrics_scrape *scrape)
     return scrape->text;
 }
 
+char *metrics_scrape_whole(struct metrics_scrape *scrape, TALLOC_CTX *ctx)
+{
+    while (!metrics_scrape_step(scrape))
+        continue;
+    return chunks_join(ctx, scrape->text);
+}
+
 char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges)
 {
     struct metrics_scrape *scrape = metrics_scrape_new(ctx, runtime_dir, gauges);
-    char *text;
+    char *text = metrics_scrape_whole(scrape, ctx);
 
-    while (!metrics_scrape_step(scrape))
-        continue;
-    text = chunks_join(ctx, scrape->text);
     talloc_free(scrape);
     return text;
 }

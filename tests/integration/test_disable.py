@@ -241,6 +241,33 @@ def test_what_is_disabled_is_listed(site):
     assert run.stdout.startswith("route:n  on this host")
 
 
+def disabled_metrics(text):
+    found = re.findall(r'^leeway_disabled\{what="(.*)",scope="(.*)"\} ([01])$', text, re.M)
+    return {(what, scope): int(value) for what, scope, value in found}
+
+
+def test_metrics_show_what_is_disabled(site):
+    nothing = {("refresh", "host"): 0, ("refresh", "fleet"): 0}
+    something = {("refresh", "host"): 0, ("refresh", "fleet"): 1, ("route:n", "host"): 1}
+
+    def scraped():
+        return disabled_metrics(site.ask("/metrics")[2].decode())
+    assert scraped() == nothing
+    ctl(site, "disable", "--route", "n")
+    ctl(site, "disable", "--fleet", "--refresh")
+    assert disabled_metrics(ctl(site, "metrics").stdout) == something
+    wait_until(lambda: all(scraped() == something for _ in range(12)), "all workers say so")
+    site.redis.stop()
+    # of the fleet, who has not asked before says nothing
+    assert disabled_metrics(ctl(site, "metrics").stdout) == {
+        ("refresh", "host"): 0, ("route:n", "host"): 1}
+    assert scraped() == something
+    site.redis.start()
+    ctl(site, "enable", "--route", "n")
+    wait_until(lambda: all(scraped() == nothing for _ in range(12)), "a Redis that was emptied "
+               "has none")
+
+
 @pytest.mark.parametrize("arguments, code, why", [
     (("disable", "--route", "x"), 1, "there is no route named 'x'"),
     (("disable", "--route", "n", "--refresh"), 2, "usage:"),

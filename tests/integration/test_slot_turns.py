@@ -175,3 +175,9 @@ def test_without_a_slot_or_a_place_there_is_an_old_answer(stack, bound):
         assert stack.ask("/lenient/2")[0] == 503
         assert stack.ask("/quick/1")[0] == 503
     assert first.result()[0] == 200
+    reason = "slot" if bound == "slots" else "waiting"
+    text = stack.run("leewayctl", "-c", stack.config, "metrics").stdout
+    assert {name: int(value) for name, value in
+            re.findall(r"^(leeway_shed_requests_total\{.*\}) (\d*[1-9]\d*)$", text, re.M)} == {
+        f'leeway_shed_requests_total{{route="/lenient/{{id}}",reason="{reason}"}}': 2,
+        f'leeway_shed_requests_total{{route="/quick/{{id}}",reason="{reason}"}}': 1}

@@ -435,6 +435,13 @@ void metrics_collapsed(struct metrics *metrics, const struct route *route,
     the_worker->collapsed[result]++;
 }
 
+void metrics_shed(struct metrics *metrics, const struct route *route, enum shed_reason reason)
+{
+    (void)metrics;
+    (void)route;
+    the_worker->shed[reason]++;
+}
+
 void metrics_refresh(struct metrics *metrics, const struct route *route, enum refresh_result result)
 {
     (void)metrics;
@@ -458,6 +465,15 @@ struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_d
     scrape->text = chunks_new(scrape);
     chunks_append(scrape->text, text, strlen(text));
     return scrape;
+}
+
+void metrics_scrape_disabled(struct metrics_scrape *scrape, const char *what, const char *scope,
+                             bool is_off)
+{
+    (void)scrape;
+    (void)what;
+    (void)scope;
+    (void)is_off;
 }
 
 bool metrics_scrape_step(struct metrics_scrape *scrape)

@@ -47,6 +47,7 @@ struct fake_worker {
     struct fake_query queries[FAKE_MAX_QUERIES];
     size_t n_queries;
     unsigned collapsed[COLLAPSE_TIMEOUT + 1];
+    unsigned shed[SHED_WAITING + 1];
     unsigned counted_queries[QUERY_BYPASS + 1];
     unsigned refreshes[REFRESH_DROPPED + 1];
     unsigned texts; /* answers of respond_text() and the like */

@@ -28,6 +28,7 @@
      watches=N            of the key
      withdrawn=N          queries that were so before they had begun
      failed=N, timeouts=N collapsed answers that were failures; bypasses=N queries without a lease
+     noslot=N, noconnection=N, noroom=N   answers for want of that
      lease=WHAT           "free", "ours", "theirs" or the mark
      entry=BODY           "none" */
 #include "config.h"
@@ -324,6 +325,12 @@ static void show(struct scene *scene, const char *what, char *out, size_t size)
         snprintf(out, size, "%u", scene->worker->collapsed[COLLAPSE_FAILED]);
     else if (strcmp(what, "timeouts") == 0)
         snprintf(out, size, "%u", scene->worker->collapsed[COLLAPSE_TIMEOUT]);
+    else if (strcmp(what, "noslot") == 0)
+        snprintf(out, size, "%u", scene->worker->shed[SHED_SLOT]);
+    else if (strcmp(what, "noconnection") == 0)
+        snprintf(out, size, "%u", scene->worker->shed[SHED_CONNECTION]);
+    else if (strcmp(what, "noroom") == 0)
+        snprintf(out, size, "%u", scene->worker->shed[SHED_WAITING]);
     else if (strcmp(what, "bypasses") == 0)
         snprintf(out, size, "%u", scene->worker->counted_queries[QUERY_BYPASS]);
     for (size_t i = 0; i < COUNT_OF(asked_names); i++)
@@ -615,8 +622,9 @@ static const struct flight_case failure_cases[] = {
     {"without waiting for the cache",
      "join:A take broken A=500 asked=1 flights=none join:B takes=2 end lease=!500 take B=500~ "
      "waiting=0 flights=none asked=0 watches=0"},
-    {"no slot is ours alone", "join:A join:B take slot A=503 B=503~ end lease=free waiting=0 "
-                              "flights=none asked=0 watches=0"},
+    {"no slot is ours alone",
+     "join:A join:B take slot A=503 B=503~ noslot=2 end lease=free waiting=0 "
+     "flights=none asked=0 watches=0"},
     {"away: others may have a connection",
      "join:A take away A=503 end lease=free waiting=0 flights=none asked=0 watches=0"},
     {"away while it ran",
@@ -746,6 +754,7 @@ static const struct flight_case stop_cases[] = {
 
 static const struct flight_case error_cases[] = {
     {"no more connections", "put:20 join:A take full A=waits end lease=free look A=on-error:9 "
+                            "noconnection=1 "
                             "waiting=0 flights=none asked=0 watches=0"},
     {"a query that runs on",
      "put:20 join:A take! send giveup looks=1 join:B looks=2 look A=on-error:9 look B=on-error:9 "
@@ -772,6 +781,7 @@ static const struct flight_case error_cases[] = {
     {"not after an error in the query",
      "put:20 join:A take broken A=500 looks=0 end waiting=0 flights=none asked=0 watches=0"},
     {"no slot", "put:20 join:A join:B take slot A=waits looks=1 end lease=free look A=on-error:9 "
+                "noslot=2 noconnection=0 noroom=0 "
                 "B=on-error:9 waiting=0 flights=none asked=0 watches=0"},
     {"not for a wrong value",
      "put:20 join:A take bad A=400 looks=0 end waiting=0 flights=none asked=0 watches=0"},
@@ -863,7 +873,7 @@ static const struct flight_case large_cases[] = {
 
 /* max_waiting is 2. */
 static const struct flight_case full_cases[] = {
-    {"more than may wait", "join:A join:B join:C C=503 waiting=2 take done store A=miss*:1"
+    {"more than may wait", "join:A join:B join:C C=503 noroom=1 waiting=2 take done store A=miss*:1"
                            " B=collapsed:1 join:D D=waits waiting=1"},
     {"who leaves makes room", "join:A join:B leave:A join:C C=waits waiting=2"},
     {"what runs for nobody has a place too, and who comes for it needs none",
@@ -875,8 +885,8 @@ static const struct flight_case full_cases[] = {
 /* The same, and an old answer may be given. */
 static const struct flight_case full_error_cases[] = {
     {"an old answer takes no place",
-     "put:20 join:A join:B join:C looks=1 C=waits look C=on-error:9 waiting=2 queries=0"},
-    {"there is none", "join:A join:B join:C look C=503 failed=0 waiting=2"},
+     "put:20 join:A join:B join:C looks=1 C=waits look C=on-error:9 noroom=1 waiting=2 queries=0"},
+    {"there is none", "join:A join:B join:C look C=503 failed=0 noroom=1 noslot=0 waiting=2"},
 };
 
 static void test_miss(void **state)

@@ -384,6 +384,22 @@ static void test_a_scrape_in_steps(void **state)
                         metrics_text(fixture, fixture->directory, &unknown));
 }
 
+static void test_what_is_disabled(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct metrics_gauges unknown = {-1, -1, -1, -1.0};
+    struct metrics_scrape *scrape = metrics_scrape_new(fixture, fixture->directory, &unknown);
+
+    metrics_scrape_disabled(scrape, "refresh", "host", false);
+    metrics_scrape_disabled(scrape, "route:a\"b\\", "fleet", true);
+    const char *text = metrics_scrape_whole(scrape, fixture);
+    assert_non_null(strstr(text, "# TYPE leeway_disabled gauge\n"
+                                 "leeway_disabled{what=\"refresh\",scope=\"host\"} 0\n"
+                                 "leeway_disabled{what=\"route:a\\\"b\\\\\",scope=\"fleet\"} 1\n"));
+    /* where nobody knows, nothing is said */
+    assert_false(says(fixture, "leeway_disabled"));
+}
+
 static void test_a_removed_directory(void **state)
 {
     struct fixture *fixture = *state;
@@ -440,6 +456,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_what_has_no_route, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_scrape_in_steps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_disabled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_removed_directory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_link_in_a_slot_s_place, set_up, tear_down),
         cmocka_unit_test(test_unusable_directory),
