@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* leewayctl explain: what a request for a URL means and what would become of it now. Changes
-   nothing and runs no query. */
+   nothing and runs no query; where the request would run one, it sees whether Postgres is there. */
 #include "config.h"
 
 #include <getopt.h>
@@ -20,9 +20,11 @@
 /* What is known of a request, as far as it got. */
 struct explanation {
     struct target target;
-    bool disabled; /* the route's cache is */
-    bool refused;  /* what this host has verified is not what is noted now */
-    bool redis;    /* the rest is known */
+    bool disabled;        /* the route's cache is */
+    bool refused;         /* what this host has verified is not what is noted now */
+    bool unverified;      /* as far as can be seen, no daemon has verified the database */
+    enum ctl_reach reach; /* found out where it would run a query */
+    bool redis;           /* the rest is known */
     struct lease_answer answer;
     struct stored stored;             /* bytes NULL: there is no entry */
     struct freshness_verdict verdict; /* of the entry, if there is one */
@@ -88,44 +90,109 @@ static void look(struct ctl *ctl, TALLOC_CTX *ctx, struct explanation *found)
         redis_clock_latest_for(cache_clock(cache), entry->snapshot_us, clock_monotonic_us()));
 }
 
-static const char *what_without_entry(const struct explanation *found)
+/* What becomes of a request, as far as the key and what is stored under it say. */
+enum outcome {
+    GETS_HIT,
+    GETS_STALE_HIT,
+    GETS_STALE_HIT_AND_ASKS,
+    GETS_OTHERS_FAILURE,
+    GETS_REFUSAL,
+    GETS_WHAT_IS_NOT_KNOWN,
+    GETS_NOTHING_VERIFIED,
+    WAITS_FOR_QUERY,
+    RUNS_QUERY,
+    RUNS_QUERY_TOO_LARGE,
+    RUNS_QUERY_NO_REDIS,
+    RUNS_QUERY_NO_BUDGET,
+    RUNS_QUERY_DISABLED,
+};
+
+static const char *const outcomes[] = {
+    [GETS_HIT] = "be served from Redis at once",
+    [GETS_STALE_HIT] = "be served from Redis at once; its refresh is queued, in hand or held back",
+    [GETS_STALE_HIT_AND_ASKS] = "be served from Redis at once, and ask for a refresh",
+    [GETS_OTHERS_FAILURE] = "get the status of the query that has just failed, with Retry-After",
+    [GETS_REFUSAL] = "get 503: another database than the noted one is there (leewayctl identity)",
+    [GETS_WHAT_IS_NOT_KNOWN] = "be looked up under a key that is not known here",
+    [GETS_NOTHING_VERIFIED] = "get 503 unless a worker has verified the database: then it would be "
+                              "looked up under a key that is not known here",
+    [WAITS_FOR_QUERY] = "wait for the query that is under way",
+    [RUNS_QUERY] = "run the query; whoever comes meanwhile waits for it",
+    [RUNS_QUERY_TOO_LARGE] = "run a query for itself, for the response is too large to be stored",
+    [RUNS_QUERY_NO_REDIS] = "run the query: Redis cannot be reached",
+    [RUNS_QUERY_NO_BUDGET] = "run a query for itself: the budget is 0",
+    [RUNS_QUERY_DISABLED] = "run a query for itself: the route is disabled (leewayctl disable)",
+};
+
+static enum outcome outcome_without_entry(const struct explanation *found)
 {
     switch (found->answer.state) {
     case LEASE_HELD:
-        return "wait for the query that is under way";
+        return WAITS_FOR_QUERY;
     case LEASE_FAILED:
-        return "get the status of the query that has just failed, with Retry-After";
+        return GETS_OTHERS_FAILURE;
     case LEASE_TOO_LARGE:
-        return "run a query for itself, for the response is too large to be stored";
+        return RUNS_QUERY_TOO_LARGE;
     default:
-        return "run the query; whoever comes meanwhile waits for it";
+        return RUNS_QUERY;
     }
+}
+
+static enum outcome outcome_of(const struct explanation *found)
+{
+    if (found->target.rules->policy.budget_us == 0)
+        return RUNS_QUERY_NO_BUDGET;
+    if (found->disabled)
+        return RUNS_QUERY_DISABLED;
+    if (found->target.base == NULL)
+        return found->unverified ? GETS_NOTHING_VERIFIED : GETS_WHAT_IS_NOT_KNOWN;
+    if (found->refused)
+        return GETS_REFUSAL;
+    if (!found->redis)
+        return RUNS_QUERY_NO_REDIS;
+    if (found->stored.bytes == NULL)
+        return outcome_without_entry(found);
+    switch (found->verdict.state) {
+    case FRESHNESS_FRESH:
+        return GETS_HIT;
+    case FRESHNESS_STALE:
+        return found->mark_left_ms > 0 ? GETS_STALE_HIT : GETS_STALE_HIT_AND_ASKS;
+    default:
+        return outcome_without_entry(found);
+    }
+}
+
+static bool runs_query(enum outcome outcome)
+{
+    return outcome >= RUNS_QUERY;
+}
+
+/* An old response stands in for a query that fails for want of the database. */
+static bool has_old_response(const struct explanation *found, enum outcome outcome)
+{
+    bool shared = outcome != RUNS_QUERY_NO_BUDGET && outcome != RUNS_QUERY_DISABLED;
+
+    return shared && found->redis && found->stored.bytes != NULL &&
+           found->verdict.state == FRESHNESS_ON_ERROR;
 }
 
 static const char *what_would_happen(const struct explanation *found)
 {
-    if (found->target.rules->policy.budget_us == 0)
-        return "run a query for itself: the budget is 0";
-    if (found->disabled)
-        return "run a query for itself: the route is disabled (leewayctl disable)";
-    if (found->target.base == NULL)
-        return "be looked up under a key that is not known here";
-    if (found->refused)
-        return "get 503: another database than the noted one is there (leewayctl identity)";
-    if (!found->redis)
-        return "run the query: Redis cannot be reached";
-    if (found->stored.bytes == NULL)
-        return what_without_entry(found);
-    switch (found->verdict.state) {
-    case FRESHNESS_FRESH:
-        return "be served from Redis at once";
-    case FRESHNESS_STALE:
-        return found->mark_left_ms > 0
-                   ? "be served from Redis at once; its refresh is queued, in hand or held back"
-                   : "be served from Redis at once, and ask for a refresh";
-    default:
-        return what_without_entry(found);
-    }
+    enum outcome outcome = outcome_of(found);
+    bool old = has_old_response(found, outcome);
+    int status = found->answer.failed_status;
+
+    if (outcome == GETS_OTHERS_FAILURE && old && (status == 503 || status == 504))
+        return "be served the old response (stale_if_error): the query has just failed";
+    if (!runs_query(outcome))
+        return outcomes[outcome];
+    if (found->reach == CTL_REACH_UNKNOWN)
+        return "run a query if a worker reaches PostgreSQL: this command, which is another user's, "
+               "does not";
+    if (found->reach == CTL_REACHES)
+        return outcomes[outcome];
+    return old ? "be served the old response (stale_if_error): PostgreSQL cannot be reached"
+               : "get 503: PostgreSQL cannot be reached";
 }
 
 static const char *lease_name(const struct explanation *found)
@@ -313,6 +380,13 @@ static void look_at_switches(struct ctl *ctl, struct explanation *found)
     talloc_free(disabled);
 }
 
+static void look_at_postgres(struct ctl *ctl, struct explanation *found)
+{
+    found->unverified = found->target.base == NULL && ctl_keys(ctl)->status == CTL_UNREACHABLE;
+    if (runs_query(outcome_of(found)))
+        found->reach = ctl_reach_postgres(ctl);
+}
+
 /* false: misused. */
 static bool read_options(struct ctl *ctl, int argc, char **argv, struct explanation *found)
 {
@@ -331,6 +405,19 @@ static bool read_options(struct ctl *ctl, int argc, char **argv, struct explanat
     return optind == argc - 1;
 }
 
+static enum ctl_exit exit_of(struct ctl *ctl, const struct explanation *found)
+{
+    enum resolved_kind kind = found->target.resolved.kind;
+
+    if (kind != RESOLVED_ROUTE)
+        return kind == RESOLVED_REFUSED ? CTL_BAD : CTL_OK;
+    if (found->target.base == NULL)
+        return ctl_keys(ctl)->status;
+    if (found->reach != CTL_REACHES || (found->target.rules->policy.budget_us > 0 && !found->redis))
+        return CTL_UNREACHABLE;
+    return ctl_keys(ctl)->status;
+}
+
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 {
     struct explanation found = {.answer = {.state = LEASE_AWAY}};
@@ -347,16 +434,14 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         look_at_switches(ctl, &found);
     if (stored && found.target.base != NULL)
         look(ctl, ctx, &found);
+    if (kind == RESOLVED_ROUTE)
+        look_at_postgres(ctl, &found);
     if (ctl->json)
         write_json(&found);
     else
         print_text(ctx, &found);
     talloc_free(ctx);
-    if (kind != RESOLVED_ROUTE)
-        return kind == RESOLVED_REFUSED ? CTL_BAD : CTL_OK;
-    if (found.target.base == NULL)
-        return ctl_keys(ctl)->status;
-    return stored && !found.redis ? CTL_UNREACHABLE : ctl_keys(ctl)->status;
+    return exit_of(ctl, &found);
 }
 
 const struct ctl_command ctl_explain = {

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "ctl/await.h"
+#include "metrics/totals.h"
 #include "source/postgres.h"
 
 /* How often a look is taken at whether the server has answered. */
@@ -76,6 +77,39 @@ bool ctl_goes_where(const struct ctl *ctl, const struct destination *daemons)
 
     return strcmp(ours->hosts, daemons->hosts) == 0 &&
            strcmp(ours->database, daemons->database) == 0;
+}
+
+/* Running daemons, which may not have noticed yet. */
+static bool daemons_miss_postgres(const struct ctl *ctl)
+{
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    const struct totals *totals = totals_read(ctx, ctl->app->config->settings.runtime_dir);
+    bool miss = totals->any_alive && !totals->postgres_up;
+
+    talloc_free(ctx);
+    return miss;
+}
+
+enum ctl_reach ctl_reach_postgres(struct ctl *ctl)
+{
+    const struct ctl_keys *keys = ctl_keys(ctl);
+    const struct destination *daemons = &keys->record.destination;
+    struct ctl_place place = {.user = NULL};
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+
+    if (daemons_miss_postgres(ctl)) {
+        talloc_free(ctx);
+        return CTL_REACHES_NOT;
+    }
+    /* also one that does not say which database it is has been reached */
+    bool reached = ctl_place(ctl, ctx, &place) == 0 || place.user != NULL;
+    talloc_free(ctx);
+    if (reached)
+        return CTL_REACHES;
+    bool as_they_do =
+        !ctl_keys_known(keys) ||
+        (ctl_goes_where(ctl, daemons) && strcmp(ctl->app->destination.user, daemons->user) == 0);
+    return as_they_do ? CTL_REACHES_NOT : CTL_REACH_UNKNOWN;
 }
 
 static void say_difference(const char *what, const char *daemons, const char *ours)

@@ -43,4 +43,14 @@ int ctl_place(struct ctl *ctl, TALLOC_CTX *ctx, struct ctl_place *place)
 /* Whether this command would connect to where the daemons do, as whatever user. */
 bool ctl_goes_where(const struct ctl *ctl, const struct destination *daemons);
 
+/* Whether a query of this host's daemons would reach Postgres. */
+enum ctl_reach {
+    CTL_REACHES,
+    CTL_REACHES_NOT,
+    CTL_REACH_UNKNOWN, /* this command does not, and the daemons connect as somebody else */
+};
+
+/* By what they say in their metrics, and by connecting as they do. */
+enum ctl_reach ctl_reach_postgres(struct ctl *ctl);
+
 #endif

@@ -197,6 +197,66 @@ def test_explain_follows_an_entry_through_its_life(stack, ctl):
     assert re.search(r"^entry +expired: status 200, age 6\d", text, re.M)
 
 
+@pytest.fixture(name="outage")
+def make_outage(stack):
+    """Makes Postgres go away; it is there again after the test in any case."""
+    yield stack.postgres.stop
+    if not stack.postgres.process.is_running():
+        stack.postgres.start()
+
+
+@pytest.mark.parametrize("asked", ["the workers know", "they do not know yet", "none runs"])
+def test_explain_while_postgres_is_down(stack, ctl, outage, asked):
+    """What it says a request would get is what the request gets."""
+    worker = stack.start_worker()
+    for path, age in (("/items", 60), ("/items/2", 70), ("/items/1", 0)):
+        assert stack.ask(path)[0] == 200
+        stack.entries.age(age)
+    outage()
+    if asked == "the workers know":
+        assert stack.ask("/items/4")[0] == 503
+    elif asked == "none runs":
+        worker.stop()
+    wanted = {
+        "/items/1": (OK, "be served from Redis at once"),
+        "/items/2": (UNREACHABLE, "get 503: PostgreSQL cannot be reached"),
+        "/items/3": (UNREACHABLE, "get 503: PostgreSQL cannot be reached"),
+        "/items": (UNREACHABLE, "be served the old response (stale_if_error): PostgreSQL cannot "
+                                "be reached"),
+        "/mine": (UNREACHABLE, "get 503: PostgreSQL cannot be reached"),
+    }
+    for path, (code, said) in wanted.items():
+        run = ctl("explain", "-v", "REMOTE_USER=ann", path)
+        assert f"request     would {said}\n" in run.stdout, (path, run.stdout, run.stderr)
+        assert run.returncode == code, (path, run.stderr)
+    if asked != "none runs":
+        assert [stack.ask(path)[0] for path in ("/items/1", "/items/2", "/items/3", "/items")] == [
+            200, 503, 503, 200]
+    stack.redis.stop()
+    assert "would get 503: PostgreSQL cannot be reached" in ctl("explain", "/items/1").stdout
+
+
+def test_explain_by_somebody_whom_postgres_does_not_take(stack, ctl):
+    """Who does not connect as the daemons do does not know for them."""
+    stack.postgres_conninfo = stack.postgres_conninfo.replace("user=leeway ", "")
+    stack.environment = {**os.environ, "PGUSER": "leeway"}
+    stack.configure(ROUTES)
+    stack.start_worker()
+    stack.ask("/items/1")
+    run = stack.run("leewayctl", "-c", stack.config, "explain", "/items/3",
+                    environment={**os.environ, "PGUSER": "nobody-there"})
+    assert run.returncode == UNREACHABLE
+    assert ("would run a query if a worker reaches PostgreSQL: this command, which is another "
+            "user's, does not") in run.stdout, run.stdout + run.stderr
+
+
+def test_explain_before_anything_is_verified(stack, ctl, outage):
+    outage()
+    run = ctl("explain", "/items/3")
+    assert run.returncode == UNREACHABLE
+    assert "would get 503 unless a worker has verified the database" in run.stdout
+
+
 def test_explain_sees_who_is_asking(stack, ctl):
     stack.start_worker()
     with stack.gate():
