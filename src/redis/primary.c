@@ -35,6 +35,7 @@ struct redis_primary {
     bool is_up;                          /* and so it was told */
     double used_at;                      /* the loop's turn in which it was used last */
     char problem[PROBLEM_BYTES];         /* "": none */
+    int64_t away_us;                     /* since when, monotonic, if `logged` says something */
     char logged[PROBLEM_BYTES];          /* of this outage; "": nothing */
     char other_logged[PROBLEM_BYTES];    /* of a further connection, since the first one came up */
 };
@@ -57,7 +58,8 @@ static void log_back(struct redis_primary *primary)
     if (primary->logged[0] != '\0')
         log_event_limited(LOG_LEVEL_INFO, "redis is back",
                           log_text("connection", primary->options.client_name),
-                          log_text("address", primary->address));
+                          log_text("address", primary->address),
+                          log_number("away_ms", (clock_monotonic_us() - primary->away_us) / 1000));
     primary->logged[0] = '\0';
 }
 
@@ -120,6 +122,8 @@ static void on_down(void *data, const char *problem)
 
     primary->is_up = false;
     snprintf(primary->problem, sizeof primary->problem, "%s", problem);
+    if (primary->logged[0] == '\0')
+        primary->away_us = clock_monotonic_us();
     log_news(primary, primary->logged, "redis is away", primary->problem);
     redis_clock_keeper_stop(primary->keeper);
     if (!was_up)

@@ -43,7 +43,8 @@ struct session_events {
 struct session_outage {
     uint64_t error;  /* a hash of the last; 0: none since a session worked */
     int64_t told_us; /* when it was logged */
-    bool full;       /* it allows no more connections: others may work meanwhile */
+    int64_t since_us;
+    bool full; /* it allows no more connections: others may work meanwhile */
 };
 
 struct session_options {

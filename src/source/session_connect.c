@@ -23,7 +23,12 @@ static void log_outage(const struct session *session, const char *error)
 
     if (hash == outage->error && now_us - outage->told_us < (int64_t)REMIND_S * 1000000)
         return;
-    *outage = (struct session_outage){.error = hash, .told_us = now_us, .full = session->now.full};
+    *outage = (struct session_outage){
+        .error = hash,
+        .told_us = now_us,
+        .since_us = outage->error != 0 && !outage->full ? outage->since_us : now_us,
+        .full = session->now.full,
+    };
     log_event_limited(LOG_LEVEL_WARN, "cannot connect to postgres", log_text("error", error));
 }
 
@@ -32,8 +37,11 @@ void session_end_outage(struct session *session)
 {
     struct session_outage *outage = session->options.outage;
 
-    if (!outage->full)
-        outage->error = 0;
+    if (outage->error == 0 || outage->full)
+        return;
+    outage->error = 0;
+    log_event_limited(LOG_LEVEL_INFO, "postgres is back", log_text("host", PQhost(session->conn)),
+                      log_number("away_ms", (clock_monotonic_us() - outage->since_us) / 1000));
 }
 
 /* Of a server that was reached, and will not do. */

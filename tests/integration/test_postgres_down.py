@@ -44,6 +44,31 @@ def start(stack, **options):
     return stack.start(ROUTES, **options)
 
 
+def told_back(process):
+    """Of how many milliseconds each of its processes has said that Postgres was away."""
+    return [int(ms) for ms in re.findall(r'^info .*msg="postgres is back" host=\S+ away_ms=(\d+)$',
+                                         process.log_text(), re.M)]
+
+
+def test_the_log_says_when_it_is_back_and_for_how_long_it_was_away(stack, outage):
+    start(stack, workers=2)
+    wait_until(lambda: all(stack.get(f"/items/{i}").status == 200 for i in range(1, 9)), "all work")
+    before = time.monotonic()
+    outage()
+    wait_until(lambda: len(set(re.findall(r"pid=(\d+) msg=\"cannot connect to postgres",
+                                          stack.worker.log_text()))) == 2, "both have noticed")
+    assert not told_back(stack.worker)
+    stack.postgres.start()
+    wait_until(lambda: len(told_back(stack.worker)) == 2, "both say that it is back")
+    longest = (time.monotonic() - before) * 1000
+    assert all(0 < ms <= longest for ms in told_back(stack.worker)), stack.worker.log_text()
+    # sessions that are made from now on are no news
+    stack.sql("select pg_terminate_backend(pid) from pg_stat_activity "
+              "where application_name = 'leeway'")
+    wait_until(lambda: all(stack.get(f"/items/{i}").status == 200 for i in range(20, 28)), "all")
+    assert len(told_back(stack.worker)) == 2
+
+
 def await_answer(stack, path):
     return wait_until(
         lambda: next((response for response in [stack.get(path)] if response.status == 200), None),

@@ -2,7 +2,9 @@
 """Without Redis everything is answered from Postgres, and nothing is remembered."""
 import contextlib
 import os
+import re
 import signal
+import time
 
 import pytest
 from harness import fastcgi
@@ -176,6 +178,23 @@ def test_the_refresher_outlives_redis(stack):
     stack.entries.age(55)
     wait_until(lambda: stack.get("/items/7").json()["name"] == "new", "the refresh")
     assert stack.refresher.children() == children
+
+
+def test_the_log_says_when_it_is_back_and_for_how_long_it_was_away(stack):
+    prepare(stack)
+    stack.start(ROUTES)
+    await_hit(stack)
+    before = time.monotonic()
+    stack.redis.stop()
+    wait_until(lambda: "redis is away" in stack.worker.log_text(), "it is noticed")
+    stack.redis.start()
+
+    def told():
+        return re.findall(r'^info .*msg="redis is back" connection=leeway-worker address=\S+ '
+                          r'away_ms=(\d+)$', stack.worker.log_text(), re.M)
+    wait_until(told, "it is back")
+    assert len(told()) == 1
+    assert 0 < int(told()[0]) <= (time.monotonic() - before) * 1000
 
 
 def check_warning(stack, problem, *options):
