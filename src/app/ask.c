@@ -155,6 +155,25 @@ static char *find_uri(TALLOC_CTX *ctx, const char *file, enum question question)
     return mem_check(talloc_asprintf(ctx, "%s%s", app->config->settings.mount, path));
 }
 
+/* What health_path and ready_path answer, from whatever release; others may listen there. */
+static bool is_leeways(const struct fcgi_answer *answer)
+{
+    static const char begin[] = "{\"status\":\"";
+
+    return answer->body_len >= sizeof begin - 1 &&
+           memcmp(answer->body, begin, sizeof begin - 1) == 0;
+}
+
+static enum ask_exit judge(const char *address, const struct fcgi_answer *answer)
+{
+    if (answer->status == 200 && !is_leeways(answer)) {
+        complain(address, "what came is no answer of leeway's");
+        return ASK_UNANSWERED;
+    }
+    fwrite(answer->body, 1, answer->body_len, stdout);
+    return answer->status == 200 ? ASK_WELL : ASK_NOT_WELL;
+}
+
 static enum ask_exit ask(const char *address, const char *uri)
 {
     static char room[MAX_ANSWER];
@@ -167,10 +186,8 @@ static enum ask_exit ask(const char *address, const char *uri)
         return status;
     buf_init(&question, NULL, 1024);
     fcgi_client_ask(&question, uri);
-    if (send_all(address, fd, &question) == 0 && read_answer(address, fd, room, &answer) == 0) {
-        fwrite(answer.body, 1, answer.body_len, stdout);
-        status = answer.status == 200 ? ASK_WELL : ASK_NOT_WELL;
-    }
+    if (send_all(address, fd, &question) == 0 && read_answer(address, fd, room, &answer) == 0)
+        status = judge(address, &answer);
     talloc_free(question.data);
     close(fd);
     return status;

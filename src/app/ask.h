@@ -10,7 +10,8 @@ enum question { ASK_NOTHING, ASK_READY, ASK_HEALTH };
 enum ask_exit {
     ASK_WELL = 0,       /* 200 */
     ASK_NOT_WELL = 1,   /* another answer */
-    ASK_UNANSWERED = 2, /* a wrong configuration or address, or no answer within five seconds */
+    ASK_UNANSWERED = 2, /* a wrong configuration or address, or no answer of leeway's within five
+                           seconds */
 };
 
 /* `file`: the configuration, which says what path is asked for; `address` as of -s, or NULL. It may

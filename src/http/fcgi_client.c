@@ -81,44 +81,62 @@ void fcgi_client_ask(struct buf *out, const char *uri)
     talloc_free(params.data);
 }
 
-/* 0: there is none, and it is 200; -1: it is none. */
-static int read_status(const char *line, size_t len)
+/* What follows the name of a header line, or NULL: it is another one. */
+static const char *value_of(const char *line, size_t len, const char *name, size_t *value_len)
 {
-    static const char name[] = "Status:";
-    int64_t status;
-    size_t at = sizeof name - 1;
+    size_t at = strlen(name);
 
     if (len < at || strncasecmp(line, name, at) != 0)
-        return 0;
+        return NULL;
     while (at < len && line[at] == ' ')
         at++;
-    if (len - at < 3 || (len - at > 3 && line[at + 3] != ' ') ||
-        !num_parse_i64(line + at, 3, &status) || status < 100)
-        return -1;
-    return (int)status;
+    *value_len = len - at;
+    return line + at;
 }
 
-/* The header lines of a CGI response. */
-static bool read_head(const char *content, size_t len, struct fcgi_answer *answer)
+static bool read_status(const char *text, size_t len, int64_t *status)
 {
+    return *status == -1 && len >= 3 && (len == 3 || text[3] == ' ') &&
+           num_parse_i64(text, 3, status) && *status >= 100;
+}
+
+/* -1: not said yet. */
+struct head {
+    int64_t status;
+    int64_t body_len;
+};
+
+static bool read_line(const char *line, size_t len, struct head *head)
+{
+    size_t value_len;
+    const char *value = value_of(line, len, "Status:", &value_len);
+
+    if (value != NULL)
+        return read_status(value, value_len, &head->status);
+    value = value_of(line, len, "Content-Length:", &value_len);
+    return value == NULL ||
+           (head->body_len == -1 && num_parse_i64(value, value_len, &head->body_len));
+}
+
+/* The header lines of a CGI response, and whether all of it is there. */
+static bool read_content(const char *content, size_t len, struct fcgi_answer *answer)
+{
+    struct head head = {-1, -1};
     size_t at = 0;
 
-    answer->status = 200;
     while (at < len) {
         const char *end = memmem(content + at, len - at, "\r\n", 2);
         if (end == NULL)
             return false;
         size_t line_len = (size_t)(end - content) - at;
         if (line_len == 0) {
+            answer->status = (int)head.status;
             answer->body = end + 2;
             answer->body_len = len - at - 2;
-            return true;
+            return head.status != -1 && head.body_len == (int64_t)answer->body_len;
         }
-        int status = read_status(content + at, line_len);
-        if (status == -1)
+        if (!read_line(content + at, line_len, &head))
             return false;
-        if (status > 0)
-            answer->status = status;
         at += line_len + 2;
     }
     return false;
@@ -166,5 +184,5 @@ enum fcgi_answered fcgi_client_read(const unsigned char *bytes, size_t len, char
     /* protocolStatus: FCGI_REQUEST_COMPLETE */
     if (record.content_len != 8 || record.content[4] != 0)
         return FCGI_ANSWER_BAD;
-    return read_head(room, content_len, answer) ? FCGI_ANSWER_WHOLE : FCGI_ANSWER_BAD;
+    return read_content(room, content_len, answer) ? FCGI_ANSWER_WHOLE : FCGI_ANSWER_BAD;
 }

@@ -24,7 +24,9 @@ enum fcgi_answered {
     FCGI_ANSWER_BAD,   /* what the other side says is no answer */
 };
 
-/* Reads the answer to that request from the start of what came; `room` has at least `len` bytes. */
+/* Reads the answer to that request from the start of what came. As leeway's do, it has to say its
+   status and its length: one without could be torn, or the default of a program that has said
+   nothing. `room` has at least `len` bytes. */
 enum fcgi_answered fcgi_client_read(const unsigned char *bytes, size_t len, char *room,
                                     struct fcgi_answer *answer);
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -274,6 +275,42 @@ def test_nobody_who_could_be_asked(stack, option):
     stack.configure(ROUTES, settings='ready_path = ""\nhealth_path = ""')
     run = ask_pool(stack, option)
     assert run.returncode == 2 and re.search(r"(ready|health)_path", run.stderr)
+
+
+def fcgi(kind, content):
+    return bytes([1, kind, 0, 1]) + len(content).to_bytes(2, "big") + b"\0\0" + content
+
+
+def say(content, whole=True):
+    return fcgi(6, content) * bool(content) + (fcgi(6, b"") + fcgi(3, bytes(8)) if whole else b"")
+
+
+@pytest.mark.parametrize("answer", [
+    b"", say(b""), say(b"Content-Type: text/plain\r\n\r\nready"),
+    say(b'Content-Type: application/json\r\nContent-Length: 18\r\n\r\n{"status":"ready"}'),
+    say(b"Status: 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    say(b'Status: 200 OK\r\nContent-Length: 18\r\n\r\n{"status":"rea'),
+    say(b'Status: 200 OK\r\nContent-Length: 18\r\n\r\n{"status":"ready"}', whole=False),
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+], ids=["nothing", "empty", "no status", "no status, and leeway's body", "another program's", "torn",
+        "not ended", "HTTP"])
+def test_what_is_no_answer_of_leeway_s_is_not_ready(stack, answer):
+    """Another program listens there, or one that dies while it answers."""
+    stack.configure(ROUTES)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(stack.socket)
+        other.listen()
+
+        def serve():
+            client, _ = other.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(answer)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        run = ask_pool(stack, "--ready")
+        thread.join()
+    assert run.returncode == 2 and "answer" in run.stderr and not run.stdout, run
 
 
 def test_a_pool_that_does_not_answer(stack):

@@ -59,17 +59,34 @@ static void test_answers(void **state)
         int status;
         const char *body;
     } cases[] = {
-        {"Status: 200 OK\r\nA: b\r\n\r\nbody", FCGI_ANSWER_WHOLE, 200, "body"},
-        {"Status: 503 Service Unavailable\r\n\r\n{}", FCGI_ANSWER_WHOLE, 503, "{}"},
-        {"A: b\r\nstatus:404\r\n\r\n", FCGI_ANSWER_WHOLE, 404, ""},
-        {"\r\n\r\n", FCGI_ANSWER_WHOLE, 200, "\r\n"},
-        {"A: b\r\n\r\nStatus: 500 x\r\n", FCGI_ANSWER_WHOLE, 200, "Status: 500 x\r\n"},
+        {"Status: 200 OK\r\nA: b\r\nContent-Length: 4\r\n\r\nbody", FCGI_ANSWER_WHOLE, 200, "body"},
+        {"Status: 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}", FCGI_ANSWER_WHOLE, 503,
+         "{}"},
+        {"A: b\r\ncontent-length:0\r\nstatus:404\r\n\r\n", FCGI_ANSWER_WHOLE, 404, ""},
+        {"Status: 201\r\nContent-Length: 15\r\n\r\nStatus: 500 x\r\n", FCGI_ANSWER_WHOLE, 201,
+         "Status: 500 x\r\n"},
+        /* no status */
+        {"\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Content-Length: 0\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Content-Length: 13\r\n\r\nStatus: 200 x", FCGI_ANSWER_BAD, 0, NULL},
         {"", FCGI_ANSWER_BAD, 0, NULL},
-        {"Status: 200 OK\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"body", FCGI_ANSWER_BAD, 0, NULL},
+        /* not whole, or of no length that is said */
+        {"Status: 200 OK\r\nContent-Length: 4\r\n\r\nbod", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 200 OK\r\nContent-Length: 4\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 200 OK\r\nContent-Length: 4\r\n\r\nbody!", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 200 OK\r\n\r\nbody", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 200 OK\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 200 OK\r\nContent-Length: 4\r\n", FCGI_ANSWER_BAD, 0, NULL},
         {"Status: 200 OK\n\nbody", FCGI_ANSWER_BAD, 0, NULL},
-        {"Status: 20\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
-        {"Status: -12\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
-        {"Status: 2000\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        /* none that could be read, or two */
+        {"Status: 200\r\nContent-Length: x\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 200\r\nContent-Length: -1\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 200\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 503\r\nStatus: 200\r\nContent-Length: 0\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 20\r\nContent-Length: 0\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: -12\r\nContent-Length: 0\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
+        {"Status: 2000\r\nContent-Length: 0\r\n\r\n", FCGI_ANSWER_BAD, 0, NULL},
     };
     unsigned char bytes[512];
     char room[512];
