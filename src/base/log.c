@@ -33,7 +33,7 @@ static const char *const journal_levels[] = {
     [LOG_LEVEL_ERROR] = "<3>",
 };
 
-static struct log_sink sink = {.fd = STDERR_FILENO, .program = "", .is_stream = true};
+static struct log_sink sink = {.fd = STDERR_FILENO, .program = "", .is_stream = true, .end_fd = -1};
 static struct log_limit *limit; /* of what comes again and again; made when it is needed */
 static uint64_t untold;         /* lines that were dropped and not told of */
 static uint64_t uncounted;      /* and not taken by log_take_dropped */

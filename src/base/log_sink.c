@@ -67,12 +67,31 @@ static void unblock(struct log_sink *sink, bool is_pipe)
     }
 }
 
+/* The descriptor may be one for writing only. Who may not read the file cannot see how it ends, and
+   knows of its own lines only. */
+static void open_end(struct log_sink *sink)
+{
+    struct stat found;
+    char name[32];
+
+    sink->end_fd = -1;
+    if (sink->fd == -1 || fstat(sink->fd, &found) == -1 || !S_ISREG(found.st_mode))
+        return;
+    snprintf(name, sizeof name, "/proc/self/fd/%d", sink->fd);
+    sink->end_fd = open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
 void log_sink_stderr(struct log_sink *sink, const char *program)
 {
     struct stat found;
 
     *sink = (struct log_sink){
-        .kind = SINK_STDERR, .program = program, .fd = STDERR_FILENO, .is_stream = true};
+        .kind = SINK_STDERR,
+        .program = program,
+        .fd = STDERR_FILENO,
+        .is_stream = true,
+    };
+    open_end(sink);
     if (fstat(STDERR_FILENO, &found) == -1)
         return;
     sink->is_journal = sink->adds_time = leads_to_journal(&found);
@@ -129,7 +148,7 @@ int log_sink_open(struct log_sink *sink, const char *program, const char *destin
         log_sink_stderr(sink, program);
         return 0;
     }
-    *sink = (struct log_sink){.program = program, .fd = -1, .is_own = true};
+    *sink = (struct log_sink){.program = program, .fd = -1, .is_own = true, .end_fd = -1};
     if (strcmp(destination, "syslog") == 0)
         return open_syslog(sink);
     const char *path = destination + strlen(FILE_PREFIX);
@@ -142,6 +161,7 @@ int log_sink_open(struct log_sink *sink, const char *program, const char *destin
         return -1;
     }
     sink->path = strdup(path);
+    open_end(sink);
     return 0;
 }
 
@@ -149,9 +169,11 @@ void log_sink_close(struct log_sink *sink)
 {
     if (sink->is_own && sink->fd != -1)
         close(sink->fd);
+    if (sink->end_fd != -1)
+        close(sink->end_fd);
     free(sink->path);
     sink->path = NULL;
-    sink->fd = -1;
+    sink->fd = sink->end_fd = -1;
 }
 
 static bool is_same_file(int fd, const char *path)
@@ -183,8 +205,23 @@ static void look_after_file(struct log_sink *sink, int64_t now_us)
         return;
     if (sink->fd != -1)
         close(sink->fd);
+    if (sink->end_fd != -1)
+        close(sink->end_fd);
     sink->fd = fd;
     sink->is_torn = false;
+    open_end(sink);
+}
+
+/* Whether somebody's line has been taken in part, as by a disk that was full. */
+static bool ends_torn(const struct log_sink *sink)
+{
+    struct stat file;
+    char last;
+
+    if (sink->end_fd == -1 || fstat(sink->end_fd, &file) == -1 || file.st_size == 0 ||
+        pread(sink->end_fd, &last, 1, file.st_size - 1) != 1)
+        return sink->is_torn;
+    return last != '\n';
 }
 
 /* RFC 3164, 4.1, as syslog(3) writes it. */
@@ -272,7 +309,7 @@ bool log_sink_write(struct log_sink *sink, enum log_level level, const char *lin
 {
     static char newline[1] = {'\n'};
     struct iovec parts[] = {
-        {.iov_base = newline, .iov_len = sink->is_torn ? 1 : 0},
+        {.iov_base = newline},
         {.iov_base = (void *)(uintptr_t)line, .iov_len = len},
         {.iov_base = newline, .iov_len = 1},
     };
@@ -280,5 +317,6 @@ bool log_sink_write(struct log_sink *sink, enum log_level level, const char *lin
     if (sink->kind == SINK_SYSLOG)
         return write_to_syslog(sink, level, line, len);
     look_after_file(sink, now_us);
+    parts[0].iov_len = ends_torn(sink) ? 1 : 0;
     return write_parts(sink, parts, 3);
 }

@@ -19,6 +19,7 @@ struct log_sink {
     char *path;          /* SINK_FILE */
     int fd;              /* -1: there is none as yet (syslog), or it could not be opened */
     bool is_own;         /* fd is to be closed */
+    int end_fd;          /* of a regular file: to see how it ends, for others write to it; or -1 */
     bool is_socket;
     bool is_stream;    /* lines end by themselves, with a newline or a NUL */
     bool is_torn;      /* the last line was taken in part, or one of another process may be */

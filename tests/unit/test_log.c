@@ -7,13 +7,16 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -367,6 +370,70 @@ static void test_a_file_that_is_moved(void **state)
     rmdir(directory);
 }
 
+/* Another process that shares the log, and has room for half of a line only. */
+static void tear_a_line(const char *path)
+{
+    struct stat file;
+
+    assert_int_equal(stat(path, &file), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct rlimit full = {(rlim_t)file.st_size + 20, RLIM_INFINITY};
+        signal(SIGXFSZ, SIG_IGN);
+        if (setrlimit(RLIMIT_FSIZE, &full) == 0)
+            log_message(LOG_LEVEL_INFO, "torn");
+        _exit(log_take_dropped() == 1 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void check_lines(const char *path)
+{
+    char text[1024];
+
+    log_message(LOG_LEVEL_INFO, "one");
+    tear_a_line(path);
+    log_message(LOG_LEVEL_INFO, "two");
+    log_message(LOG_LEVEL_INFO, "three");
+    read_file(path, text, sizeof text);
+    const char *line = text;
+    static const char *const ends[] = {"msg=one", "", "msg=two", "msg=three"};
+    for (size_t i = 0; i < COUNT_OF(ends); i++, line += strcspn(line, "\n") + 1) {
+        size_t len = strcspn(line, "\n"), end = strlen(ends[i]);
+        check(strncmp(line, "info ", 5) == 0 && len > end &&
+                  strncmp(line + len - end, ends[i], end) == 0,
+              "%zu: %s", i, text);
+    }
+    assert_int_equal(*line, '\0');
+}
+
+static void test_a_line_that_a_full_disk_has_torn(void **state)
+{
+    char directory[] = "/tmp/leeway-log-XXXXXX", path[64], target[80];
+
+    (void)state;
+    unsetenv("JOURNAL_STREAM");
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/log", directory);
+    snprintf(target, sizeof target, "file:%s", path);
+    open_log(target);
+    check_lines(path);
+    assert_int_equal(unlink(path), 0);
+    int saved = dup(STDERR_FILENO),
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+    close(fd);
+    log_to_stderr("test");
+    check_lines(path);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    log_to_stderr("test");
+    unlink(path);
+    rmdir(directory);
+}
+
 /* What nobody could ever read is dropped, and counted. */
 static void test_a_file_that_is_lost(void **state)
 {
@@ -458,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_a_full_pipe),
         cmocka_unit_test(test_a_file_that_is_moved),
         cmocka_unit_test(test_a_file_that_is_lost),
+        cmocka_unit_test(test_a_line_that_a_full_disk_has_torn),
         cmocka_unit_test(test_a_line_that_comes_again_is_limited),
         cmocka_unit_test(test_lines_that_clients_cause_are_limited),
     };
