@@ -29,8 +29,11 @@ enum {
     LATER_US = 1500 * 1000,
     /* A word that ends later than any is said to, if it ends at all, is nobody's. */
     ENDS_MS = 2 * WORD_MS,
-    /* Names looked at, at once. */
+    /* Names looked at, at once. Where most are of the dead, as when a fleet has gone without a
+       word, more are looked at in the same beat, until those that are left are mostly alive. */
     SAMPLE = 64,
+    FURTHER_SAMPLE = 1024,
+    ROUNDS = 8,
     /* Also a process that is well looks now and then, to take away the names of the dead. */
     SWEEP_BEATS = 60,
     LIST_MS = 3600 * 1000,
@@ -51,6 +54,8 @@ struct peers {
     struct redis_request *saying, *enrolling, *listing, *reading;
     struct redis_reply *names, *words; /* that are being read */
     size_t next;                       /* of them */
+    size_t dead;                       /* of them */
+    unsigned rounds;                   /* of this beat */
     unsigned said;                     /* by the one whose time is asked for, */
     int64_t heard_ms;                  /* and since when Postgres had answered it then */
     unsigned found;                    /* of free_of, so far */
@@ -178,13 +183,20 @@ static void say(struct peers *peers)
 
 /* ---- Reading */
 
-/* Its owner may be alive and only late: then it is back within a second. */
-static void strike_off(struct peers *peers, const struct redis_reply *name)
+/* Names without a word. An owner may be alive and only late: then it is back within a second. */
+static void strike_off(struct peers *peers, const struct redis_reply *words)
 {
-    const struct redis_part parts[] = {
-        redis_text("SREM"), redis_text(peers->list), {.data = name->text, .len = name->len}};
+    struct redis_part parts[2 + FURTHER_SAMPLE] = {redis_text("SREM"), redis_text(peers->list)};
+    const struct redis_reply *names = peers->names;
+    size_t count = 2;
 
-    send_parts(peers, parts, 3, true, ignore);
+    for (size_t i = 0; i < words->n_elements && i < names->n_elements; i++)
+        if (words->elements[i]->kind == REDIS_NIL)
+            parts[count++] = (struct redis_part){.data = names->elements[i]->text,
+                                                 .len = names->elements[i]->len};
+    peers->dead = count - 2;
+    if (peers->dead > 0)
+        send_parts(peers, parts, count, true, ignore);
 }
 
 static void end_reading(struct peers *peers, unsigned free_of)
@@ -204,6 +216,19 @@ static unsigned known_by(const struct peers *peers, unsigned codes, int64_t said
             codes &= ~(1U << i);
     }
     return codes;
+}
+
+static void ask_for_names(struct peers *peers, int64_t count);
+
+/* Nothing is left to be learnt of these. */
+static void end_round(struct peers *peers)
+{
+    bool is_worth_more = peers->dead * 2 > peers->names->n_elements && ++peers->rounds < ROUNDS;
+
+    if (is_worth_more && (peers->mine.codes == 0 || (peers->mine.codes & ~peers->found) != 0))
+        ask_for_names(peers, FURTHER_SAMPLE);
+    else
+        end_reading(peers, peers->found);
 }
 
 static void look_on(struct peers *peers);
@@ -254,35 +279,32 @@ static void look_on(struct peers *peers)
         talloc_free(key);
         return;
     }
-    end_reading(peers, peers->found);
+    end_round(peers);
 }
 
 static void on_words(void *data, enum redis_outcome outcome, struct redis_reply *reply)
 {
     struct peers *peers = data;
-    const struct redis_reply *names = peers->names;
 
     peers->reading = NULL;
     if (outcome != REDIS_REPLIED || reply->kind != REDIS_ARRAY) {
         end_reading(peers, 0);
         return;
     }
-    for (size_t i = 0; i < reply->n_elements && i < names->n_elements; i++)
-        if (reply->elements[i]->kind == REDIS_NIL)
-            strike_off(peers, names->elements[i]);
+    strike_off(peers, reply);
     talloc_free(peers->words);
     peers->words = talloc_steal(peers, reply);
-    peers->next = peers->found = 0;
+    peers->next = 0;
     look_on(peers);
 }
 
 static void read_words(struct peers *peers)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(peers));
-    struct redis_part parts[1 + SAMPLE] = {redis_text("MGET")};
+    struct redis_part parts[1 + FURTHER_SAMPLE] = {redis_text("MGET")};
     size_t count = 1;
 
-    for (size_t i = 0; i < peers->names->n_elements && count <= SAMPLE; i++)
+    for (size_t i = 0; i < peers->names->n_elements && count <= FURTHER_SAMPLE; i++)
         parts[count++] = redis_text(key_of(peers, ctx, i));
     if (count > 1)
         peers->reading = send_parts(peers, parts, count, false, on_words);
@@ -303,16 +325,23 @@ static void on_names(void *data, enum redis_outcome outcome, struct redis_reply 
     read_words(peers);
 }
 
+static void ask_for_names(struct peers *peers, int64_t count)
+{
+    struct redis_digits digits;
+    const struct redis_part list[] = {redis_text("SRANDMEMBER"), redis_text(peers->list),
+                                      redis_number(&digits, count)};
+
+    peers->listing = send_parts(peers, list, 3, false, on_names);
+}
+
 static void look_around(struct peers *peers)
 {
-    struct redis_digits count;
-    const struct redis_part list[] = {redis_text("SRANDMEMBER"), redis_text(peers->list),
-                                      redis_number(&count, SAMPLE)};
-
     if (peers->beats % SWEEP_BEATS == 0)
         keep_list(peers);
-    if (peers->listing == NULL && peers->reading == NULL)
-        peers->listing = send_parts(peers, list, 3, false, on_names);
+    if (peers->listing != NULL || peers->reading != NULL)
+        return;
+    peers->rounds = peers->found = 0;
+    ask_for_names(peers, SAMPLE);
 }
 
 void peers_beat(struct peers *peers, const struct peers_state *state)

@@ -109,6 +109,19 @@ def test_a_host_s_own_trouble_takes_it_out_and_a_shared_one_nobody(stack):
     wait_until(lambda: ready(first)[0] == 200, "it is in again")
 
 
+def test_many_dead_keep_a_sick_host_in_the_balancer_for_a_moment_only(stack):
+    """As after a deploy of a large fleet that was killed: their words have ended, their names not."""
+    fleet = Fleet(stack)
+    first, second = fleet.hosts
+    client = stack.redis.client()
+    names, = client.scan_iter("leeway:{peers.*}", _type="set")
+    client.sadd(names, *(f"ghost{number}" for number in range(20000)))
+    fleet.lose(first)
+    wait_until(lambda: ready(first)[0] == 503, "it is out")
+    assert ready(second)[0] == 200
+    wait_until(lambda: client.scard(names) == 2, "the dead are forgotten")
+
+
 def test_a_trouble_of_all_takes_nobody_out_in_its_first_moments_either(stack):
     """A Redis that is full keeps what all said when they were well, until it ends; a word that never
     ends is nobody's."""
