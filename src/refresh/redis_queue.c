@@ -379,7 +379,7 @@ struct queue *queue_open(TALLOC_CTX *ctx, struct cache *cache,
     queue->lists = key_of_lists(queue, queue->prefix, "lists");
     queue->abandoned = key_of_lists(queue, queue->prefix, "abandoned");
     /* a prefix has no characters that a pattern would take for more than themselves */
-    queue->hands = my_key(queue, "processing", "*");
+    queue->hands = key_of_queue(queue, queue->prefix, "*", "processing", "*");
     strcpy(queue->cursor, "0");
     return &queue->queue;
 }

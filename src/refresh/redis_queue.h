@@ -27,7 +27,7 @@ struct redis_queue {
     char *turn;        /* held by the refresher that reaps */
     char *lists;       /* names of all configurations' lists, and when they end */
     char *abandoned;   /* how many jobs were in those that have ended */
-    char *hands;       /* pattern of all processing lists */
+    char *hands;       /* pattern of all processing lists, those of other configurations too */
     char cursor[24];   /* where the search for such lists goes on */
     bool scan_refused; /* it is not asked for again */
 };

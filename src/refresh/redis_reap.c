@@ -58,6 +58,12 @@ static const char put_back_script[] =
     "if limit > 0 then redis.call('HINCRBY', KEYS[5], KEYS[7], -1) end "
     "return moved end " KEEP_LIST("3", "4", "2", "3") "return 1";
 
+/* Processing lists of other configurations, of which nobody may be left: Redis may have made one
+   for a refresher that lost its power before it could say when the list ends. A living one says so
+   again each second. KEYS: the lists. ARGV: milliseconds. */
+static const char let_expire_script[] = "for _, key in ipairs(KEYS) do "
+                                        "redis.call('PEXPIRE', key, ARGV[1], 'NX') end";
+
 /* One turn looks at so many keys, which keeps Redis busy for a millisecond or two. */
 #define SCAN_COUNT "1000"
 enum { SCAN_STEPS = 4 };
@@ -255,6 +261,54 @@ static void do_without_search(struct round *round, const char *refusal)
     end_round(round, true);
 }
 
+static bool begins_with(const struct redis_reply *key, const char *text, size_t len)
+{
+    return key->kind == REDIS_TEXT && key->len > len && memcmp(key->text, text, len) == 0;
+}
+
+static size_t name_at(const struct redis_queue *queue)
+{
+    return strlen(queue->processing) - strlen(queue->name);
+}
+
+static bool is_foreign(const struct redis_queue *queue, const struct redis_reply *key)
+{
+    return begins_with(key, queue->hands, strcspn(queue->hands, "*")) &&
+           !begins_with(key, queue->processing, name_at(queue));
+}
+
+static void on_expiring(struct errand *errand, enum redis_outcome outcome,
+                        struct redis_reply *reply)
+{
+    (void)outcome;
+    (void)reply;
+    talloc_free(errand);
+}
+
+/* What comes of it is looked at in another turn. */
+static void let_foreign_expire(struct redis_queue *queue, const struct redis_reply *keys)
+{
+    struct errand *errand = errand_new(&queue->queue, sizeof *errand, NULL);
+    struct redis_part *parts =
+        mem_check(talloc_zero_array(errand, struct redis_part, 4 + (unsigned)keys->n_elements));
+    struct redis_digits number, ms;
+    size_t count = 3;
+
+    for (size_t i = 0; i < keys->n_elements; i++)
+        if (is_foreign(queue, keys->elements[i]))
+            parts[count++] =
+                (struct redis_part){.data = keys->elements[i]->text, .len = keys->elements[i]->len};
+    if (count == 3) {
+        talloc_free(errand);
+        return;
+    }
+    parts[0] = redis_text("EVAL");
+    parts[1] = redis_text(let_expire_script);
+    parts[2] = redis_number(&number, (int64_t)count - 3);
+    parts[count++] = redis_number(&ms, queue->keep_ms);
+    errand_send(errand, parts, count, on_expiring);
+}
+
 static void on_found(struct errand *errand, enum redis_outcome outcome, struct redis_reply *reply)
 {
     struct round *round = (struct round *)errand;
@@ -275,7 +329,8 @@ static void on_found(struct errand *errand, enum redis_outcome outcome, struct r
     }
     snprintf(queue->cursor, sizeof queue->cursor, "%s", cursor->text);
     round->steps = strcmp(queue->cursor, "0") == 0 ? 0 : round->steps - 1;
-    take_names(round, reply->elements[1], strlen(queue->processing) - strlen(queue->name));
+    let_foreign_expire(queue, reply->elements[1]);
+    take_names(round, reply->elements[1], name_at(queue));
     go_on(round);
 }
 
@@ -297,7 +352,7 @@ static const char *next_name(struct round *round)
 {
     while (round->names != NULL && round->next < round->names->n_elements) {
         const struct redis_reply *name = round->names->elements[round->next++];
-        if (name->kind == REDIS_TEXT && name->len > round->name_at)
+        if (begins_with(name, round->errand.queue->processing, round->name_at))
             return name->text + round->name_at;
     }
     return NULL;

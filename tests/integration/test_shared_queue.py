@@ -98,6 +98,21 @@ def test_a_list_that_nobody_takes_from_ends_and_is_counted(stack):
     wait_until(lambda: lists(stack), "it offers anew")
 
 
+def test_what_a_refresher_of_another_configuration_had_in_hand_ends(stack):
+    """It lost its power when Redis had moved the job, and nobody of its configuration is left."""
+    make_items(stack)
+    host(stack, routes("a"))
+    client = stack.redis.client()
+    lost = "{leeway:jobs}:0123456789abcdef:processing:long-gone"
+    client.lpush(lost, "job")
+    client.lpush(lost + "-2", "job")
+    client.pexpire(lost + "-2", 100 * 1000)
+    wait_until(lambda: client.pttl(lost) > 0, "it has an expiry")
+    # one that has a time keeps it
+    assert 0 < client.pttl(lost + "-2") <= 100 * 1000
+    assert client.lrange(lost, 0, -1) in (["job"], [b"job"])
+
+
 def test_names_of_lists_that_are_none_hold_nothing_up(stack):
     make_items(stack)
     alone = host(stack.beside("alone"), routes("a", budget="3s"), refresher=False)

@@ -415,6 +415,7 @@ static void test_a_round_reaps_the_enrolled_and_the_unlisted(void **state)
 {
     struct bench *bench = *state;
     const char *found = key(bench, "processing", "lost");
+    const char *foreign = "{leeway:jobs}:ffffffffffffffff:processing:other";
 
     start(bench, REAP);
     expect(bench,
@@ -436,9 +437,13 @@ static void test_a_round_reaps_the_enrolled_and_the_unlisted(void **state)
     fake_redis_answer_as(":0");
     expect(bench,
            talloc_asprintf(bench, "SCAN 0 MATCH %s COUNT 1000 TYPE list", bench->mine->hands));
-    /* a key too short to have a name is nobody's */
-    fake_redis_reply(
-        fake_array(fake_text("17"), fake_array(fake_text("leeway"), fake_text(found), NULL), NULL));
+    /* a key too short to have a name is nobody's; one of another configuration is to end */
+    fake_redis_reply(fake_array(
+        fake_text("17"),
+        fake_array(fake_text("leeway"), fake_text(found), fake_text(foreign), NULL), NULL));
+    assert_int_equal(fake_redis_waiting(), 2);
+    assert_string_equal(fake_redis_text(0), talloc_asprintf(bench, "EVAL 1 %s 65000", foreign));
+    fake_redis_answer_as("nil");
     assert_string_equal(fake_redis_part(0, 4), found);
     assert_string_equal(fake_redis_part(0, 6), "lost");
     fake_redis_answer_as("=nonsense");
