@@ -21,7 +21,8 @@ static const struct ctl_command *const commands[] = {
 static void print_usage(FILE *out)
 {
     fprintf(out, "usage: leewayctl [-c FILE] [--json] COMMAND [ARGUMENT ...]\n"
-                 "       leewayctl -V | -h\n\n");
+                 "       leewayctl -V | -h\n"
+                 "-c and --json may also stand behind the command.\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         fprintf(out, "  %s %s\n      %s\n", commands[i]->name, commands[i]->arguments,
                 commands[i]->help);
@@ -64,6 +65,29 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
     return optind;
 }
 
+/* -c FILE behind the command, where hands put it as often as not; it is taken out. false: the file
+   is missing. */
+static bool take_file(struct ctl *ctl, int *argc, char **argv)
+{
+    int kept = 1;
+
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            while (i < *argc)
+                argv[kept++] = argv[i++];
+        } else if (strcmp(argv[i], "-c") == 0) {
+            if (++i == *argc)
+                return false;
+            ctl->file = argv[i];
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    argv[kept] = NULL;
+    *argc = kept;
+    return true;
+}
+
 static bool load(TALLOC_CTX *ctx, struct ctl *ctl)
 {
     struct config_error error;
@@ -86,14 +110,17 @@ int main(int argc, char **argv)
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     const struct ctl_command *command = at < argc ? find_command(argv[at]) : NULL;
     enum ctl_exit status = CTL_BAD;
+    int n_arguments = argc - at;
 
     if (command == NULL) {
         if (at < argc)
             fprintf(stderr, "leewayctl: there is no command '%s'\n", argv[at]);
         print_usage(stderr);
         status = CTL_USAGE;
+    } else if (!take_file(&ctl, &n_arguments, argv + at)) {
+        status = ctl_misused(command);
     } else if (load(ctx, &ctl)) {
-        status = command->run(&ctl, argc - at, argv + at);
+        status = command->run(&ctl, n_arguments, argv + at);
     }
     talloc_free(ctl.queue);
     talloc_free(ctl.cache);

@@ -281,6 +281,21 @@ def test_explain_changes_nothing(stack, ctl):
     assert stack.executions("marker:item") == 1
 
 
+@pytest.mark.parametrize("command", [
+    ("disable", "--route", "items"), ("disable", "--refresh", "--for", "1s"), ("disable",),
+    ("explain", "/items/1"), ("budgets",), ("queue", "--json")])
+def test_options_stand_before_or_behind_the_command(stack, ctl, command):
+    stack.start_worker()
+    run = stack.run("leewayctl", *command, "-c", stack.config)
+    assert run.returncode == OK, run.stderr
+    name, *rest = command
+    run = stack.run("leewayctl", name, "-c", stack.config, *rest)
+    assert run.returncode == OK, run.stderr
+    run = stack.run("leewayctl", *command, "-c")
+    assert run.returncode == USAGE and f"usage: leewayctl [-c FILE] {name}" in run.stderr
+    assert ctl("explain", "--", "-c").returncode == BAD  # a URL, of no route
+
+
 def test_explain_of_what_is_refused(stack, ctl):
     for arguments, status in ((("/items/x",), 400), (("/nothing",), 404), (("/mine",), 401),
                               (("/items/1#x",), 400),

@@ -14,6 +14,7 @@ RULES = os.path.join(TOP, "contrib/prometheus/leeway.rules.yml")
 RULES_TEST = os.path.join(TOP, "contrib/prometheus/leeway.rules.test.yml")
 SCRAPE = os.path.join(TOP, "contrib/prometheus/scrape.yml")
 DASHBOARD = os.path.join(TOP, "contrib/grafana/leeway.json")
+METRICS = os.path.join(TOP, "docs/metrics.md")
 DEFINED = os.path.join(TOP, "src/metrics/metrics.def")
 
 # not a part of a recorded name, which has colons
@@ -110,6 +111,22 @@ def test_no_metric_is_named_that_does_not_exist(scrape):
     # and what there is, the dashboard shows
     shown = {name for source in expressions() for name in METRIC.findall(source)}
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown} == set(exported)
+
+
+def test_the_manual_lists_every_metric(scrape):
+    """With its type, its labels and, of those that are fixed, each of their values."""
+    rows = re.findall(r"^\| `(leeway_\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \|$", text_of(METRICS), re.M)
+    assert {name: kind for name, kind, _, _ in rows} == kinds(scrape)
+    assert len(rows) == len(kinds(scrape))
+    labels, values = {}, {}
+    for name, pairs in parse(scrape):
+        name = name if name in kinds(scrape) else re.sub(r"_(bucket|sum|count)$", "", name)
+        labels.setdefault(name, set()).update(label for label, _ in pairs if label != "le")
+        values.setdefault(name, set()).update(
+            value for label, value in pairs if label in ("reason", "result", "origin", "state"))
+    for name, _, said, meaning in rows:
+        assert set(re.findall(r"`(\w+)`", said)) == labels[name], name
+        assert not values[name] - set(re.findall(r"`([\w-]+)`", meaning)), name
 
 
 def test_recorded_names_are_recorded():
