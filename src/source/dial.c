@@ -40,9 +40,9 @@ struct dial {
     size_t n_addresses, at_address; /* of the host whose turn it is; those that were tried */
     PGconn *conn;                   /* while it is being made */
     int64_t until_us;
-    bool late;     /* the deadline has been put off once */
-    char *problem; /* of all that failed */
-    bool full;
+    bool late;                    /* the deadline has been put off once */
+    char *problem;                /* of all that failed */
+    enum verdict_refusal refusal; /* of the servers so far */
     ev_io io;
     ev_timer timer;
 };
@@ -166,7 +166,8 @@ static void note_refusal(struct dial *dial)
 
     while (len > 0 && error[len - 1] == '\n')
         error[--len] = '\0';
-    dial->full = verdict_take_refusal(error) || dial->full;
+    enum verdict_refusal refusal = verdict_take_refusal(error);
+    dial->refusal = refusal > dial->refusal ? refusal : dial->refusal;
     if (dial->n_hosts > 1 || dial->n_addresses > 1)
         error[strcspn(error, "\n")] = '\0'; /* what follows are hints */
     dial_note(dial, error);
@@ -425,9 +426,9 @@ const char *dial_problem(const struct dial *dial)
     return dial->problem;
 }
 
-bool dial_is_full(const struct dial *dial)
+enum verdict_refusal dial_refusal(const struct dial *dial)
 {
-    return dial->full;
+    return dial->refusal;
 }
 
 static int dial_destroy(struct dial *dial)

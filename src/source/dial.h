@@ -14,6 +14,7 @@
 #include <talloc.h>
 
 #include "config/model.h"
+#include "source/verdict.h"
 
 struct dial;
 
@@ -59,7 +60,7 @@ int64_t dial_left_ms(const struct dial *dial);
    tell. Borrowed until the next call. */
 const char *dial_problem(const struct dial *dial);
 
-/* One of them allows no more connections. */
-bool dial_is_full(const struct dial *dial);
+/* Why one of them takes no further session. */
+enum verdict_refusal dial_refusal(const struct dial *dial);
 
 #endif

@@ -27,7 +27,7 @@ struct postgres {
     struct pooled_list sessions; /* the most recently used one first */
     size_t n_sessions;
     struct turns *waiting;        /* for a slot, by routes */
-    int64_t full_until_us;        /* no more connections are allowed; 0: they may be */
+    int64_t full_until_us;        /* no more sessions are to be had; 0: they may be */
     bool down;                    /* the breaker is open */
     int64_t heard_us;             /* when it has last answered; 0: never */
     bool doubted;                 /* a query has hung, and what is tried is to tell */
@@ -68,6 +68,9 @@ struct session *postgres_session_for(const struct postgres *postgres, const stru
 
 /* Nothing is to be had but the sessions that are busy now. One a second tries for more. */
 bool postgres_is_full(struct postgres *postgres);
+
+/* There is no server, and nothing to wait for: who needs a new session is turned away. */
+bool postgres_is_away(const struct postgres *postgres);
 
 extern const struct session_events postgres_session_events;
 

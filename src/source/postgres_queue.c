@@ -134,7 +134,7 @@ static struct query *next_to_run(struct postgres *postgres, enum lack *lack)
         if (query_is_held(query))
             continue;
         bool needs_new = postgres_session_for(postgres, query) == NULL;
-        if (query->ends_held || (needs_new && postgres->down))
+        if (query->ends_held || (needs_new && postgres_is_away(postgres)))
             return query;
         *lack = find_lack(postgres, query, needs_new);
         if (*lack == LACK_NOTHING)
@@ -164,7 +164,7 @@ static void run_or_turn_away(struct postgres *postgres, struct query *query)
     struct session *session = postgres_session_for(postgres, query);
 
     turns_remove(postgres->waiting, &query->turn);
-    if (query->ends_held || (session == NULL && postgres->down)) {
+    if (query->ends_held || (session == NULL && postgres_is_away(postgres))) {
         postgres_answer_without_result(postgres, query, QUERY_AWAY);
         return;
     }

@@ -232,13 +232,24 @@ struct session *postgres_session_for(const struct postgres *postgres, const stru
     return wants_new && postgres->full_until_us == 0 ? NULL : idle_session(postgres);
 }
 
+static bool may_wait_for_session(const struct postgres *postgres)
+{
+    return postgres->full_until_us != 0 && has_living_session(postgres);
+}
+
+bool postgres_is_away(const struct postgres *postgres)
+{
+    return postgres->down && !may_wait_for_session(postgres);
+}
+
+/* While it is down, a session without a query tries. */
 bool postgres_is_full(struct postgres *postgres)
 {
     int64_t now_us = clock_monotonic_us();
 
-    if (postgres->full_until_us == 0 || !has_living_session(postgres))
+    if (!may_wait_for_session(postgres))
         return false;
-    if (now_us < postgres->full_until_us)
+    if (postgres->down || now_us < postgres->full_until_us)
         return true;
     postgres->full_until_us = now_us + BREAKER_US;
     return false;
@@ -246,7 +257,7 @@ bool postgres_is_full(struct postgres *postgres)
 
 bool postgres_can_run(const struct postgres *postgres)
 {
-    return !postgres->down || idle_session(postgres) != NULL;
+    return !postgres_is_away(postgres) || idle_session(postgres) != NULL;
 }
 
 bool postgres_is_busy(const struct postgres *postgres)
@@ -337,7 +348,14 @@ static void note_failure(struct postgres *postgres, enum session_end how)
     if (postgres->doubted && how == SESSION_UNREACHABLE)
         close_idle_sessions(postgres, false);
     postgres->doubted = false;
+    postgres->full_until_us = 0;
     open_breaker(postgres);
+}
+
+static bool is_failure(enum session_end how)
+{
+    return how == SESSION_UNREACHABLE || how == SESSION_REFUSED || how == SESSION_FULL ||
+           how == SESSION_BARRED;
 }
 
 static void on_session_closed(void *data, struct session *session, struct query *query,
@@ -347,11 +365,13 @@ static void on_session_closed(void *data, struct session *session, struct query 
     bool was_pooled = session_is_pooled(session);
 
     close_session(postgres, find_pooled(postgres, session));
-    if (how == SESSION_FULL && has_living_session(postgres)) {
+    if ((how == SESSION_FULL || how == SESSION_BARRED) && has_living_session(postgres)) {
+        if (how == SESSION_BARRED)
+            open_breaker(postgres);
         on_full(postgres, query);
         return;
     }
-    if (how == SESSION_UNREACHABLE || how == SESSION_REFUSED || how == SESSION_FULL)
+    if (is_failure(how))
         note_failure(postgres, how);
     if (query == NULL) {
         if (how == SESSION_DEAD && !was_pooled && !has_session(postgres))

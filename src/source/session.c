@@ -121,7 +121,8 @@ void session_end_connection(struct session *session)
     lose_as(session, session->step == STEP_TRY                    ? SESSION_DEAD
                      : session->worked || session->now.terminated ? SESSION_LOST
                      : session->now.refused                       ? SESSION_REFUSED
-                     : session->now.full                          ? SESSION_FULL
+                     : session->now.refusal == REFUSAL_FULL       ? SESSION_FULL
+                     : session->now.refusal == REFUSAL_BARRED     ? SESSION_BARRED
                                                                   : SESSION_UNREACHABLE);
 }
 

@@ -18,6 +18,7 @@ struct session;
 enum session_end {
     SESSION_UNREACHABLE, /* it never came to work */
     SESSION_FULL,        /* it never did, for the server allows no more connections */
+    SESSION_BARRED,      /* it never did, for the server takes no new sessions of ours */
     SESSION_REFUSED,     /* it came to another database than is meant, or that cannot be told */
     SESSION_LOST,        /* it had worked */
     SESSION_DEAD,        /* it had been idle, and did not answer when it was tried */

@@ -27,7 +27,7 @@ static void log_outage(const struct session *session, const char *error)
         .error = hash,
         .told_us = now_us,
         .since_us = outage->error != 0 && !outage->full ? outage->since_us : now_us,
-        .full = session->now.full,
+        .full = session->now.refusal == REFUSAL_FULL,
     };
     log_event_limited(LOG_LEVEL_WARN, "cannot connect to postgres", log_text("error", error));
 }
@@ -58,9 +58,15 @@ static void note_failure(struct session *session, bool late)
         why = "it is in recovery";
     else if (session->now.refused)
         why = "it is not the database that is meant, or that cannot be told";
-    else if (session->now.full)
+    else if (session->now.refusal == REFUSAL_FULL)
         why = "it allows no more connections";
     dial_note(session->dial, why);
+}
+
+static void keep_refusal(struct session *session, enum verdict_refusal refusal)
+{
+    if (refusal > session->kept_refusal)
+        session->kept_refusal = refusal;
 }
 
 static void go_on_with_next(struct session *session)
@@ -70,7 +76,7 @@ static void go_on_with_next(struct session *session)
     session_withdraw_question(session);
     PQfinish(session->conn);
     session->conn = NULL;
-    session->was_full = session->was_full || session->now.full;
+    keep_refusal(session, session->now.refusal);
     session->now = (struct step_state){.part = 0};
     session->spent = session->in_recovery = session->late = false;
     session->step = STEP_CONNECT;
@@ -88,7 +94,8 @@ bool session_leave_server(struct session *session, bool late)
         go_on_with_next(session);
         return true;
     }
-    session->now.full = session->now.full || session->was_full;
+    keep_refusal(session, session->now.refusal);
+    session->now.refusal = session->kept_refusal;
     if (late || !is_first)
         log_outage(session, dial_problem(session->dial));
     return false;
@@ -97,7 +104,8 @@ bool session_leave_server(struct session *session, bool late)
 /* None is left. */
 static void fail_to_connect(struct session *session)
 {
-    session->now.full = session->was_full || dial_is_full(session->dial);
+    keep_refusal(session, dial_refusal(session->dial));
+    session->now.refusal = session->kept_refusal;
     log_outage(session, dial_problem(session->dial));
     session_lose(session);
 }

@@ -195,8 +195,9 @@ static void take_error(struct session *session, enum packet_part part, const PGr
     if (session->now.terminated)
         return;
     if (!session->worked) {
-        session->now.full = verdict_is_full(session->now.sqlstate,
-                                            PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
+        if (verdict_is_full(session->now.sqlstate,
+                            PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)))
+            session->now.refusal = REFUSAL_FULL;
         log_setup_error(session, res);
     } else if (session->query != NULL) {
         take_query_error(session, part, res);

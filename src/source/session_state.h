@@ -21,17 +21,17 @@ struct step_state {
     char sqlstate[SQLSTATE_BYTES]; /* of the first error; "": none */
     bool terminated;               /* by the server; the query is to be sent elsewhere */
     bool unexpected; /* a result that no part of ours has: the connection's state is not known */
-    bool full;       /* the server, or a pooler, allows no more connections */
-    bool refused;    /* the place is not the one that is meant, or can't be told */
-    bool unwanted;   /* rows still come, and none is of use */
+    enum verdict_refusal refusal; /* why the server, or a pooler, takes no further session */
+    bool refused;                 /* the place is not the one that is meant, or can't be told */
+    bool unwanted;                /* rows still come, and none is of use */
 };
 
 struct session {
     struct session_options options;
     PGconn *conn; /* NULL: not yet, or it has been cut */
     enum session_step step;
-    struct dial *dial; /* NULL: it has come to work */
-    bool was_full;     /* one of the servers that were tried */
+    struct dial *dial;                 /* NULL: it has come to work */
+    enum verdict_refusal kept_refusal; /* of the servers that were tried */
     struct step_state now;
     bool worked; /* it has connected and is set up */
     bool pooled; /* as in struct session_facts */

@@ -132,6 +132,15 @@ bool verdict_is_full(const char *sqlstate, const char *message)
             strstr(message, "too many connections for ") != NULL);
 }
 
+static enum verdict_refusal refusal_of(const char *sqlstate, const char *message)
+{
+    if (verdict_is_full(sqlstate, message))
+        return REFUSAL_FULL;
+    if (strncmp(sqlstate, "28", 2) == 0 || is(sqlstate, "3D000") || is(sqlstate, "55000"))
+        return REFUSAL_BARRED;
+    return REFUSAL_OTHER;
+}
+
 static bool is_sqlstate(const char *text)
 {
     return strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == SQLSTATE_CHARS &&
@@ -151,9 +160,9 @@ static void drop_locations(char *message)
         drop(message, 1 + strcspn(message + 1, "\n"));
 }
 
-bool verdict_take_refusal(char *message)
+enum verdict_refusal verdict_take_refusal(char *message)
 {
-    bool full = false;
+    enum verdict_refusal highest = REFUSAL_OTHER;
 
     drop_locations(message);
     for (char *at = message; (at = strstr(at, ":  ")) != NULL; at += 3) {
@@ -162,7 +171,8 @@ bool verdict_take_refusal(char *message)
             continue;
         memcpy(sqlstate, at + 3, SQLSTATE_CHARS);
         drop(at + 3, SQLSTATE_CHARS + 2);
-        full = full || verdict_is_full(sqlstate, at + 3);
+        enum verdict_refusal refusal = refusal_of(sqlstate, at + 3);
+        highest = refusal > highest ? refusal : highest;
     }
-    return full;
+    return highest;
 }

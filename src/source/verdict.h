@@ -44,9 +44,18 @@ void verdict_message(const char *message, char shown[VERDICT_MESSAGE_BYTES + 1])
 /* Whether a server or a pooler refuses the connection since there are as many as it allows. */
 bool verdict_is_full(const char *sqlstate, const char *message);
 
+/* Why a server takes no further session of ours; of several that were tried the highest counts. In
+   both cases the sessions that there are go on. */
+enum verdict_refusal {
+    REFUSAL_OTHER,  /* nothing of the kind */
+    REFUSAL_BARRED, /* no new one: another password, no such role or right, no such database, or one
+                       that allows no connections */
+    REFUSAL_FULL,   /* verdict_is_full() */
+};
+
 /* libpq tells the SQLSTATE of a refused connection only in its verbose message ("FATAL:  53300:
    sorry, ..." and a line with the place in the server's source). Brings `message` to its usual
-   form, in place, and returns whether one of the servers that were tried was full. */
-bool verdict_take_refusal(char *message);
+   form, in place, and returns the refusal. */
+enum verdict_refusal verdict_take_refusal(char *message);
 
 #endif

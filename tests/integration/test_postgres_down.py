@@ -372,6 +372,32 @@ def make_refused_role(stack):
     stack.sql("drop owned by moody; drop role moody")
 
 
+def test_a_crowd_waits_for_the_sessions_that_there_are_while_new_ones_are_refused(stack,
+                                                                                  refused_role):
+    """As after a change of the password: 28xxx."""
+    start(stack, refresher=False, workers=1, postgres="slots = 8\n slot_timeout = 15s")
+    stack.sql("grant select on items to moody")
+    assert stack.get("/items/1").status == 200
+    refused_role("nologin")
+    with stack.gate():
+        gated = stack.get_later("/gated")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the session has a query")
+        crowd = [stack.get_later(f"/items/{i}") for i in range(2, 12)]
+        wait_until(lambda: b"\nleeway_postgres_up 0" in stack.ask("/metrics")[2], "it is known")
+        # also those who come when it is known
+        crowd += [stack.get_later(f"/items/{i}") for i in range(12, 22)]
+        assert stack.get("/items/1").status == 200
+        assert not any(later.done() for later in crowd)
+    assert gated.result().status == 200
+    assert [later.result().status for later in crowd] == [200] * 20
+    assert b"\nleeway_postgres_up 0" in stack.ask("/metrics")[2]
+    # without any session it is away
+    stack.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'moody'")
+    assert stack.get("/items/30").status == 503
+    refused_role("login")
+    await_answer(stack, "/items/31")
+
+
 def test_a_failure_to_connect_beside_sessions_that_work_is_found_to_be_over(stack, refused_role):
     """Nobody needs another session any more."""
     start(stack, refresher=False, workers=1)

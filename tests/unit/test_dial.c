@@ -240,7 +240,7 @@ static void test_every_failure_is_told(void **state)
         at = strstr(at, pieces[i]);
         check(at != NULL, "%s in %s", pieces[i], bench->problem);
     }
-    assert_false(dial_is_full(bench->dial));
+    assert_int_equal(dial_refusal(bench->dial), REFUSAL_OTHER);
 }
 
 static void test_one_that_is_alone_is_not_named(void **state)

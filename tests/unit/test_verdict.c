@@ -123,29 +123,37 @@ static void test_refusals(void **state)
 {
     static const struct {
         const char *message;
-        bool full;
+        enum verdict_refusal refusal;
         const char *left;
     } cases[] = {
-        {"failed: FATAL:  53300: sorry, too many clients already\nLOCATION:  f, proc.c:1\n", true,
-         "failed: FATAL:  sorry, too many clients already\n"},
-        {"FATAL:  53300: x\nLOCATION:  a\nb failed: FATAL:  57P03: y\nLOCATION:  c", true,
+        {"failed: FATAL:  53300: sorry, too many clients already\nLOCATION:  f, proc.c:1\n",
+         REFUSAL_FULL, "failed: FATAL:  sorry, too many clients already\n"},
+        {"FATAL:  53300: x\nLOCATION:  a\nb failed: FATAL:  57P03: y\nLOCATION:  c", REFUSAL_FULL,
          "FATAL:  x\nb failed: FATAL:  y"},
-        {"FATAL:  08P01: no more connections allowed (max_client_conn)\n", true,
+        {"FATAL:  08P01: no more connections allowed (max_client_conn)\n", REFUSAL_FULL,
          "FATAL:  no more connections allowed (max_client_conn)\n"},
-        {"FATAL:  08P01: query_wait_timeout\n", false, "FATAL:  query_wait_timeout\n"},
-        {"FATAL:  28P01: password authentication failed\n", false,
+        {"FATAL:  08P01: query_wait_timeout\n", REFUSAL_OTHER, "FATAL:  query_wait_timeout\n"},
+        {"FATAL:  28P01: password authentication failed\n", REFUSAL_BARRED,
          "FATAL:  password authentication failed\n"},
-        {"could not connect: Connection refused\n", false,
+        {"FATAL:  28000: role is not permitted to log in\n", REFUSAL_BARRED,
+         "FATAL:  role is not permitted to log in\n"},
+        {"FATAL:  3D000: no such database\n", REFUSAL_BARRED, "FATAL:  no such database\n"},
+        {"FATAL:  55000: not accepting connections\n", REFUSAL_BARRED,
+         "FATAL:  not accepting connections\n"},
+        {"FATAL:  53300: x\nb failed: FATAL:  28P01: y\n", REFUSAL_FULL,
+         "FATAL:  x\nb failed: FATAL:  y\n"},
+        {"FATAL:  57P03: it is starting up\n", REFUSAL_OTHER, "FATAL:  it is starting up\n"},
+        {"could not connect: Connection refused\n", REFUSAL_OTHER,
          "could not connect: Connection refused\n"},
-        {"FATAL:  53300", false, "FATAL:  53300"},
-        {"", false, ""},
+        {"FATAL:  53300", REFUSAL_OTHER, "FATAL:  53300"},
+        {"", REFUSAL_OTHER, ""},
     };
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char text[200];
         snprintf(text, sizeof text, "%s", cases[i].message);
-        check(verdict_take_refusal(text) == cases[i].full, "case %zu", i);
+        check(verdict_take_refusal(text) == cases[i].refusal, "case %zu", i);
         assert_string_equal(text, cases[i].left);
     }
 }
