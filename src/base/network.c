@@ -98,10 +98,38 @@ static bool contains(const struct network *network, const struct network *client
            same_prefix(network->address, client->address, network->bits);
 }
 
+static bool is_port(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    return digits >= 1 && digits <= 5 && text[digits] == '\0';
+}
+
+/* "192.0.2.1:80", "[2001:db8::1]" and "[2001:db8::1]:443" without what is around the address.
+   false: it is no such text. */
+static bool unwrap(const char *client, char address[INET6_ADDRSTRLEN])
+{
+    bool bracketed = client[0] == '[';
+    const char *begin = bracketed ? client + 1 : client;
+    size_t len = strcspn(begin, bracketed ? "]" : ":");
+    const char *rest = begin + len;
+
+    if (bracketed && (*rest++ != ']' || memchr(begin, ':', len) == NULL))
+        return false;
+    if (len >= INET6_ADDRSTRLEN || (*rest != '\0' && (*rest != ':' || !is_port(rest + 1))))
+        return false;
+    memcpy(address, begin, len);
+    address[len] = '\0';
+    return true;
+}
+
 bool network_client(const char *client, unsigned char out[NETWORK_CLIENT_BYTES])
 {
     struct network address;
+    char bare[INET6_ADDRSTRLEN];
 
+    if (unwrap(client, bare))
+        client = bare;
     if (strchr(client, '/') != NULL || network_parse(client, &address) != NULL || address.is_unix)
         return false;
     memcpy(out, address.address, NETWORK_CLIENT_BYTES);

@@ -25,7 +25,8 @@ const char *network_parse(const char *text, struct network *network)
     __attribute__((warn_unused_result));
 
 /* What an address stands for where clients are told apart: an IPv4 address for itself, in either
-   spelling, one of IPv6 for its /64, which is one customer's. false: it is no address. */
+   spelling, one of IPv6 for its /64, which is one customer's. A port behind it is not the client's
+   own and does not count, nor do the brackets of "[2001:db8::1]". false: it is no address. */
 enum { NETWORK_CLIENT_BYTES = 16 };
 bool network_client(const char *client, unsigned char out[NETWORK_CLIENT_BYTES]);
 
