@@ -220,9 +220,19 @@ int slot_end(const char *directory)
     return end;
 }
 
+static bool read_part(struct slot *slot, size_t at, size_t len)
+{
+    return pread(slot->fd, (char *)slot->memory + at, len, (off_t)at) == (ssize_t)len;
+}
+
+bool slot_fetch(struct slot *slot, uint32_t first, size_t count)
+{
+    return first <= SLOT_OTHER && count <= SLOT_OTHER - first &&
+           read_part(slot, place_of(first), count * sizeof(struct series));
+}
+
 int slot_read(struct slot *slot, const char *directory, int number)
 {
-    struct stat found;
     char ignored[256];
 
     *slot = (struct slot){
@@ -231,11 +241,11 @@ int slot_read(struct slot *slot, const char *directory, int number)
     };
     if (slot->fd == -1)
         return 0;
-    if (fstat(slot->fd, &found) == 0 && found.st_size >= (off_t)sizeof *slot->memory) {
-        void *memory = mmap(NULL, sizeof *slot->memory, PROT_READ, MAP_SHARED, slot->fd, 0);
-        slot->memory = memory != MAP_FAILED ? memory : NULL;
-    }
-    if (slot->memory == NULL || !is_ours(slot->memory)) {
+    void *memory = mmap(NULL, sizeof *slot->memory, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    slot->memory = memory != MAP_FAILED ? memory : NULL;
+    if (slot->memory == NULL || !read_part(slot, 0, place_of(0)) ||
+        !read_part(slot, place_of(SLOT_OTHER), sizeof(struct series)) || !is_ours(slot->memory)) {
         slot_close(slot);
         return 0;
     }

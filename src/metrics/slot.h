@@ -83,8 +83,14 @@ void slot_add(struct slot *slot, const struct slot *other);
 /* One more than the highest number of a slot in the directory. */
 int slot_end(const char *directory) __attribute__((warn_unused_result));
 
-/* Maps slot `number` to be read. 1, or 0: there is none (or it is not of this version). */
+/* A copy of what slot `number` says, but of its routes, which slot_fetch() adds. It is not mapped:
+   a part of the file that has no room on its file system, as another release may leave it, would
+   end who reads it. 1, or 0: there is none (or it is not of this version). */
 int slot_read(struct slot *slot, const char *directory, int number)
+    __attribute__((warn_unused_result));
+
+/* Reads series from `first` on, which are below `n_series`. false: they cannot be read. */
+bool slot_fetch(struct slot *slot, uint32_t first, size_t count)
     __attribute__((warn_unused_result));
 
 /* Whether processes of that role that shared the directory have died without being stopped, and

@@ -140,12 +140,13 @@ struct totals *totals_step(struct totals_reading *reading, size_t routes)
     if (!reading->is_open && !open_next(reading))
         return reading->totals;
     const struct slot_memory *memory = reading->slot.memory;
-    uint32_t count = atomic_load_explicit(&memory->n_series, memory_order_acquire);
+    uint32_t count = memory->n_series;
+    size_t left = count - reading->series, wanted = routes < left ? routes : left;
+    bool read = slot_fetch(&reading->slot, reading->series, wanted);
 
-    count = count < SLOT_OTHER ? count : SLOT_OTHER;
-    for (; routes > 0 && reading->series < count; routes--)
+    for (size_t i = 0; read && i < wanted; i++)
         add_series(reading, &memory->series[reading->series++]);
-    if (reading->series >= count) {
+    if (reading->series >= count || !read) {
         add_process(reading);
         close_slot(reading);
     }

@@ -213,3 +213,16 @@ def test_a_full_runtime_dir_ends_no_worker(stack, small):
     assert "signal=" not in worker.log_text()
     os.unlink(run_dir(stack, "fill"))
     stack.await_replaced(worker, before)
+
+
+def test_a_file_without_room_ends_nobody_who_reads_it(stack, small):
+    """As a process of another release may leave it: its size is there, and nothing else."""
+    stack.configure(ROUTES, workers=2)
+    worker = stack.start_worker()
+    before = worker.children()
+    stack.expect_deaths = True
+    with open(run_dir(stack, "metrics.7"), "wb") as out:
+        out.truncate(os.path.getsize(run_dir(stack, "metrics.0")))
+    small()
+    assert stack.ask("/metrics")[0] == 200
+    assert worker.children() == before
