@@ -15,13 +15,14 @@ enum {
     RENEWALS_MAX = 6, /* the wait has doubled so often at the most */
 };
 
-/* TERM, INT and HUP are held back while a child starts; it acts on them as soon as it has. */
+/* TERM, INT, QUIT and HUP are held back while a child starts; it acts on them as soon as it has. */
 static bool is_signal_pending(void)
 {
     sigset_t pending;
 
     return sigpending(&pending) == 0 &&
-           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
+            sigismember(&pending, SIGQUIT) == 1);
 }
 
 static void on_signal_check(struct ev_loop *loop, ev_timer *timer, int events)

@@ -20,7 +20,7 @@ struct process {
     ev_check turn;
     ev_timer pulse_timer; /* the loop turns although nothing happens */
     ev_timer watchdog;    /* without a parent */
-    ev_signal term, interrupt, hangup;
+    ev_signal term, interrupt, quit, hangup;
     ev_io parent;
     ev_timer second;
 };
@@ -32,6 +32,7 @@ static void hold_signals(int how)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGQUIT);
     sigaddset(&signals, SIGHUP);
     sigprocmask(how, &signals, NULL);
 }
@@ -119,6 +120,7 @@ static int process_destroy(struct process *process)
     ev_timer_stop(process->loop, &process->watchdog);
     ev_signal_stop(process->loop, &process->term);
     ev_signal_stop(process->loop, &process->interrupt);
+    ev_signal_stop(process->loop, &process->quit);
     ev_signal_stop(process->loop, &process->hangup);
     ev_io_stop(process->loop, &process->parent);
     ev_timer_stop(process->loop, &process->second);
@@ -132,11 +134,13 @@ static void init_watchers(struct process *process)
     ev_init(&process->watchdog, on_watchdog);
     ev_signal_init(&process->term, on_signal, SIGTERM);
     ev_signal_init(&process->interrupt, on_signal, SIGINT);
+    ev_signal_init(&process->quit, on_signal, SIGQUIT);
     ev_signal_init(&process->hangup, on_hangup, SIGHUP);
     ev_init(&process->parent, on_parent_gone);
     ev_timer_init(&process->second, on_second, 0.0, 1.0);
     process->turn.data = process->term.data = process->interrupt.data = process;
-    process->hangup.data = process->parent.data = process->second.data = process;
+    process->quit.data = process->hangup.data = process->parent.data = process->second.data =
+        process;
 }
 
 struct process *process_new(TALLOC_CTX *ctx, struct ev_loop *loop, const struct child_link *link)
@@ -178,9 +182,10 @@ void process_watch(struct process *process, const struct process_options *option
     process->options = *options;
     /* libfcgi installs handlers where it finds none */
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGUSR1, SIG_DFL);
+    signal(SIGUSR1, SIG_IGN);
     ev_signal_start(process->loop, &process->term);
     ev_signal_start(process->loop, &process->interrupt);
+    ev_signal_start(process->loop, &process->quit);
     if (link != NULL)
         watch_parent(process, link);
     else

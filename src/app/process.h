@@ -15,7 +15,7 @@ struct process_options {
     struct ev_loop *loop;
     struct backend *backend;       /* outlives it */
     const struct child_link *link; /* NULL: there is no parent */
-    /* TERM or INT came, or the parent has died; possibly more than once. */
+    /* TERM, INT or QUIT came, or the parent has died; possibly more than once. */
     void (*on_stop)(void *data);
     /* HUP came to a process without a parent, which with one ignores it. */
     void (*on_hangup)(void *data);
@@ -24,9 +24,9 @@ struct process_options {
     void *data;
 };
 
-/* TERM, INT and HUP are held back, so that none is lost before process_watch(). Those that came
-   are kept through a restart (execve(2)). To be called before anything that takes time, and again
-   when the loop has ended. */
+/* TERM, INT, QUIT and HUP are held back, so that none is lost before process_watch(). Those that
+   came are kept through a restart (execve(2)). To be called before anything that takes time, and
+   again when the loop has ended. */
 void process_hold_signals(void);
 
 /* Shows the parent from now on that `loop` turns, and at least once a second. To be called before

@@ -71,6 +71,10 @@ void program_parse_options(struct program *program, int argc, char **argv)
        execve(2) */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    /* by a log rotation that expects something of them, which HUP does here */
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
+    signal(SIGALRM, SIG_IGN);
     log_to_stderr(program->name);
     program->file = DEFAULT_FILE;
     program->count = -1;
@@ -161,6 +165,7 @@ void program_load_or_wait(struct program *program)
     sigemptyset(&stops);
     sigaddset(&stops, SIGTERM);
     sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGQUIT);
     sigprocmask(SIG_BLOCK, &stops, NULL);
     while (load(program, &error, &failed) == -1) {
         log_event(LOG_LEVEL_ERROR, "waiting for a right configuration",

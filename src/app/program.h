@@ -46,8 +46,8 @@ void program_parse_options(struct program *program, int argc, char **argv);
 void program_load_or_exit(struct program *program);
 
 /* For a program that has executed itself anew, and must not end because its file has been changed
-   once more: tries again every second until the file is right. TERM and INT end the process with
-   status 0; they are blocked afterwards. */
+   once more: tries again every second until the file is right. TERM, INT and QUIT end the process
+   with status 0; they are blocked afterwards. */
 void program_load_or_wait(struct program *program);
 
 /* Says in the log that the program has started, with so many children, and warns if it runs as

@@ -564,6 +564,7 @@ static int catch_signals(struct supervisor *supervisor)
     sigaddset(&mask, SIGHUP);
     sigaddset(&mask, SIGINT);
     sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGQUIT);
     if (sigprocmask(SIG_BLOCK, &mask, &supervisor->old_mask) == -1)
         return -1;
     /* inherited as ignored, it would never arrive */

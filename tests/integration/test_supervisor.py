@@ -44,7 +44,7 @@ def test_a_killed_refresher_is_replaced(stack):
     stack.kill_child(stack.start_refresher())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_a_stop_answers_what_waits_and_exits_0(stack, number):
     start(stack)
     with stack.gate():
@@ -56,6 +56,27 @@ def test_a_stop_answers_what_waits_and_exits_0(stack, number):
     assert parked.result()[::2] == (200, b"1")
     assert stack.worker.wait() == 0
     assert not os.path.exists(stack.socket)
+
+
+@pytest.mark.parametrize("what", ["worker", "-n 0", "refresher"])
+def test_signals_that_mean_nothing_here_end_nobody(stack, what):
+    """As of a log rotation that sends what it sends to others."""
+    stack.configure(ROUTES, workers=1)
+    process = stack.start_refresher() if what == "refresher" else \
+        stack.start_worker(*(["-n", "0"] if what == "-n 0" else []))
+    before = process.children()
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        for pid in [process.pid, *before]:
+            os.kill(pid, number)
+    process.send(signal.SIGHUP)
+    if what == "-n 0":
+        wait_until(lambda: process.log_text().count("msg=started") == 2, "it starts anew")
+    else:
+        stack.await_replaced(process, before)
+    assert "signal=" not in process.log_text()
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        process.send(number)
+    assert process.stop() == 0
 
 
 def test_what_waits_beyond_drain_timeout_gets_503(stack):
