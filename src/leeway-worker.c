@@ -128,6 +128,7 @@ int main(int argc, char **argv)
                  "       leeway-worker --ready|--health [-c FILE] -s unix:PATH|tcp:HOST:PORT",
         .asks = true,
         .configured_count = configured_workers,
+        .fits = application_has_descriptors,
         .run = run,
         .reloaded = adjust_listener,
         .stopping = unlink_socket,

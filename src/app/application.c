@@ -250,8 +250,8 @@ bool application_has_runtime_dir(TALLOC_CTX *ctx, const struct application *app,
     return false;
 }
 
-static bool has_descriptors(TALLOC_CTX *ctx, const struct application *app,
-                            struct config_error *error)
+bool application_has_descriptors(TALLOC_CTX *ctx, const struct application *app,
+                                 struct config_error *error)
 {
     const struct config_place place = {.file = app->config->file};
 
@@ -268,7 +268,7 @@ bool application_check(const char *file)
     struct config_error error;
     bool right = application_load(ctx, file, &app, &error) == 0 &&
                  application_has_runtime_dir(ctx, app, &error) &&
-                 has_descriptors(ctx, app, &error) && may_log(ctx, file, app, &error);
+                 application_has_descriptors(ctx, app, &error) && may_log(ctx, file, app, &error);
 
     if (!right)
         log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),

@@ -50,6 +50,10 @@ char *application_jobs(TALLOC_CTX *ctx, const struct application *app, const cha
 bool application_has_runtime_dir(TALLOC_CTX *ctx, const struct application *app,
                                  struct config_error *error);
 
+/* Whether a worker has descriptors for its slots; likewise. */
+bool application_has_descriptors(TALLOC_CTX *ctx, const struct application *app,
+                                 struct config_error *error);
+
 /* Whether a worker could go on with `file`; if not, the log says why. */
 bool application_check(const char *file);
 

@@ -105,6 +105,7 @@ static int load(struct program *program, struct config_error *error, TALLOC_CTX 
 
     if (application_load(generation, program->file, &app, error) == -1 ||
         (program->app != NULL && !application_has_runtime_dir(generation, app, error)) ||
+        (program->app != NULL && program->fits != NULL && !program->fits(generation, app, error)) ||
         (!program->test_only && open_log(generation, program, app->config, error) == -1)) {
         *failed = generation;
         return -1;

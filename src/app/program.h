@@ -19,6 +19,9 @@ struct program {
     const char *usage;
     /* The number of children that the configuration asks for. */
     int64_t (*configured_count)(const struct settings *settings);
+    /* NULL, or whether a child could go on with another configuration. false and *error, of
+       `ctx`. */
+    bool (*fits)(TALLOC_CTX *ctx, const struct application *app, struct config_error *error);
     /* A child's life; its exit status. */
     int (*run)(struct program *program, struct child_link *link);
     /* NULL, or called when another configuration is in force: what of it concerns the parent. */

@@ -382,15 +382,19 @@ def test_a_reload_without_a_runtime_dir_changes_nothing(stack, alone):
     assert stack.ask("/hello")[0] == 200
 
 
-def test_without_children_a_reload_that_takes_all_descriptors_changes_nothing(stack):
+@pytest.mark.parametrize("alone", [False, True], ids=["pre-forked", "-n 0"])
+def test_a_reload_that_takes_all_descriptors_changes_nothing(stack, alone):
     stack.configure(ROUTES, workers=1)
     worker = stack.start_process("worker", ["prlimit", "--nofile=300"] +
-                                 stack.worker_command("-n", "0"))
+                                 stack.worker_command(*(["-n", "0"] if alone else [])))
     stack.await_start(worker, stack.worker_answers)
+    before = worker.children()
     stack.configure(ROUTES, workers=1, postgres="slots = 1024")
     worker.send(signal.SIGHUP)
     wait_until(lambda: "too few descriptors for so many slots" in worker.log_text(),
                "it says why not")
+    assert worker.children() == before
+    assert "configuration reloaded" not in worker.log_text()
     assert stack.ask("/hello")[0] == 200
 
 
