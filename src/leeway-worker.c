@@ -67,7 +67,7 @@ static int serve_alone(struct program *program, int argc, char **argv)
 
     program_log_start(program, 0);
     while ((end = worker_run(program->app, program->listen_fd, NULL)) == WORKER_RELOAD)
-        if (application_check(program->file))
+        if (application_check(program->file, program->app))
             restart(program, argc, argv);
     return end == WORKER_STOPPED ? 0 : 1;
 }

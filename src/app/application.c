@@ -11,6 +11,7 @@
 
 #include "app/backend.h"
 #include "app/capacity.h"
+#include "app/switches.h"
 #include "base/core_dump.h"
 #include "base/log.h"
 #include "base/machine.h"
@@ -261,7 +262,7 @@ bool application_has_descriptors(TALLOC_CTX *ctx, const struct application *app,
     return false;
 }
 
-bool application_check(const char *file)
+bool application_check(const char *file, const struct application *before)
 {
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     const struct application *app;
@@ -270,6 +271,9 @@ bool application_check(const char *file)
                  application_has_runtime_dir(ctx, app, &error) &&
                  application_has_descriptors(ctx, app, &error) && may_log(ctx, file, app, &error);
 
+    if (right && before != NULL)
+        switches_tell_moved(before->config->settings.runtime_dir,
+                            app->config->settings.runtime_dir);
     if (!right)
         log_event(LOG_LEVEL_ERROR, "configuration not reloaded", log_text("file", error.file),
                   log_number("line", error.line), log_text("error", error.text));

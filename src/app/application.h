@@ -54,8 +54,9 @@ bool application_has_runtime_dir(TALLOC_CTX *ctx, const struct application *app,
 bool application_has_descriptors(TALLOC_CTX *ctx, const struct application *app,
                                  struct config_error *error);
 
-/* Whether a worker could go on with `file`; if not, the log says why. */
-bool application_check(const char *file);
+/* Whether a worker could go on with `file`; if not, the log says why. `before`: NULL, or what it is
+   to replace now, and the log says what is lost with that. */
+bool application_check(const char *file, const struct application *before);
 
 static inline const struct route_rules *application_rules(const struct application *app,
                                                           const struct route *route)

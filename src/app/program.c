@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/switches.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -110,6 +111,9 @@ static int load(struct program *program, struct config_error *error, TALLOC_CTX 
         *failed = generation;
         return -1;
     }
+    if (program->app != NULL)
+        switches_tell_moved(program->app->config->settings.runtime_dir,
+                            app->config->settings.runtime_dir);
     talloc_free(program->generation);
     program->generation = generation;
     program->app = app;

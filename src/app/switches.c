@@ -21,7 +21,9 @@
 #define FILE_NAME "switches"
 
 enum {
-    FILE_BYTES = SWITCHES_MAX * (SWITCH_NAME_BYTES + SWITCH_VALUE_BYTES + 2),
+    FILE_BYTES =
+        SWITCHES_MAX * (SWITCH_NAME_BYTES + SWITCH_VALUE_BYTES + 2) + (int)sizeof SWITCH_FILE_END,
+    PROBLEM_BYTES = 256,
     /* Nothing in it is a secret, and an operator's file is read by a user of less rights. */
     FILE_MODE = 0644,
     /* After a refusal, as for want of the right. */
@@ -38,8 +40,9 @@ struct switches {
     bool speaks;
     bool refreshes;
     struct switch_list lists[SCOPES];
-    struct switch_list told[SCOPES]; /* what was in force and has been logged */
-    struct cache_request *request;   /* for the fleet's */
+    struct switch_list told[SCOPES];      /* what was in force and has been logged */
+    char problems[SCOPES][PROBLEM_BYTES]; /* why a list cannot be read; "": it can */
+    struct cache_request *request;        /* for the fleet's */
     bool fleet_known;
     int pause;          /* ticks until it is asked for again */
     bool *route_is_off; /* by route index */
@@ -144,14 +147,38 @@ static void apply(struct switches *switches)
         apply_routes(switches, SCOPE_HOST);
 }
 
-static void on_fleet(void *data, const struct switch_list *list, bool is_refused)
+/* Each process says what it cannot read, for each goes on with what it knows itself. "": it can. */
+static void note_problem(struct switches *switches, enum scope scope, const char *problem)
+{
+    char *noted = switches->problems[scope];
+
+    if (problem[0] != '\0' && strncmp(noted, problem, PROBLEM_BYTES - 1) != 0)
+        log_event(LOG_LEVEL_ERROR, "what is disabled cannot be read",
+                  log_text("scope", scope_names[scope]), log_text("error", problem),
+                  log_text("action", "what this process knows of stays disabled, until its time"));
+    else if (problem[0] == '\0' && noted[0] != '\0')
+        log_event(LOG_LEVEL_INFO, "what is disabled can be read again",
+                  log_text("scope", scope_names[scope]));
+    snprintf(noted, PROBLEM_BYTES, "%s", problem);
+}
+
+bool switches_are_broken(const char *refusal)
+{
+    return refusal != NULL && strncmp(refusal, "WRONGTYPE", strlen("WRONGTYPE")) == 0;
+}
+
+/* A right that is wanting is told of with the others. */
+static void on_fleet(void *data, const struct switch_list *list, const char *refusal)
 {
     struct switches *switches = data;
 
     switches->request = NULL;
-    switches->pause = is_refused ? REFUSED_TICKS : 0;
+    switches->pause = refusal != NULL ? REFUSED_TICKS : 0;
+    if (switches_are_broken(refusal))
+        note_problem(switches, SCOPE_FLEET, refusal);
     if (list == NULL)
         return;
+    note_problem(switches, SCOPE_FLEET, "");
     switches->lists[SCOPE_FLEET] = *list;
     switches->fleet_known = true;
     apply(switches);
@@ -172,13 +199,13 @@ void switches_cache_is_up(struct switches *switches)
 
 void switches_tick(struct switches *switches)
 {
-    char error[256];
+    char error[PROBLEM_BYTES] = "";
 
     /* what cannot be read stays as it was */
     if (switches_file_read(switches->app->config->settings.runtime_dir,
-                           &switches->lists[SCOPE_HOST], error, sizeof error) == -1)
-        log_event(LOG_LEVEL_ERROR, "what is disabled on this host cannot be read",
-                  log_text("error", error));
+                           &switches->lists[SCOPE_HOST], error, sizeof error) == 0)
+        error[0] = '\0';
+    note_problem(switches, SCOPE_HOST, error);
     if (switches->pause > 0)
         switches->pause--;
     else
@@ -224,9 +251,25 @@ void switches_tell(const struct switches *switches, struct metrics_scrape *scrap
                         switches->fleet_known ? &switches->lists[SCOPE_FLEET] : NULL, scrape);
 }
 
+void switches_tell_moved(const char *from, const char *to)
+{
+    struct switch_list list;
+    char error[PROBLEM_BYTES];
+
+    if (strcmp(from, to) == 0 || switches_file_read(from, &list, error, sizeof error) == -1)
+        return;
+    switch_list_prune(&list, (int64_t)time(NULL) * 1000);
+    for (size_t i = 0; i < list.count; i++)
+        log_event(LOG_LEVEL_WARN, "what was disabled on this host is not in another runtime_dir",
+                  log_text("what", list.items[i].name), log_text("by", list.items[i].by),
+                  log_text("before", from), log_text("now", to),
+                  log_text("advice", "disable it anew"));
+}
+
 int switches_file_read(const char *directory, struct switch_list *list, char *error,
                        size_t error_size)
 {
+    struct switch_list found;
     char text[FILE_BYTES + 1];
     int fd = runtime_file_open(directory, FILE_NAME, O_RDONLY, 0, error, error_size);
 
@@ -243,7 +286,14 @@ int switches_file_read(const char *directory, struct switch_list *list, char *er
     if (len == -1)
         return -1;
     text[len] = '\0';
-    switch_list_parse(text, list);
+    if (strlen(text) != (size_t)len || !switch_list_parse(text, &found)) {
+        snprintf(error, error_size,
+                 "%s/" FILE_NAME
+                 " is not whole: remove it, and disable anew what is to be disabled",
+                 directory);
+        return -1;
+    }
+    *list = found;
     return 0;
 }
 
@@ -259,7 +309,8 @@ int switches_file_write(const char *directory, const struct switch_list *list, c
         switch_write_value(&list->items[i], value);
         buf_printf(&out, "%s %s\n", list->items[i].name, value);
     }
-    result = runtime_file_replace(directory, FILE_NAME, out.len > 0 ? out.data : "", FILE_MODE);
+    buf_printf(&out, "%s", SWITCH_FILE_END);
+    result = runtime_file_replace(directory, FILE_NAME, out.data, FILE_MODE);
     if (result == -1)
         snprintf(error, error_size, "cannot write %s/" FILE_NAME ": %s", directory,
                  strerror(errno));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What operators have switched off, on this host (a file in runtime_dir) and for all hosts (a hash
-   in Redis), as a process knows it: looked at once a second. What it knows of the fleet it keeps
-   while Redis is away, each until its time is over. */
+   in Redis), as a process knows it: looked at once a second. What it knows it keeps while Redis is
+   away, or while a list cannot be read, each until its time is over. */
 #ifndef LEEWAY_APP_SWITCHES_H
 #define LEEWAY_APP_SWITCHES_H
 
@@ -39,8 +39,14 @@ void switches_tell(const struct switches *switches, struct metrics_scrape *scrap
 void switches_tell_lists(const struct switch_list *host, const struct switch_list *fleet,
                          struct metrics_scrape *scrape);
 
-/* The file: all that this host has switched off. 0, or -1 and a sentence in `error`; one that is
-   not there is an empty list. Times are of the host's clock. */
+/* For a reload: says in the log what was disabled in one runtime_dir, if there is another now. */
+void switches_tell_moved(const char *from, const char *to);
+
+/* Whether Redis refuses the list because something else is in its place. NULL: it does not. */
+bool switches_are_broken(const char *refusal);
+
+/* The file: all that this host has switched off. 0, or -1 with a sentence in `error` and *list left
+   as it is; one that is not there is an empty list. Times are of the host's clock. */
 int switches_file_read(const char *directory, struct switch_list *list, char *error,
                        size_t error_size) __attribute__((warn_unused_result));
 int switches_file_write(const char *directory, const struct switch_list *list, char *error,

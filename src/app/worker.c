@@ -99,7 +99,7 @@ static void on_hangup(void *data)
 {
     struct worker *worker = data;
 
-    if (worker->draining || !application_check(worker->app->config->file))
+    if (worker->draining || !application_check(worker->app->config->file, NULL))
         return;
     worker->reload = true;
     notify_reloading();

@@ -163,8 +163,8 @@ struct cache_request *cache_accept_note(struct cache *cache, const char *identit
                                         void *data);
 
 /* What operators have switched off for all hosts, by the cache's clock (cache/switch.h). NULL:
-   away or not understood, or else it `is_refused`. Borrowed. */
-typedef void cache_switches_fn(void *data, const struct switch_list *list, bool is_refused);
+   away or not understood, or refused, with what Redis said as `refusal`. Borrowed. */
+typedef void cache_switches_fn(void *data, const struct switch_list *list, const char *refusal);
 struct cache_request *cache_read_switches(struct cache *cache, const char *identity,
                                           cache_switches_fn *fn, void *data);
 

@@ -51,7 +51,7 @@ static void on_list(const struct ask *ask, enum redis_outcome outcome, struct re
 
     if (told)
         read_list(reply, list);
-    ask->fn.switches(ask->data, told ? list : NULL, outcome == REDIS_REFUSED);
+    ask->fn.switches(ask->data, told ? list : NULL, outcome == REDIS_REFUSED ? reply->text : NULL);
     talloc_free(list);
 }
 

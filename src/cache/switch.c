@@ -92,24 +92,30 @@ void switch_list_prune(struct switch_list *list, int64_t now_ms)
             list->items[i] = list->items[--list->count];
 }
 
-void switch_list_parse(const char *text, struct switch_list *list)
+static bool parse_line(const char *text, size_t len, struct switch_list *list)
 {
     char line[SWITCH_NAME_BYTES + SWITCH_VALUE_BYTES + 2];
     struct cache_switch off;
 
+    if (len >= sizeof line)
+        return false;
+    memcpy(line, text, len);
+    line[len] = '\0';
+    char *value = strchr(line, ' ');
+    if (value == NULL)
+        return false;
+    *value++ = '\0';
+    return switch_parse(line, value, &off) && switch_list_set(list, &off);
+}
+
+bool switch_list_parse(const char *text, struct switch_list *list)
+{
     list->count = 0;
-    for (; *text != '\0'; text += text[0] == '\n') {
+    while (strcmp(text, SWITCH_FILE_END) != 0) {
         size_t len = strcspn(text, "\n");
-        if (len < sizeof line) {
-            memcpy(line, text, len);
-            line[len] = '\0';
-            char *value = strchr(line, ' ');
-            if (value != NULL) {
-                *value++ = '\0';
-                if (switch_parse(line, value, &off))
-                    (void)switch_list_set(list, &off);
-            }
-        }
-        text += len;
+        if (text[len] == '\0' || !parse_line(text, len, list))
+            return false;
+        text += len + 1;
     }
+    return true;
 }

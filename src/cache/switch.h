@@ -34,8 +34,12 @@ struct switch_list {
 bool switch_parse(const char *name, const char *value, struct cache_switch *out);
 void switch_write_value(const struct cache_switch *off, char value[SWITCH_VALUE_BYTES]);
 
-/* A file of lines "NAME VALUE". What is no such line, or beyond SWITCHES_MAX, is left out. */
-void switch_list_parse(const char *text, struct switch_list *list);
+/* A file of lines "NAME VALUE", at most SWITCHES_MAX, and SWITCH_FILE_END, by which one that was
+   cut off, or emptied, is known. false: it is no such file, and *list holds what there was of one.
+ */
+#define SWITCH_FILE_END "end\n"
+bool switch_list_parse(const char *text, struct switch_list *list)
+    __attribute__((warn_unused_result));
 
 /* Appends, or replaces the one of that name. false: the list is full. */
 bool switch_list_set(struct switch_list *list, const struct cache_switch *off);

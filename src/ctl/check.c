@@ -329,7 +329,15 @@ static void check_disabled(struct ctl *ctl, struct report *report)
     if (ctl_disabled_read(ctl, disabled)) {
         check_list(report, &disabled->host, "on this host");
         check_list(report, &disabled->fleet, "for the fleet");
+    } else {
+        find(report, LEVEL_PROBLEM, "disabled",
+             "what is disabled on this host cannot be read: processes that start have nothing "
+             "disabled");
     }
+    if (disabled->fleet_is_broken)
+        find(report, LEVEL_PROBLEM, "disabled",
+             "what is disabled for the fleet cannot be read, for its key in Redis is of another "
+             "type: processes that start have nothing disabled");
     talloc_free(disabled);
 }
 

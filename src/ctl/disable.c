@@ -61,14 +61,16 @@ struct answer {
     bool came;
     bool told;
     bool is_refused;
+    bool is_broken;
     struct switch_list *list;
 };
 
-static void on_list(void *data, const struct switch_list *list, bool is_refused)
+static void on_list(void *data, const struct switch_list *list, const char *refusal)
 {
     struct answer *answer = data;
 
-    answer->is_refused = is_refused;
+    answer->is_refused = refusal != NULL;
+    answer->is_broken = switches_are_broken(refusal);
     answer->came = true;
     answer->told = list != NULL;
     if (list != NULL)
@@ -82,16 +84,16 @@ static const char *identity_of(struct ctl *ctl)
     return ctl_keys_known(keys) ? keys->record.identity : ctl->app->identity;
 }
 
-/* `off` NULL: only read. false: Redis is away or, which *is_refused says, refuses. */
-static bool ask_fleet(struct ctl *ctl, const struct cache_switch *off, bool on,
-                      struct switch_list *list, bool *is_refused)
+/* `off` NULL: only read. Not told: Redis is away or refuses. */
+static struct answer ask_fleet(struct ctl *ctl, const struct cache_switch *off, bool on,
+                               struct switch_list *list)
 {
     struct answer answer = {.list = list};
     struct cache *cache = ctl_cache(ctl);
 
-    *is_refused = cache == NULL; /* nothing was sent */
+    answer.is_refused = cache == NULL; /* nothing was sent */
     if (cache == NULL)
-        return false;
+        return answer;
     if (off == NULL)
         cache_read_switches(cache, identity_of(ctl), on_list, &answer);
     else if (on)
@@ -99,8 +101,7 @@ static bool ask_fleet(struct ctl *ctl, const struct cache_switch *off, bool on,
     else
         cache_switch_off(cache, identity_of(ctl), off, on_list, &answer);
     ctl_await(ctl, &answer.came);
-    *is_refused = answer.is_refused;
-    return answer.told;
+    return answer;
 }
 
 static const char *directory_of(const struct ctl *ctl)
@@ -177,14 +178,15 @@ static enum ctl_exit change_host(const struct ctl *ctl, const struct cache_switc
 static enum ctl_exit change_fleet(struct ctl *ctl, const struct cache_switch *off, bool on,
                                   struct switch_list *list)
 {
-    bool is_refused;
-    bool was_off = on && ask_fleet(ctl, NULL, false, list, &is_refused) &&
+    bool was_off = on && ask_fleet(ctl, NULL, false, list).told &&
                    switch_list_find(list, off->name, 0) != NULL;
+    struct answer answer = ask_fleet(ctl, off, on, list);
 
-    if (!ask_fleet(ctl, off, on, list, &is_refused)) {
-        complain(is_refused ? "Redis does not take it: nothing has changed"
-                            : "Redis does not answer: it may have taken it, or may do so yet; "
-                              "leewayctl disable tells");
+    if (!answer.told) {
+        complain(answer.is_refused
+                     ? "Redis does not take it: nothing has changed"
+                     : "Redis does not answer: it may have taken it, or may do so yet; "
+                       "leewayctl disable tells");
         return CTL_UNREACHABLE;
     }
     if (on && !was_off) {
@@ -271,14 +273,15 @@ static void show(const struct ctl *ctl, const struct ctl_disabled *lists)
 bool ctl_disabled_read(struct ctl *ctl, struct ctl_disabled *disabled)
 {
     char error[256];
-    bool is_refused;
 
     if (switches_file_read(directory_of(ctl), &disabled->host, error, sizeof error) == -1) {
         complain(error);
         return false;
     }
     switch_list_prune(&disabled->host, now_ms(ctl, false));
-    disabled->fleet_known = ask_fleet(ctl, NULL, false, &disabled->fleet, &is_refused);
+    struct answer answer = ask_fleet(ctl, NULL, false, &disabled->fleet);
+    disabled->fleet_known = answer.told;
+    disabled->fleet_is_broken = answer.is_broken;
     if (!disabled->fleet_known)
         disabled->fleet.count = 0;
     switch_list_prune(&disabled->fleet, now_ms(ctl, true));

@@ -8,7 +8,8 @@
 
 struct ctl_disabled {
     struct switch_list host, fleet;
-    bool fleet_known; /* Redis has said what is disabled for the fleet */
+    bool fleet_known;     /* Redis has said what is disabled for the fleet */
+    bool fleet_is_broken; /* it has something else in its place */
 };
 
 /* What is in force now. false: runtime_dir cannot be read, which has been said on standard error.

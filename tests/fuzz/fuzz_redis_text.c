@@ -85,7 +85,7 @@ static void check_switches(const char *text)
 {
     struct switch_list *list = mem_check(talloc_zero(NULL, struct switch_list));
 
-    switch_list_parse(text, list);
+    (void)switch_list_parse(text, list);
     must(list->count <= SWITCHES_MAX);
     for (size_t i = 0; i < list->count; i++) {
         struct cache_switch again;

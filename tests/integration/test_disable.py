@@ -316,3 +316,78 @@ def test_who_holds_the_directory_s_lock_is_not_waited_for_long(site):
     assert ctl(site, "disable", "--route", "n").returncode == 0
     os.close(folder)
     await_said(site, OFF)
+
+
+BROKEN = {"empty": lambda text: b"", "cut": lambda text: text[:len(text) // 2],
+          "without its end": lambda text: text.replace(b"end\n", b""),
+          "garbage": lambda text: b"\x00\xff\n" * 1000, "behind NULs": lambda text: b"\0" * 9 + text,
+          "too long": lambda text: b"route:" + b"z" * 100000 + b" 1 a\n" + text}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_file_is_told_and_what_is_known_stays(site, how):
+    ctl(site, "disable", "--route", "n")
+    await_said(site, OFF)
+    path = site.path("run/switches")
+    with open(path, "rb") as file:
+        text = file.read()
+    with open(path, "wb") as file:
+        file.write(BROKEN[how](text))
+    wait_until(lambda: site.worker.log_text().count(f"error=\"{path} is not whole") == 2,
+               "each worker says so, once")
+    assert re.search(r'^error .*msg="what is disabled cannot be read" scope=host',
+                     site.worker.log_text(), re.MULTILINE)
+    await_said(site, OFF)
+    run = ctl(site, "check")
+    assert run.returncode == 1 and "what is disabled on this host cannot be read" in run.stdout
+    assert "\n0 problems" not in run.stdout
+    for arguments in (("disable",), ("disable", "--route", "m"), ("enable", "--route", "n")):
+        run = ctl(site, *arguments)
+        assert run.returncode != 0 and "is not whole" in run.stderr
+    # a process that starts knows nothing, and says so
+    before = site.worker.children()
+    site.worker.send(signal.SIGHUP)
+    site.await_replaced(site.worker, before)
+    assert site.worker.log_text().count("is not whole") == 4
+    await_said(site, "leeway; (hit|fwd=uri-miss)")
+    os.unlink(path)
+    wait_until(lambda: site.worker.log_text().count("what is disabled can be read again") == 2,
+               "they say so")
+    assert ctl(site, "disable", "--route", "n").returncode == 0
+    await_said(site, OFF)
+
+
+def test_a_fleet_s_key_of_another_type_is_told_and_what_is_known_stays(site):
+    ctl(site, "disable", "--fleet", "--route", "n")
+    await_said(site, OFF)
+    redis = site.redis.client()
+    key, = redis.keys("*:switches:*")
+    redis.delete(key)
+    redis.set(key, "x")
+    wait_until(lambda: len(re.findall(r'^error .*msg="what is disabled cannot be read" scope=fleet '
+                                      r'error="WRONGTYPE', site.worker.log_text(),
+                                      re.MULTILINE)) == 2, "each worker says so")
+    await_said(site, OFF)
+    run = ctl(site, "check")
+    assert run.returncode == 1
+    assert "what is disabled for the fleet cannot be read" in run.stdout
+    redis.delete(key)
+    await_said(site, "leeway; (hit|fwd=uri-miss)")
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["pre-forked", "-n 0"])
+def test_another_runtime_dir_is_told_of(stack, alone):
+    stack.configure(ROUTES, workers=1)
+    worker = stack.start_worker(*(["-n", "0"] if alone else []))
+    ctl(stack, "disable", "--route", "n")
+    await_said(stack, OFF)
+    with open(stack.config, encoding="utf-8") as file:
+        text = file.read()
+    with open(stack.config, "w", encoding="utf-8") as file:
+        file.write(text.replace(stack.path("run"), stack.path("other")))
+    worker.send(signal.SIGHUP)
+    await_said(stack, "leeway; (hit|fwd=uri-miss)")
+    lines = re.findall(r'^warn .*msg="what was disabled on this host is not in another runtime_dir" '
+                       r'what=route:n by=\S+ before=\S+/run now=\S+/other', worker.log_text(),
+                       re.MULTILINE)
+    assert len(lines) == 1, worker.log_text()

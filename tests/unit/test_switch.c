@@ -57,8 +57,8 @@ static void test_a_file(void **state)
     struct switch_list list;
 
     (void)state;
-    switch_list_parse("refresh 20 a\nnonsense\n\nroute:x 30 b c\nrefresh 10 d\nroute:y 40 e",
-                      &list);
+    assert_true(switch_list_parse("refresh 20 a\nroute:x 30 b c\nrefresh 10 d\nroute:y 40 e\nend\n",
+                                  &list));
     assert_int_equal(list.count, 3);
     assert_string_equal(switch_list_find(&list, "refresh", 9)->by, "d");
     assert_null(switch_list_find(&list, "refresh", 10));
@@ -69,8 +69,32 @@ static void test_a_file(void **state)
     assert_int_equal(list.count, 1);
     assert_true(switch_list_remove(&list, "route:y"));
     assert_false(switch_list_remove(&list, "route:y"));
-    switch_list_parse("", &list);
+    assert_true(switch_list_parse("end\n", &list));
     assert_int_equal(list.count, 0);
+}
+
+static void test_a_file_that_is_not_whole(void **state)
+{
+    static const char whole[] = "refresh 20 a\nroute:x 30 b c\nend\n";
+    static const char *const others[] = {
+        "refresh 20 a\nnonsense\nend\n",
+        "refresh 20 a\n\nend\n",
+        "refresh 20 a\nend\nend\n",
+        "refresh x a\nend\n",
+        "\nend\n",
+        "end\nrefresh 20 a\n",
+    };
+    struct switch_list list;
+    char cut[sizeof whole];
+
+    (void)state;
+    assert_true(switch_list_parse(whole, &list));
+    for (size_t len = 0; len < sizeof whole - 1; len++) {
+        snprintf(cut, sizeof cut, "%.*s", (int)len, whole);
+        check(!switch_list_parse(cut, &list), "the first %zu bytes", len);
+    }
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        check(!switch_list_parse(others[i], &list), "case %zu", i);
 }
 
 static void test_a_full_list(void **state)
@@ -94,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_a_file),
+        cmocka_unit_test(test_a_file_that_is_not_whole),
         cmocka_unit_test(test_a_full_list),
     };
 
