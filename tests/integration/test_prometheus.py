@@ -115,7 +115,8 @@ def test_no_metric_is_named_that_does_not_exist(scrape):
 
 def test_the_manual_lists_every_metric(scrape):
     """With its type, its labels and, of those that are fixed, each of their values."""
-    rows = re.findall(r"^\| `(leeway_\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \|$", text_of(METRICS), re.M)
+    rows = re.findall(r"^\| `(leeway_\w+)` \| (\w+) \|([^|]*)\|([^|]*)\|$", text_of(METRICS),
+                      re.M)
     assert {name: kind for name, kind, _, _ in rows} == kinds(scrape)
     assert len(rows) == len(kinds(scrape))
     labels, values = {}, {}
