@@ -114,8 +114,9 @@ static const char *const outcomes[] = {
     [GETS_OTHERS_FAILURE] = "get the status of the query that has just failed, with Retry-After",
     [GETS_REFUSAL] = "get 503: another database than the noted one is there (leewayctl identity)",
     [GETS_WHAT_IS_NOT_KNOWN] = "be looked up under a key that is not known here",
-    [GETS_NOTHING_VERIFIED] = "get 503 unless a worker has verified the database: then it would be "
-                              "looked up under a key that is not known here",
+    [GETS_NOTHING_VERIFIED] =
+        ("get 503 unless a worker has verified the database: then it would be "
+         "looked up under a key that is not known here"),
     [WAITS_FOR_QUERY] = "wait for the query that is under way",
     [RUNS_QUERY] = "run the query; whoever comes meanwhile waits for it",
     [RUNS_QUERY_TOO_LARGE] = "run a query for itself, for the response is too large to be stored",
