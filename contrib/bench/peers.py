@@ -26,7 +26,7 @@ from harness import http
 from harness.stack import BUILD
 
 ROWS = {"2 kB": 9, "35 kB": 159}
-FILL_ROWS = 172  # 38 kB
+FILL_ROWS, FILL_BYTES = 172, 37000
 FILL_PAGES = 40
 CONNECTIONS = (8, 64)
 BUDGET = 'context "c" { budget = 1h }\n'
@@ -53,6 +53,7 @@ class Options:
         self.reference = reference
         self.rounds = int(os.environ.get("BENCH_ROUNDS", "1" if quick else "5"))
         self.seconds = int(os.environ.get("BENCH_SECONDS", "1"))
+        self.fill_rounds = 5 if quick else 20
         self.limit_s = 90 if quick else 16 * 60
         self.connections = CONNECTIONS[:1] if quick else CONNECTIONS
 
@@ -289,16 +290,19 @@ class Filled:
     with what Redis needs around it."""
 
     def __init__(self, filler):
-        self.worker_us = [one["worker"] for one in filler.rounds]
+        self.rounds = filler.rounds
         self.us = {what: filler.median(what) for what in filler.watched}
         self.spread = filler.spread("worker")
         self.ms = filler.median("ms")
         self.value, self.memory = entries_in(filler.stack.redis, NO_ENTRY)[-1]
 
-    def worker_us_more_than(self, other):
-        """The median of the differences within each round."""
-        return statistics.median(ours - theirs
-                                 for ours, theirs in zip(self.worker_us, other.worker_us))
+    def more_us_than(self, other, *who):
+        """The median of the differences within each round, of all `who` together."""
+        def taken(one):
+            return sum(one[each] for each in who)
+
+        return statistics.median(taken(ours) - taken(theirs)
+                                 for ours, theirs in zip(self.rounds, other.rounds))
 
 
 def measure_fill(world, options):
@@ -307,7 +311,7 @@ def measure_fill(world, options):
     fillers = {name: fill.Filler(world, f"fill-{at}", fill_routes(),
                                  start_redis(world, f"fill-{at}-redis"), build)
                for at, (name, build) in enumerate(builds.items())}
-    fill.hold(list(fillers.values()), 5 if options.quick else 20, FILL_PAGES)
+    fill.hold(list(fillers.values()), options.fill_rounds, FILL_PAGES, FILL_BYTES)
     return {name: Filled(filler) for name, filler in fillers.items()}
 
 
@@ -353,7 +357,8 @@ def print_versions():
 def run(world, options=None):
     options = options or Options()
     print_versions()
-    orders.make(world, FILL_ROWS * FILL_PAGES * 11)
+    # one round of the fill warms up
+    orders.make(world, FILL_ROWS * FILL_PAGES * (1 + options.fill_rounds))
     peers, bodies = start_peers(world, options)
     found = Contest(peers, bodies, options).hold_all()
     for reference in dict.fromkeys((options.reference, LUA)):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a miss costs of which the response is stored: each request asks for another key, straight to
 one worker and one after another. Builds take turns."""
+import gzip
 import os
 import statistics
 import time
@@ -27,8 +28,8 @@ class Filler:
         self.rounds = []
         self.pages = 0
 
-    def hold(self, count):
-        """One round of so many misses."""
+    def hold(self, count, least):
+        """One round of so many misses, of bodies of `least` bytes or more."""
         client, took_ms = self.stack.redis.client(), []
         client.flushall()
         with fastcgi.Connection(self.stack.socket) as connection:
@@ -38,9 +39,12 @@ class Filler:
                     began = time.perf_counter()
                     connection.send(fastcgi.request(f"/page/{self.pages}", keep=True,
                                                     HTTP_ACCEPT_ENCODING="gzip"))
-                    status, headers, _ = connection.read_answer()
+                    status, headers, body = connection.read_answer()
                     took_ms.append((time.perf_counter() - began) * 1000)
+                    if headers.get("content-encoding") == "gzip":
+                        body = gzip.decompress(body)
                     assert status == 200 and "; stored" in headers["cache-status"], headers
+                    assert len(body) >= least, f"page {self.pages}: {len(body)} bytes"
         self.rounds.append({**meter.per(count), "ms": statistics.median(took_ms)})
 
     def median(self, what):
@@ -52,10 +56,10 @@ class Filler:
         return f"{min(values):.0f} to {max(values):.0f}"
 
 
-def hold(fillers, rounds, count):
+def hold(fillers, rounds, count, least):
     """The first round warms up and is left out."""
     for _ in range(rounds + 1):
         for filler in fillers:
-            filler.hold(count)
+            filler.hold(count, least)
     for filler in fillers:
         del filler.rounds[0]
