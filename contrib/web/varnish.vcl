@@ -37,6 +37,17 @@ sub vcl_recv {
     if (req.url ~ "^/api/metrics($|\?)" && client.ip !~ inside) {
         return (synth(403));
     }
+    # What a client accepts is one of two things to leeway: gzip, or not. Varnish itself says so to it;
+    # with http_gzip_support switched off it would keep a response for each spelling instead (Vary).
+    # Who refuses what is not compressed, which is rare, then gets leeway's own answer, out of no cache.
+    if (req.http.Accept-Encoding ~ "(?i)(^|[, \t])(identity|\*)\s*;\s*q=0(\.0*)?\s*(,|$)") {
+        return (pass);
+    }
+    if (req.http.Accept-Encoding ~ "(?i)(^|[, \t])(x-)?gzip\s*(,|$|;\s*q=(1|0\.[0-9]*[1-9]))") {
+        set req.http.Accept-Encoding = "gzip";
+    } else {
+        unset req.http.Accept-Encoding;
+    }
     # Requests with a cookie are passed on and not cached. If cookies mean nothing to the API:
     #unset req.http.Cookie;
 }
@@ -50,6 +61,9 @@ sub vcl_backend_response {
     set beresp.grace = std.duration(regsub(beresp.http.Cache-Control,
         "^.*stale-while-revalidate=([0-9]+).*$", "\1s"), 0s);
     set beresp.keep = 0s;
+    # What leeway has not compressed, short bodies and contexts with `compress = none`, Varnish
+    # compresses once for as long as it keeps it:
+    #set beresp.do_gzip = true;
     # Varnish counts from when the response arrives: half a second for the way here.
     if (beresp.grace >= 1s) {
         set beresp.grace = beresp.grace - 0.5s;
@@ -59,6 +73,10 @@ sub vcl_backend_response {
 }
 
 sub vcl_deliver {
+    # Of what Varnish decompresses for a client and does not keep, HEAD would say the compressed length.
+    if (req.method == "HEAD" && resp.http.Content-Encoding == "gzip" && !req.http.Accept-Encoding) {
+        unset resp.http.Content-Length;
+    }
     # Varnish rounds Age down, which would give a browser up to one second too much: round up,
     # and add the half second.
     if (obj.hits > 0) {

@@ -29,7 +29,8 @@ context "{name}" {{ budget = {BUDGET_S}s  {settings} }}
 route "/{name}/{{key}}" {{
   context = "{name}"
   param "key" {{ type = int }}
-  sql = "select n, extract(epoch from statement_timestamp()) as asked, $1::bigint as key
+  sql = "select n, extract(epoch from statement_timestamp()) as asked, $1::bigint as key,
+                repeat('-', 2000) as long_enough_to_be_compressed
            from tick, {SLEEP}"
   shape = object
 }}
@@ -37,6 +38,7 @@ route "/{name}/{{key}}" {{
 # 127.0.0.2 stands for the world outside; leeway itself would let it in
 SETTINGS = 'metrics_allow = {"127.0.0.1", "127.0.0.2"}\nsocket_mode = 0666\n'
 BROWSERS = 4  # for each context
+ACCEPTED = (None, "gzip, deflate, br, zstd")  # by one browser and by the next
 KEYS = 40
 ROWS = []
 
@@ -55,8 +57,8 @@ class Readers:
         self.running = []
 
     def __enter__(self):
-        self.running = [http.Background(functools.partial(self.run, context))
-                        for context in CONTEXTS for _ in range(BROWSERS)]
+        self.running = [http.Background(functools.partial(self.run, context, ACCEPTED[number % 2]))
+                        for context in CONTEXTS for number in range(BROWSERS)]
         return self
 
     def __exit__(self, *exception):
@@ -64,8 +66,8 @@ class Readers:
         for reader in self.running:
             reader.result()
 
-    def run(self, context):
-        browser = ClientCache(self.port)
+    def run(self, context, accepts):
+        browser = ClientCache(self.port, accepts)
         while not self.stopping.wait(0.003):
             use = browser.get(f"/{context}/{random.randrange(KEYS)}")
             with self.lock:
@@ -79,6 +81,7 @@ class Readers:
         lag = self.ticker.lag(json.loads(use.response.body), use.moment)
         kinds["seen"] += 1
         kinds[use.source] += 1
+        kinds[use.response.headers.get("content-encoding", "plain")] += 1
         if use.source in ("network", "304") and use.response.cache.endswith("; hit"):
             kinds["shared"] += 1
         self.oldest[context] = max(self.oldest[context], lag)
@@ -160,6 +163,7 @@ def test_nobody_sees_a_response_beyond_its_budget(stack, cached, rows, name):
     assert not any(readers.late.values()), {context: (len(late), late[:3])
                               for context, late in readers.late.items()}
     assert readers.kinds["private"]["shared"] == 0
+    assert readers.kinds["edge"]["gzip"] > 0 and readers.kinds["edge"]["plain"] > 0
 
 
 @pytest.mark.parametrize("name", CACHES)
@@ -184,8 +188,8 @@ def test_what_comes_out_of_a_shared_cache(stack, cached, name):
 
 # what makes the samples right, taken out of them
 CARELESS = {
-    "nginx": {"    fastcgi_ignore_headers Cache-Control Expires;\n": "",
-              "    fastcgi_no_cache $leeway_not_stored;\n": "",
+    "nginx": {"    fastcgi_ignore_headers Cache-Control Expires Vary;\n": "",
+              "    fastcgi_no_cache $leeway_not_stored $leeway_not_cached;\n": "",
               '    HIT "no-cache";\n': ""},
     "Varnish": {"beresp.grace - 0.5s": "beresp.grace", "beresp.ttl - 0.5s": "beresp.ttl",
                 "obj.age + 1.5s": "obj.age"},

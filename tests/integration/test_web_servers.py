@@ -11,8 +11,9 @@ from harness import http, report
 from harness.caches import CACHES
 from harness.web_servers import SERVERS
 
+# what becomes of compressed ones is seen in test_web_compression
 ROUTES = """
-context "c" { budget = 1h }
+context "c" { budget = 1h  compress = none }
 route "/hello" { context = "c"  sql = "select 'hello'::text as t"  shape = value }
 route "/echo/{text}" {
   context = "c"

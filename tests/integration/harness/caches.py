@@ -18,8 +18,12 @@ class NginxCache(Nginx):
 class Varnish(Server):
     """In front of nginx, which it starts too."""
 
+    compression = ("set beresp.do_gzip",)
+    options = ()
+    behind = {}  # changes of nginx's file
+
     def __init__(self, stack, mount="/", kept=True, changes=None):
-        self.web_server = Nginx(stack, mount, kept)
+        self.web_server = Nginx(stack, mount, kept, self.behind)
         super().__init__(stack, mount, kept, changes)
 
     def start(self):
@@ -27,11 +31,20 @@ class Varnish(Server):
             '.port = "8080"': f'.port = "{self.web_server.port}"'}))
         os.mkdir(self.stack.path("varnish"))
         return self.run("varnishd", "-F", "-j", "none", "-n", self.stack.path("varnish"),
-                        "-s", "malloc,64m", "-a", f"127.0.0.1:{self.port}", "-f", vcl)
+                        "-s", "malloc,64m", "-a", f"127.0.0.1:{self.port}", "-f", vcl,
+                        *self.options)
 
     def stop(self):
         super().stop()
         self.web_server.stop()
+
+
+class VarnishWithoutGzip(Varnish):
+    options = ("-p", "http_gzip_support=off")
+
+
+class VarnishBeforeCompressingNginx(Varnish):
+    behind = Nginx.compressing()
 
 
 CACHES = {"nginx": NginxCache, "Varnish": Varnish}

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from . import http
+from .codings import decoded
 
 DIRECTIVE = re.compile(r"([a-z-]+)(?:=(\d+))?")
 
@@ -37,7 +38,10 @@ class Use:
 
 
 class ClientCache:
-    def __init__(self, port):
+    """`accepts` is its Accept-Encoding, if any; what users see is decoded."""
+
+    def __init__(self, port, accepts=None):
+        self.accepts = {"Accept-Encoding": accepts} if accepts else {}
         self.connection, self.beside = http.Kept(port), http.Kept(port)
         self.entries = {}
         self.refreshing = None
@@ -80,7 +84,8 @@ class ClientCache:
     def fetch(self, connection, path, stored):
         sent, moment = time.monotonic(), time.time()
         etag = stored and stored.response.headers.get("etag")
-        response = connection.request(path, headers={"If-None-Match": etag} if etag else {})
+        condition = {"If-None-Match": etag} if etag else {}
+        response = connection.request(path, headers={**self.accepts, **condition})
         came = time.monotonic()
         source = "network"
         if response.status == 304:
@@ -90,6 +95,8 @@ class ClientCache:
                                      {**stored.response.headers, "age": "0", **response.headers,
                                       "content-length": str(len(stored.response.body))},
                                      stored.response.body)
+        else:
+            response.body = decoded(response)
         allowed = directives(response)
         if "no-store" in allowed or response.status not in (200, 404):
             if response.status < 500:

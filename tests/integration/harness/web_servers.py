@@ -46,11 +46,13 @@ def sample(name, changes, mount="/api"):
 class Server:
     """What the servers have in common. `starts_leeway`: it needs no worker beside it; `kept`:
     whether connections to leeway stay open, for which `has_choice`; `changes`: further ones of
-    the file; `login`: the file of passwords that it names."""
+    the file; `login`: the file of passwords that it names; `compression`: lines that switch the
+    server's own on, which stand in the file as comments."""
 
     starts_leeway = False
     has_choice = False
     login = None
+    compression = ()
 
     def __init__(self, stack, mount="/", kept=True, changes=None):
         self.stack = stack
@@ -64,6 +66,11 @@ class Server:
         wait_until(lambda: stack.port_answers() or not self.process.is_running(),
                    "the web server answers")
         assert self.process.is_running(), self.log_text()
+
+    @classmethod
+    def compressing(cls):
+        """The changes that switch compression on."""
+        return {"#" + line: line for line in cls.compression}
 
     def let_others_in(self):
         """For servers whose processes give up being root."""
@@ -102,6 +109,7 @@ class Nginx(Server):
     has_choice = True
     sample = "nginx.conf"
     login = "/etc/nginx/leeway.htpasswd"
+    compression = ("gzip on;", "gzip_types", "gzip_proxied", "gzip_vary")
 
     def start(self):
         changes = {SOCKET: self.stack.socket, "*:8080": f"127.0.0.1:{self.port}"}
@@ -132,6 +140,8 @@ include {self.stack.path("sample.conf")};
 class Lighttpd(Server):
     sample = "lighttpd-socket.conf"
     login = "/etc/lighttpd/leeway.htpasswd"
+    compression = ('server.modules += ( "mod_deflate"', "deflate.mimetypes",
+                   "deflate.allowed-encodings", '$REQUEST_HEADER["Accept-Encoding"]')
 
     def file_changes(self):
         return {SOCKET: self.stack.socket}
@@ -157,8 +167,9 @@ class LighttpdBinPath(Lighttpd):
 
 class Apache(Server):
     modules = ("mpm_event", "authz_core", "authz_host", "authz_user", "authn_core", "authn_file",
-               "auth_basic", "headers", "env", "dir", "alias")
+               "auth_basic", "headers", "env", "dir", "alias", "filter", "setenvif", "deflate", "brotli")
     login = "/etc/apache2/leeway.htpasswd"
+    compression = ("AddOutputFilterByType", "SetEnvIf ")
 
     def start(self):
         os.mkdir(self.stack.path("www"))
@@ -249,6 +260,7 @@ FcgidIdleScanInterval 1
 class Haproxy(Server):
     has_choice = True
     sample = "haproxy.cfg"
+    compression = ("compression algo", "compression type")
 
     def start(self):
         changes = {SOCKET: self.stack.socket, "*:8080": f"127.0.0.1:{self.port}"}
@@ -265,6 +277,7 @@ class Haproxy(Server):
 
 class Caddy(Server):
     sample = "Caddyfile"
+    compression = ("@get ", "encode ")
     login = "/etc/caddy/leeway.users"
 
     def users(self):
