@@ -5,9 +5,12 @@
 
 #include "source/cancel.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 #include <unistd.h>
 
@@ -24,8 +27,8 @@ struct cancel {
     TAILQ_ENTRY(cancel) link;
     PGcancel *request;
     enum { CANCEL_QUEUED, CANCEL_SENT, CANCEL_OVER } state;
-    bool succeeded; /* CANCEL_OVER */
-    bool ownerless; /* cancel_end() has been called */
+    enum cancel_outcome outcome; /* CANCEL_OVER */
+    bool ownerless;              /* cancel_end() has been called */
 };
 
 struct canceller {
@@ -60,7 +63,7 @@ static void free_cancel(struct cancel *cancel)
 }
 
 /* Locked. */
-static void finish(struct canceller *canceller, bool succeeded)
+static void finish(struct canceller *canceller, enum cancel_outcome outcome)
 {
     struct cancel *cancel = canceller->cancel;
 
@@ -68,7 +71,7 @@ static void finish(struct canceller *canceller, bool succeeded)
     if (cancel == NULL)
         return;
     cancel->state = CANCEL_OVER;
-    cancel->succeeded = succeeded;
+    cancel->outcome = outcome;
     if (cancel->ownerless)
         free_cancel(cancel);
 }
@@ -95,7 +98,7 @@ static void on_end(void *data)
     struct canceller *canceller = data;
 
     lock();
-    finish(canceller, false);
+    finish(canceller, CANCEL_FAILED);
     canceller->used = false;
     unlock();
 }
@@ -109,11 +112,30 @@ static bool take_own_files(void)
 #endif
 }
 
+/* libpq tells by the text alone, in which it writes the error as a number or as strerror() does. */
+static bool has_error(const char *text, int error)
+{
+    char number[32], words[128];
+
+    snprintf(number, sizeof number, "error %d", error);
+    snprintf(words, sizeof words, ": %s", strerror(error));
+    return strstr(text, number) != NULL || strstr(text, words) != NULL;
+}
+
+static enum cancel_outcome send_request(const PGcancel *request)
+{
+    char error[256] = "";
+
+    if (PQcancel((PGcancel *)(uintptr_t)request, error, sizeof error) == 1)
+        return CANCEL_ANSWERED;
+    return has_error(error, ECONNREFUSED) || has_error(error, ENOENT) ? CANCEL_REFUSED
+                                                                      : CANCEL_FAILED;
+}
+
 static void *run(void *data)
 {
     struct canceller *canceller = data;
     struct cancel *cancel;
-    char error[256];
     bool own_files = take_own_files();
 
     lock();
@@ -121,9 +143,9 @@ static void *run(void *data)
     unlock();
     while ((cancel = take_next(canceller)) != NULL) {
         pthread_cleanup_push(on_end, canceller);
-        bool succeeded = PQcancel(cancel->request, error, sizeof error) == 1;
+        enum cancel_outcome outcome = send_request(cancel->request);
         lock();
-        finish(canceller, succeeded);
+        finish(canceller, outcome);
         unlock();
         pthread_cleanup_pop(0);
     }
@@ -181,10 +203,8 @@ void cancel_init(void)
     done = true;
 }
 
-struct cancel *cancel_start(PGconn *conn)
+struct cancel *cancel_start(PGcancel *request)
 {
-    PGcancel *request = PQgetCancel(conn);
-
     if (request == NULL)
         return NULL;
     struct cancel *cancel = mem_check(calloc(1, sizeof *cancel));
@@ -196,11 +216,19 @@ struct cancel *cancel_start(PGconn *conn)
     return cancel;
 }
 
+enum cancel_outcome cancel_outcome(const struct cancel *cancel)
+{
+    lock();
+    enum cancel_outcome outcome = cancel->state == CANCEL_OVER ? cancel->outcome : CANCEL_UNDER_WAY;
+    unlock();
+    return outcome;
+}
+
 bool cancel_end(struct cancel *cancel)
 {
     lock();
     bool sent = cancel->state == CANCEL_SENT;
-    bool safe = cancel->state == CANCEL_QUEUED || (!sent && cancel->succeeded);
+    bool safe = cancel->state == CANCEL_QUEUED || (!sent && cancel->outcome == CANCEL_ANSWERED);
     if (cancel->state == CANCEL_QUEUED)
         TAILQ_REMOVE(&queue, cancel, link);
     cancel->ownerless = true;

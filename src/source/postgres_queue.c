@@ -131,6 +131,7 @@ static struct query *next_to_run(struct postgres *postgres, enum lack *lack)
     for (turn = turns_next(postgres->waiting, NULL); turn != NULL;
          turn = turns_next(postgres->waiting, turn)) {
         struct query *query = query_of(turn);
+        query_look_at_cancel(query);
         if (query_is_held(query))
             continue;
         bool needs_new = postgres_session_for(postgres, query) == NULL;
@@ -195,6 +196,7 @@ void postgres_on_pump(struct ev_loop *loop, ev_timer *timer, int events)
 
 static int query_destroy(struct query *query)
 {
+    query_end_cancel(query);
     plan_release(query->plan);
     return 0;
 }
@@ -229,6 +231,7 @@ void postgres_wait_longer(const struct postgres *postgres, struct query *query, 
 bool postgres_leave(struct postgres *postgres, struct query *query, bool cancel)
 {
     if (query_is_held(query)) {
+        query->is_left = query->is_left || cancel;
         query->ends_held = query->ends_held || cancel;
         return false;
     }

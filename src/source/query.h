@@ -9,6 +9,7 @@
 #include "source/turns.h"
 #include "source/verdict.h"
 
+struct cancel;
 struct session;
 
 struct query {
@@ -21,12 +22,16 @@ struct query {
     unsigned trials;                /* plans tried so far */
     char suspected[SQLSTATE_BYTES]; /* the error that led to the trial; "": none did */
     struct slots_place place;
-    int64_t waits_until_us;        /* monotonic */
-    unsigned resends;              /* connections that were lost under it */
-    bool wants_new;                /* an idle session was found dead before it was sent */
-    int64_t held_until_us;         /* its connection was lost: the server may run it until then */
-    bool ends_held;                /* it is not sent again then */
-    char sqlstate[SQLSTATE_BYTES]; /* that it failed with; "": none */
+    int64_t waits_until_us; /* monotonic */
+    unsigned resends;       /* connections that were lost under it */
+    bool wants_new;         /* an idle session was found dead before it was sent */
+    int64_t held_until_us;  /* its connection was lost: the server may run it until then */
+    bool ends_held;         /* it is not sent again then */
+    bool is_left;           /* nobody waits for it any more */
+    struct cancel *cancel;  /* sent when the connection was lost; NULL: none is under way */
+    bool ends_if_answered;  /* the query, soon after such an answer */
+    bool ends_if_refused;
+    char sqlstate[SQLSTATE_BYTES];           /* that it failed with; "": none */
     char message[VERDICT_MESSAGE_BYTES + 1]; /* raised for the client */
 };
 
@@ -37,6 +42,10 @@ static inline bool query_may_be_resent(const struct query *query)
 {
     return query->resends < QUERY_MAX_RESENDS;
 }
+
+/* session_cancel.c: what has come of the request to cancel, which may end its hold. */
+void query_look_at_cancel(struct query *query);
+void query_end_cancel(struct query *query);
 
 /* It waits until the server does not run it any more, with its place. */
 static inline bool query_is_held(const struct query *query)

@@ -126,9 +126,18 @@ void session_end_connection(struct session *session)
                                                                   : SESSION_UNREACHABLE);
 }
 
+/* A query that was given up, of whose end the server has said nothing yet. */
+static bool may_still_run(const struct session *session)
+{
+    return session->step == STEP_CANCEL && PQstatus(session->conn) == CONNECTION_BAD &&
+           session->now.sqlstate[0] == '\0' && session_left_ms(session->hold_until_us) > 0;
+}
+
 void session_lose(struct session *session)
 {
-    if (has_server_told(session)) {
+    if (may_still_run(session)) {
+        session_cut(session);
+    } else if (has_server_told(session)) {
         session->spent = true;
         session_end_query(session);
     } else if (!session_leave_server(session, false)) {
@@ -194,6 +203,7 @@ static int session_destroy(struct session *session)
     session_withdraw_question(session);
     if (session->cancel != NULL)
         cancel_end(session->cancel);
+    PQfreeCancel(session->request);
     session_drop_arriving(session);
     session_drop_unfinished(session);
     steps_remove(session->options.steps, &session->pause);

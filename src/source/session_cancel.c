@@ -48,15 +48,53 @@ static void set_hold(struct session *session)
                          at_once || session->watched ? cancel_ms : session_left_ms(limit_us));
 }
 
-/* The connection was lost without a word of the server, which ends the query once it has noticed,
-   and else at its limit. */
-void session_hold_lost(const struct session *session, struct query *query)
+/* The connection was lost without a word of the server. What is between may have ended our side of
+   it alone, so that the server has nothing to notice: the query is cancelled, and held to its limit
+   unless the server is known to have been told. A pooler answers whatever comes of a request. Where
+   nobody listens any more there is no server, or it is about to notice. */
+void session_hold_lost(struct session *session, struct query *query)
 {
-    int64_t limit_us = session->step_us + (query->request.limit_ms + END_MARGIN_MS) * (int64_t)1000;
-
     query->held_until_us =
-        session->watched ? clock_monotonic_us() + NOTICE_MS * (int64_t)1000 : limit_us;
-    query->ends_held = !session->watched || !query_may_be_resent(query);
+        session->step_us + (query->request.limit_ms + END_MARGIN_MS) * (int64_t)1000;
+    query->ends_held = true;
+    query->ends_if_answered = session->direct;
+    query->ends_if_refused = session->watched;
+    if (session->cancel == NULL)
+        session->cancel = cancel_start(session->request);
+    else
+        PQfreeCancel(session->request);
+    query->cancel = session->cancel;
+    session->request = NULL;
+    session->cancel = NULL;
+}
+
+static bool tells_end(const struct query *query, enum cancel_outcome outcome)
+{
+    return (outcome == CANCEL_ANSWERED && query->ends_if_answered) ||
+           (outcome == CANCEL_REFUSED && query->ends_if_refused);
+}
+
+void query_look_at_cancel(struct query *query)
+{
+    enum cancel_outcome outcome =
+        query->cancel != NULL ? cancel_outcome(query->cancel) : CANCEL_UNDER_WAY;
+    int64_t until_us = clock_monotonic_us() + NOTICE_MS * (int64_t)1000;
+
+    if (outcome == CANCEL_UNDER_WAY)
+        return;
+    query_end_cancel(query);
+    if (!tells_end(query, outcome))
+        return;
+    if (until_us < query->held_until_us)
+        query->held_until_us = until_us;
+    query->ends_held = query->is_left || !query_may_be_resent(query);
+}
+
+void query_end_cancel(struct query *query)
+{
+    if (query->cancel != NULL)
+        cancel_end(query->cancel);
+    query->cancel = NULL;
 }
 
 /* Answers the query, of which nothing more is wanted, and waits for its end. */
@@ -73,7 +111,7 @@ void session_give_query_up(struct session *session)
     session->spent = session->spent || session->hung || session->step == STEP_PREPARE;
     set_hold(session);
     if (session->cancel == NULL)
-        session->cancel = cancel_start(session->conn);
+        session->cancel = cancel_start(PQgetCancel(session->conn));
     struct query_result result = session->result;
     result.generation = session->generation;
     result.hold_ms = session_left_ms(session->hold_until_us);

@@ -95,6 +95,7 @@ static void start_try(struct session *session)
 static void begin_work(struct session *session)
 {
     session->worked = true;
+    session->request = PQgetCancel(session->conn);
     dial_settle(session->dial);
     TALLOC_FREE(session->dial);
     session_end_outage(session);

@@ -80,7 +80,7 @@ static void refuse_rows(struct session *session)
     if (!session->outdated)
         session_go_on(session, EVENT_LATE);
     else if (session->cancel == NULL)
-        session->cancel = cancel_start(session->conn);
+        session->cancel = cancel_start(PQgetCancel(session->conn));
 }
 
 static bool awaits_results(const struct session *session)

@@ -107,16 +107,20 @@ static void compare_place(struct session *session, const PGresult *res)
 }
 
 /* A pooler tells a process id of its own, or has another server for the second transaction. */
-static bool is_pooler_between(const struct session *session)
+static bool is_direct(const struct session *session)
 {
-    const struct postgres_settings *settings = session->options.settings;
     const char *backend = session->place[PLACE_BACKEND];
 
-    if (!settings->prepared || settings->pooler == POOLER_TRANSACTION)
-        return true;
-    return settings->pooler == POOLER_AUTO &&
-           (strcmp(backend, session->first_backend) != 0 ||
-            strtoll(backend, NULL, 10) != PQbackendPID(session->conn));
+    return strcmp(backend, session->first_backend) == 0 &&
+           strtoll(backend, NULL, 10) == PQbackendPID(session->conn);
+}
+
+static bool is_to_be_pooled(const struct session *session)
+{
+    const struct postgres_settings *settings = session->options.settings;
+
+    return !settings->prepared || settings->pooler == POOLER_TRANSACTION ||
+           (settings->pooler == POOLER_AUTO && !session->direct);
 }
 
 /* Two transactions, of which the second tells all. */
@@ -133,6 +137,7 @@ void session_take_place(struct session *session, const PGresult *res)
         session->first_backend = mem_check(talloc_strdup(session, session->place[PLACE_BACKEND]));
     } else {
         note_place(session, res);
-        session->pooled = is_pooler_between(session);
+        session->direct = is_direct(session) && session->options.settings->pooler == POOLER_AUTO;
+        session->pooled = is_to_be_pooled(session);
     }
 }

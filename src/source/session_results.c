@@ -356,6 +356,15 @@ static bool is_of_no_use(ExecStatusType status)
            status == PGRES_SINGLE_TUPLE || status == PGRES_COMMAND_OK;
 }
 
+/* libpq's own errors have no SQLSTATE. */
+static void note_end(struct session *session, const PGresult *res)
+{
+    const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+    if (sqlstate != NULL && session->now.sqlstate[0] == '\0')
+        snprintf(session->now.sqlstate, sizeof session->now.sqlstate, "%s", sqlstate);
+}
+
 void session_take_result(struct session *session, PGresult *res)
 {
     const struct step_state *now = &session->now;
@@ -363,8 +372,10 @@ void session_take_result(struct session *session, PGresult *res)
         now->part < now->packet.n_parts ? now->packet.parts[now->part] : PART_TIDY;
     ExecStatusType status = PQresultStatus(res);
 
-    if (session->step == STEP_CANCEL && is_of_no_use(status))
+    if (session->step == STEP_CANCEL && is_of_no_use(status)) {
+        note_end(session, res);
         return;
+    }
     switch (status) {
     case PGRES_PIPELINE_SYNC:
         session->now.syncs++;

@@ -62,6 +62,8 @@ struct session {
     int64_t step_us;       /* when this step's packet was */
     int64_t until_us;      /* it is used for new queries; 0: for ever */
     bool watched;          /* the server ends a query soon whose client has gone */
+    bool direct;           /* it is the server's own process that is connected, no pooler */
+    PGcancel *request;     /* taken while the connection lived; NULL: it has not worked */
     struct cancel *cancel; /* NULL: none, or it is over */
     int64_t hold_until_us; /* what was given up has ended by then */
     bool hung;
@@ -169,8 +171,8 @@ void session_give_query_up(struct session *session);
 /* What was given up has ended. */
 void session_settle(struct session *session);
 
-/* Of a lost connection's query, which the server may still run. */
-void session_hold_lost(const struct session *session, struct query *query);
+/* Of a lost connection's query, which the server may still run: cancels it. */
+void session_hold_lost(struct session *session, struct query *query);
 
 /* Closes the connection under it. */
 void session_cut(struct session *session);

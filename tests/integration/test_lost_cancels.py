@@ -27,6 +27,8 @@ route "/many" { context = "long"  shape = object
                 sql = "select n, repeat('x', 9000) as x, pg_sleep(0.05)::text as t from (select t.n \
 from t, generate_series(1, case when (select count(*) from t) > 1 then 100000 else 1 end)) x(n) \
 -- marker:many" }
+route "/takes/{n}" { context = "long"  param "n" { type = int }
+                     sql = "select $1::int as n from pg_sleep($1) -- marker:slow"  shape = value }
 route "/locked" { context = "none"  shape = value
                   sql = "select count(*)::int as n from t, pg_sleep(60) -- marker:slow" }
 route "/kept" { context = "long"  shape = value
@@ -39,6 +41,9 @@ route "/two" { context = "none"  shape = object
                sql = "select n from generate_series(1, 2) n" }
 route "/stalls" { context = "none"  shape = object  sql = "select n, repeat('x', 100) as x, \
 pg_sleep(case when n > 5000 then 60 else 0 end)::text as t from generate_series(1, 6000) n \
+-- marker:endless" }
+route "/halts" { context = "none"  shape = object  sql = "select n, repeat('x', 9000) as x, \
+pg_sleep(case when n > 3 then 60 else 0 end)::text as t from generate_series(1, 4) n \
 -- marker:endless" }
 route "/grown" { context = "none"
                  sql = "select t.*, generate_series(1, t.n) as g from t -- marker:grown" }
@@ -66,8 +71,16 @@ def running(stack, marker="marker:slow"):
                      f"%{marker}%")[0][0]
 
 
-def start(stack, workers=1, rewritten=None, **options):
+def sleeps(stack, marker="marker:slow"):
+    """Whether one is executed, and no more just prepared."""
+    return stack.sql("select wait_event = 'PgSleep' from pg_stat_activity where query like %s"
+                     " and pid <> pg_backend_pid() and datname = current_database()",
+                     f"%{marker}%") == [(True,)]
+
+
+def start(stack, workers=1, rewritten=None, behind=None, **options):
     proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    proxy.target = behind or proxy.target
     proxy.keeps_cancels = True
     proxy.rewritten = rewritten
     stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
@@ -315,3 +328,76 @@ def test_a_query_whose_row_is_too_large_to_be_taken_in(stack):
         assert stack.get("/vast").status == 500
         assert stack.get("/one").status == 503
         assert running(stack, "marker:vast") == 1
+
+
+def ask_until(stack, path, executions):
+    """How many queries of the key ran at once at the most, and what became of the requests."""
+    most, statuses = 0, []
+    while stack.executions("marker:slow") < executions:
+        asked = stack.get_later(path)
+        while not asked.done():
+            most = max(most, running(stack))
+        statuses.append(asked.result().status)
+    return most, statuses
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_connection_that_is_lost_on_our_side_alone(stack, pooled):
+    """What is between has ended it, and the server has nothing to notice: it is told to end the
+    query, which is sent again then, by one of those who wait for it."""
+    proxy = start(stack, workers=2, settings="drain_timeout = 1h",
+                  postgres="statement_timeout = 20s" + ("\n prepared = false" if pooled else ""))
+    proxy.keeps_cancels = False
+    asked = [stack.get_later("/takes/6") for _ in range(4)]
+    wait_until(lambda: sleeps(stack), "the query runs")
+    proxy.cut_clients()
+    most = 0
+    while not all(one.done() for one in asked):
+        most = max(most, running(stack))
+    assert most == 1
+    assert {one.result().status for one in asked} <= {200, 503}
+    assert 200 in {one.result().status for one in asked}
+    assert stack.executions("marker:slow") == 2
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_connection_that_is_lost_so_and_a_server_that_is_not_told(stack, pooled):
+    """The query runs on to its limit."""
+    proxy = start(stack, workers=2, postgres="statement_timeout = 4s" +
+                  ("\n prepared = false" if pooled else ""))
+    asked = stack.get_later("/takes/60")
+    wait_until(lambda: sleeps(stack), "the query runs")
+    proxy.cut_clients()
+    most, statuses = ask_until(stack, "/takes/60", 2)
+    assert most == 1
+    assert set(statuses) | {asked.result().status} <= {503, 504}
+    assert proxy.kept
+
+
+def test_a_poolers_answer_to_a_request_to_cancel_tells_nothing(stack):
+    """It gives one whether it has found the query or not."""
+    start_pgbouncer(stack, "transaction", size=5)
+    proxy = start(stack, workers=2, behind=stack.path("pooler/.s.PGSQL.6432"),
+                  postgres="statement_timeout = 4s")
+    proxy.keeps_cancels = False
+    proxy.drops_cancels = True
+    asked = stack.get_later("/takes/60")
+    wait_until(lambda: sleeps(stack), "the query runs")
+    proxy.cut_clients()
+    most, _ = ask_until(stack, "/takes/60", 2)
+    assert most == 1
+    assert asked.result().status in (503, 504)
+
+
+def test_a_connection_that_is_lost_while_its_query_is_cancelled(stack):
+    """It holds its slot, as it would have with the connection."""
+    proxy = start(stack, postgres="slots = 1\n slot_timeout = 0s\n statement_timeout = 4s",
+                  rewritten=AS_IF["older"])
+    assert stack.get("/halts").status == 500
+    wait_until(lambda: sleeps(stack, "marker:endless"), "the server says nothing more")
+    proxy.cut_clients()
+    refused = 0
+    while stack.get("/one").status == 503:
+        refused += 1
+    assert refused > 0
+    assert running(stack, "marker:endless") == 0

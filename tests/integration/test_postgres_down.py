@@ -212,7 +212,7 @@ def test_a_query_whose_connection_was_cut_is_not_begun_twice_at_once(stack):
     start(stack, refresher=False, workers=2, postgres="slots = 1\n slot_timeout = 10s")
     with stack.gate():
         requests = [stack.get_later("/gated") for _ in range(4)]
-        wait_until(lambda: running(stack) == 1, "the query is under way")
+        wait_until(lambda: stack.executions("marker:gated") == 1, "the query is under way")
         for connection in list(proxy.connections):
             proxy.end(connection)
         most = []

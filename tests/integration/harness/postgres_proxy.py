@@ -25,10 +25,12 @@ class PostgresProxy:
         self.rewritten = None  # in what clients say, and by what of the same length
         self.rewrites = 0
         self.keeps_cancels = False  # they get no answer, and the server does not hear of them
+        self.drops_cancels = False  # they get an answer, and the server does not hear of them
         self.kept = []
         self.dead = set()  # connections on which nothing comes through any more
         self.left = None  # bytes that the server may say before all connections are dead
         self.far = False  # what the server says arrives piece by piece, once it pauses
+        self.cut = set()  # clients whose connection was ended on their side alone
         self.connections = []
         self.listener = None
         os.makedirs(folder, exist_ok=True)
@@ -47,6 +49,13 @@ class PostgresProxy:
         for connection in self.connections:
             self.end(connection)
         self.connections = []
+
+    def cut_clients(self):
+        """Those that there are, on their side alone: the server does not hear of it."""
+        cut = {c for c in self.connections if c.getsockname() == self.path}
+        self.cut |= cut
+        for client in cut:
+            self.end(client)
 
     def go_dead(self):
         """Those that there are, without a word to either side."""
@@ -108,6 +117,8 @@ class PostgresProxy:
                 if self.keeps_cancels and data.startswith(CANCEL):
                     self.kept.append(source)
                     return
+                if self.drops_cancels and data.startswith(CANCEL):
+                    break
                 if self.is_dead(source, 0 if source.getsockname() == self.path else len(data)):
                     continue
                 if ending and data[:1] == b"P":  # Parse: what came before was the log-in
@@ -119,4 +130,5 @@ class PostgresProxy:
         except OSError:
             pass
         self.end(source)
-        self.end(other)
+        if source not in self.cut:
+            self.end(other)
