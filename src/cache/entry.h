@@ -81,7 +81,8 @@ char *entry_encode_around(char *body, size_t body_len, size_t room, const struct
 int entry_decode(const char *bytes, size_t len, uint64_t key, struct cache_entry *entry)
     __attribute__((warn_unused_result));
 
-/* When it was sent to be stored; 0: damaged. No hit needs it, and so it is not read with the rest. */
+/* When it was sent to be stored; 0: damaged. No hit needs it, and so it is not read with the rest.
+ */
 int64_t entry_arrival_us(const struct cache_entry *entry);
 
 /* The strong tag of the form that is stored, or of that without a coding (`plain`), quoted; "" for

@@ -87,8 +87,8 @@ enum { FCGI_MANAGEMENT_REPLY_BYTES = 128 };
 size_t fcgi_management_reply(const unsigned char *record, size_t len, unsigned char *out,
                              size_t size);
 
-/* A response whose bytes are `head` followed by `body`, or by `chunks` unless they are NULL; all are
-   borrowed. */
+/* A response whose bytes are `head` followed by `body`, or by `chunks` unless they are NULL; all
+   are borrowed. */
 struct fcgi_frame {
     uint16_t id;
     const char *head;
