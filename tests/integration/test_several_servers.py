@@ -56,8 +56,13 @@ def await_first_answer(stack, path="/one"):
 
 
 def end_sessions(stack):
+    """They are gone then: a query that is sent to one which is about to end may have been read by
+    it, and is not sent again before the server is known not to run it."""
     stack.sql("select pg_terminate_backend(pid) from pg_stat_activity"
               " where datname = current_database() and pid <> pg_backend_pid()")
+    wait_until(lambda: stack.sql("select count(*) from pg_stat_activity"
+                                 " where datname = current_database() and pid <> pg_backend_pid()")
+               == [(0,)], "the sessions are gone")
 
 
 def findings(stack):
