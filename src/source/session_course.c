@@ -91,9 +91,20 @@ static void start_try(struct session *session)
     session_set_deadline(session, connect_ms < TRY_MS ? connect_ms : TRY_MS);
 }
 
+/* While no query is under way, what the server says is a notice to libpq, be it the last. */
+static void take_notice(void *data, const PGresult *notice)
+{
+    struct session *session = data;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+        session->is_ended = true;
+}
+
 /* It has connected, and may have been given its first query meanwhile. */
 static void begin_work(struct session *session)
 {
+    PQsetNoticeReceiver(session->conn, take_notice, session);
     session->worked = true;
     session->request = PQgetCancel(session->conn);
     dial_settle(session->dial);

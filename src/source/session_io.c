@@ -177,7 +177,11 @@ void session_on_io(struct ev_loop *loop, ev_io *watcher, int events)
         return;
     }
     drop_notifications(session);
-    take_results(session);
+    /* the end of the connection is still to come: a query would be lost with it */
+    if (session->is_ended && session->step == STEP_IDLE)
+        session_lose(session);
+    else
+        take_results(session);
 }
 
 /* ---- Time */

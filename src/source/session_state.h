@@ -33,9 +33,10 @@ struct session {
     struct dial *dial;                 /* NULL: it has come to work */
     enum verdict_refusal kept_refusal; /* of the servers that were tried */
     struct step_state now;
-    bool worked; /* it has connected and is set up */
-    bool pooled; /* as in struct session_facts */
-    bool spent;  /* something was left that nobody knows of: not to be used again */
+    bool worked;   /* it has connected and is set up */
+    bool pooled;   /* as in struct session_facts */
+    bool spent;    /* something was left that nobody knows of: not to be used again */
+    bool is_ended; /* by the server, which has said so while there was no query */
     bool in_recovery;
     bool may_read_database;
     char *place[PLACE_COLUMNS]; /* as the server said last */

@@ -105,3 +105,15 @@ def test_a_query_is_one_packet_once_it_is_prepared(stack, path, options):
     for n in range(1, 21):
         assert stack.get(path.format(n=n)).status == 200
     assert proxy.asked == before + 20
+
+
+def test_a_session_of_which_the_server_has_said_that_it_ends_gets_no_query(stack):
+    """Before it has closed the connection."""
+    proxy = PostgresProxy(stack.path("proxy"), stack.postgres.folder)
+    stack.postgres_conninfo = f"host={proxy.folder} user=leeway dbname={stack.database}"
+    stack.start(ROUTES, refresher=False, workers=1)
+    assert stack.get("/one").status == 200
+    proxy.tell_end()
+    wait_until(lambda: sessions(stack) == [], "the sessions are closed")
+    assert proxy.unread in (b"", b"X\0\0\0\4")  # to terminate it
+    assert stack.get("/one").status == 200

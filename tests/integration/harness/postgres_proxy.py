@@ -30,6 +30,8 @@ class PostgresProxy:
         self.dead = set()  # connections on which nothing comes through any more
         self.left = None  # bytes that the server may say before all connections are dead
         self.far = False  # what the server says arrives piece by piece, once it pauses
+        self.told = set()  # clients that were told that their session ends,
+        self.unread = b""  # and what they said after that
         self.cut = set()  # clients whose connection was ended on their side alone
         self.connections = []
         self.listener = None
@@ -56,6 +58,17 @@ class PostgresProxy:
         self.cut |= cut
         for client in cut:
             self.end(client)
+
+    def tell_end(self):
+        """To those that there are, as a server that is about to end their sessions; what they say
+        after that is read by nobody."""
+        self.told = {c for c in self.connections if c.getsockname() == self.path}
+        for client in self.told:
+            self.send_end(client)
+
+    @staticmethod
+    def send_end(client):
+        client.sendall(b"E" + struct.pack(">I", len(TERMINATED) + 4) + TERMINATED)
 
     def go_dead(self):
         """Those that there are, without a word to either side."""
@@ -119,10 +132,13 @@ class PostgresProxy:
                     return
                 if self.drops_cancels and data.startswith(CANCEL):
                     break
+                if source in self.told:
+                    self.unread += data
+                    break
                 if self.is_dead(source, 0 if source.getsockname() == self.path else len(data)):
                     continue
                 if ending and data[:1] == b"P":  # Parse: what came before was the log-in
-                    source.sendall(b"E" + struct.pack(">I", len(TERMINATED) + 4) + TERMINATED)
+                    self.send_end(source)
                     self.ended += 1
                     break
                 for piece in self.pieces(source, self.rewrite(data)):
