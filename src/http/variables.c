@@ -36,6 +36,16 @@ static bool has_name(const struct variable *variable, const char *entry, size_t 
            memcmp(entry, variable->name, len) == 0;
 }
 
+/* Behind what was joined before, so that thousands of lines take no more memory than they are long.
+ */
+static void join_line(struct variable *variable, const char *value, TALLOC_CTX *ctx)
+{
+    if (variable->joined == NULL)
+        variable->joined = mem_check(talloc_strdup(ctx, variable->value));
+    variable->joined = mem_check(talloc_asprintf_append_buffer(variable->joined, ", %s", value));
+    variable->value = variable->joined;
+}
+
 /* false: it has another value already. */
 static bool take_value(struct variable *variable, const char *value, TALLOC_CTX *ctx)
 {
@@ -44,7 +54,7 @@ static bool take_value(struct variable *variable, const char *value, TALLOC_CTX 
     } else if (strcmp(variable->value, value) == 0) {
         return true;
     } else if (variable->is_list) {
-        variable->value = mem_check(talloc_asprintf(ctx, "%s, %s", variable->value, value));
+        join_line(variable, value, ctx);
     } else {
         return false;
     }
@@ -57,7 +67,7 @@ const char *variables_find(struct variables *variables, char *const *entries, TA
     const char *ambiguous = NULL;
 
     for (size_t i = 0; i < variables->count; i++)
-        variables->items[i].value = NULL;
+        variables->items[i].value = variables->items[i].joined = NULL;
     for (; *entries != NULL; entries++) {
         const char *equals = strchr(*entries, '=');
         size_t len = equals != NULL ? (size_t)(equals - *entries) : 0;

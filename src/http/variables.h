@@ -12,6 +12,7 @@ struct variable {
     size_t name_len;
     const char *value; /* NULL: the request does not have it */
     size_t value_len;
+    char *joined; /* the lines of a list; NULL: there is at most one */
     bool is_list; /* a list, which may come on several header lines (RFC 9110, section 5.3) */
     size_t next;  /* the place of another name of this length, counted from 1; 0: none */
 };

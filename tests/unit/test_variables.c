@@ -135,6 +135,29 @@ static void test_wanted_twice(void **state)
     talloc_free(ctx);
 }
 
+/* What was joined on the way is not kept. */
+static void test_thousands_of_lines(void **state)
+{
+    enum { LINES = 3000 };
+    TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
+    TALLOC_CTX *request = mem_check(talloc_new(ctx));
+    struct variables *variables = wanted(ctx);
+    char **entries = mem_check(talloc_zero_array(ctx, char *, LINES + 1));
+
+    (void)state;
+    for (int i = 0; i < LINES; i++)
+        entries[i] = mem_check(talloc_asprintf(ctx, "HTTP_IF_NONE_MATCH=\"%d\"", i));
+    assert_null(variables_find(variables, entries, request));
+    assert_true(talloc_total_size(request) < 64 * (size_t)1024);
+    /* and once more, in another request */
+    talloc_free(request);
+    request = mem_check(talloc_new(ctx));
+    entries[2] = NULL;
+    assert_null(variables_find(variables, entries, request));
+    assert_string_equal(variables->items[2].value, "\"0\", \"1\"");
+    talloc_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_contradictions),
         cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_wanted_twice),
+        cmocka_unit_test(test_thousands_of_lines),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
