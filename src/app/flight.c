@@ -76,6 +76,7 @@ static int flight_destroy(struct flight *flight)
 {
     if (flight->state != FLIGHT_ENDED)
         flight_set_state(flight, FLIGHT_ENDED);
+    stored_drop_other(&flight->stored);
     TAILQ_REMOVE(&flight->flights->all, flight, link);
     flight->flights->count--;
     return 0;

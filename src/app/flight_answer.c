@@ -49,15 +49,15 @@ enum visit_end flight_answer(struct visit *visit, const struct fill_result *resu
 
     if (visit->request->received_us > result->for_before_us)
         return VISIT_COMES_LATER;
+    if (!respond_can_send(visit, result->stored)) {
+        respond_failure(visit, 500, NULL, false);
+        return VISIT_ANSWERED;
+    }
     /* a query is ended when its budget is over, so it is this process or Redis's that stood still
      */
     if (has_budget && judge_result(visit, result, 200).ttl_us <= 0)
         return ++visit->too_old < MAX_TOO_OLD ? VISIT_COMES_LATER : VISIT_TIMED_OUT;
     answer.verdict = judge_result(visit, result, result->status);
-    if (!respond_can_send(visit, result->stored)) {
-        respond_failure(visit, 500, NULL, false);
-        return VISIT_ANSWERED;
-    }
     respond_stored(visit, result->stored, &answer);
     return VISIT_ANSWERED;
 }

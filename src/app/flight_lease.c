@@ -32,7 +32,7 @@ static bool is_servable(enum freshness state, bool on_error)
            (state == FRESHNESS_ON_ERROR && on_error);
 }
 
-bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_error, size_t most)
+static bool serve_some(struct flight *flight, struct stored *stored, bool on_error, size_t most)
 {
     struct visit *visit, *next;
 
@@ -46,6 +46,10 @@ bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_e
             continue;
         if (!respond_can_send(visit, stored))
             return false;
+        if (stored->other != NULL) /* to make it took its time */
+            answer.verdict = judge_stored(flight, stored);
+        if (!is_servable(answer.verdict.state, on_error))
+            return false;
         answer.row =
             answer.verdict.state == FRESHNESS_ON_ERROR ? ANSWER_ON_ERROR : ANSWER_COLLAPSED;
         if (answer.row == ANSWER_ON_ERROR)
@@ -55,6 +59,14 @@ bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_e
         most--;
     }
     return true;
+}
+
+bool flight_serve_stored(struct flight *flight, struct stored *stored, bool on_error, size_t most)
+{
+    bool served = serve_some(flight, stored, on_error, most);
+
+    stored_drop_other(stored);
+    return served;
 }
 
 /* ---- Waiting for the lease */

@@ -135,12 +135,18 @@ static bool is_unchanged(const struct visit *visit, const struct cache_entry *en
 
 bool respond_can_send(const struct visit *visit, struct stored *stored)
 {
+    enum wanted wanted = wanted_form(visit, &stored->entry);
     char etag[ENTRY_ETAG_BYTES + 1];
+    struct form form;
 
-    if (wanted_form(visit, &stored->entry) != WANTED_PLAIN || is_head_request(visit->request) ||
-        is_unchanged(visit, &stored->entry, true, etag))
+    if (wanted == WANTED_CODED)
+        stored_coded_form(stored, visit->route->context->coding, &form);
+    if (wanted != WANTED_PLAIN || is_unchanged(visit, &stored->entry, true, etag))
         return true;
-    return stored_is_sound(stored);
+    if (!is_head_request(visit->request))
+        return stored_is_sound(stored);
+    entry_etag(&stored->entry, true, etag);
+    return etag[0] != '\0';
 }
 
 static void send_not_modified(struct visit *visit, const struct cache_entry *entry,

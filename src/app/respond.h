@@ -9,11 +9,12 @@
 #include "cache/stored.h"
 
 /* A response of a route: `row` and its fields choose the caching headers. It is sent in the form
-   that the client accepts, with 304 and HEAD seen to. respond_can_send() has said so of a response
-   that was not made by this process. */
+   that the client accepts, with 304 and HEAD seen to. respond_can_send() has been asked before. */
 void respond_stored(struct visit *visit, struct stored *stored, const struct answer *answer);
 
-/* false: it would have to be decoded for this client, and does not decode. */
+/* Makes the form that this client needs, if it is not there: that of a large response takes longer
+   than the write is allowed for, so that its age is judged after this. false: it would have to be
+   decoded, and does not decode. */
 bool respond_can_send(const struct visit *visit, struct stored *stored)
     __attribute__((warn_unused_result));
 

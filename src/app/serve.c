@@ -196,6 +196,23 @@ static void serve_hit(struct server *server, struct visit *visit, struct stored 
     respond_stored(visit, stored, &answer);
 }
 
+/* Whether it may be served as old as it is now. */
+static bool is_servable(struct visit *visit, const struct cache_entry *entry,
+                        struct freshness_verdict *verdict)
+{
+    *verdict = freshness_judge(&visit->rules->policy, entry->status, entry->snapshot_us,
+                               backend_now_us(visit->backend, entry->snapshot_us));
+    visit->expired = verdict->state != FRESHNESS_FRESH && verdict->state != FRESHNESS_STALE;
+    return !visit->expired;
+}
+
+/* It is judged once more if a form was made of it meanwhile. */
+static bool can_hit(struct visit *visit, struct stored *stored, struct freshness_verdict *verdict)
+{
+    return is_servable(visit, &stored->entry, verdict) && respond_can_send(visit, stored) &&
+           (stored->other == NULL || is_servable(visit, &stored->entry, verdict));
+}
+
 static void end_look_up(struct visit *visit)
 {
     TAILQ_REMOVE(&visit->server->looking_up, visit, link);
@@ -208,6 +225,7 @@ static void on_looked_up(void *data, enum cache_found found, struct stored *stor
     struct visit *visit = data;
     struct server *server = visit->server;
     const struct backend *backend = server->backend;
+    struct freshness_verdict verdict;
 
     end_look_up(visit);
     /* it may have been refused meanwhile */
@@ -215,17 +233,10 @@ static void on_looked_up(void *data, enum cache_found found, struct stored *stor
         respond_failure(visit, 503, NULL, true);
         return;
     }
-    if (found == CACHE_FOUND) {
-        struct freshness_verdict verdict =
-            freshness_judge(&visit->rules->policy, stored->entry.status, stored->entry.snapshot_us,
-                            backend_now_us(backend, stored->entry.snapshot_us));
-        visit->expired = verdict.state != FRESHNESS_FRESH && verdict.state != FRESHNESS_STALE;
-        if (!visit->expired && respond_can_send(visit, stored)) {
-            serve_hit(server, visit, stored, verdict);
-            return;
-        }
-    }
-    flights_join(server->flights, visit, true);
+    if (found == CACHE_FOUND && can_hit(visit, stored, &verdict))
+        serve_hit(server, visit, stored, verdict);
+    else
+        flights_join(server->flights, visit, true);
 }
 
 static void look_up(struct server *server, struct visit *visit)

@@ -104,3 +104,8 @@ void stored_coded_form(struct stored *stored, const struct coding *coding, struc
     }
     *form = *stored->other;
 }
+
+void stored_drop_other(struct stored *stored)
+{
+    TALLOC_FREE(stored->other);
+}

@@ -35,4 +35,8 @@ void stored_plain_form(struct stored *stored, struct form *form);
 /* The form in `coding` of what is stored without one; it is made whatever it saves. */
 void stored_coded_form(struct stored *stored, const struct coding *coding, struct form *form);
 
+/* Nobody asks for another form any more. One that is still being sent stays for that alone: what is
+   kept of the response for the clients of one form has not the other one with it. */
+void stored_drop_other(struct stored *stored);
+
 #endif
