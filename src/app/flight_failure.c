@@ -43,14 +43,26 @@ void flight_go_on_with_failure(struct flight *flight)
         flight_go_on_soon(flight);
 }
 
-static void on_last_look(void *data, enum cache_found found, struct stored *stored)
+static void look_for_old(struct flight *flight);
+
+static void on_old(void *data, enum cache_found found, struct stored *stored)
 {
     struct flight *flight = data;
 
     flight->asking = NULL;
-    if (found == CACHE_FOUND && is_of_our_generation(flight))
-        flight_serve_stored(flight, stored, true, SIZE_MAX);
-    flight_go_on_with_failure(flight);
+    bool served = found == CACHE_FOUND && is_of_our_generation(flight) &&
+                  flight_serve_stored(flight, stored, true, FLIGHT_ANSWERS_A_TURN);
+    /* for those beyond that it is looked up once more: nobody joins a flight that fails */
+    if (served && !TAILQ_EMPTY(&flight->visits))
+        look_for_old(flight);
+    else
+        flight_go_on_with_failure(flight);
+}
+
+static void look_for_old(struct flight *flight)
+{
+    flight->asked_us = clock_monotonic_us();
+    flight->asking = cache_look_up(flight->flights->backend->cache, flight->base, on_old, flight);
 }
 
 /* Where Postgres cannot answer, or may not be asked, a context may allow an entry past its budget.
@@ -73,9 +85,7 @@ void flight_fail(struct flight *flight, const struct flight_failure *failure, bo
         flight_go_on_with_failure(flight);
         return;
     }
-    flight->asked_us = clock_monotonic_us();
-    flight->asking =
-        cache_look_up(flight->flights->backend->cache, flight->base, on_last_look, flight);
+    look_for_old(flight);
 }
 
 struct flight *flight_set_apart(struct flight *failing, struct flight *flight, struct visit *visit)

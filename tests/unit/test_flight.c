@@ -1178,7 +1178,7 @@ static void gather(struct crowd *crowd, struct scene *scene)
     *crowd = (struct crowd){.scene = scene};
     for (size_t i = 0; i < CROWD; i++) {
         fake_time_pass(10);
-        crowd->readers[i] = fake_worker_visit(scene->worker, scene, 0, BASE);
+        crowd->readers[i] = fake_worker_visit(scene->worker, scene, scene->route, BASE);
         fake_time_pass(10);
         flights_join(scene->flights, crowd->readers[i]->request->owner, true);
     }
@@ -1259,6 +1259,49 @@ static void test_a_crowd_fails_in_parts(void **state)
     talloc_free(scene->worker);
 }
 
+/* The old entry is looked up once more for each part. */
+static void test_a_crowd_gets_an_old_answer_in_parts(void **state)
+{
+    struct scene *scene = scene_new("crowd on error", 1, "");
+    struct crowd crowd;
+
+    (void)state;
+    put_entry(scene, "20");
+    gather(&crowd, scene);
+    answer_next(scene, FAKE_TAKE);
+    fake_worker_end(scene->worker, fake_worker_query(scene->worker), QUERY_FULL);
+    for (size_t count = 0; count < CROWD; count += ANSWERS_A_TURN) {
+        assert_int_equal(count_answers(&crowd, "on-error:9", "on-error:9"), count);
+        answer_next(scene, FAKE_LOOK_UP);
+    }
+    assert_int_equal(count_answers(&crowd, "on-error:9", "on-error:9"), CROWD);
+    assert_int_equal(flights_waiting(scene->flights), 0);
+    talloc_free(scene->worker);
+}
+
+/* It may be gone meanwhile. */
+static void test_a_crowd_gets_an_old_answer_in_part(void **state)
+{
+    struct scene *scene = scene_new("half a crowd on error", 1, "");
+    struct crowd crowd;
+    size_t failed = 0;
+
+    (void)state;
+    put_entry(scene, "20");
+    gather(&crowd, scene);
+    answer_next(scene, FAKE_TAKE);
+    fake_worker_end(scene->worker, fake_worker_query(scene->worker), QUERY_FULL);
+    answer_next(scene, FAKE_LOOK_UP);
+    fake_cache_purge(scene->cache, BASE);
+    answer_next(scene, FAKE_LOOK_UP);
+    while (flights_waiting(scene->flights) > 0)
+        turn(scene);
+    for (size_t i = 0; i < CROWD; i++)
+        failed += strcmp(crowd.readers[i]->answer, "503~") == 0;
+    assert_int_equal(failed, CROWD - ANSWERS_A_TURN);
+    talloc_free(scene->worker);
+}
+
 /* Those who are left when the worker stops are told so. */
 static void test_a_crowd_that_is_abandoned(void **state)
 {
@@ -1301,6 +1344,8 @@ int main(void)
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_a_crowd_is_answered_in_parts),
         cmocka_unit_test(test_a_crowd_fails_in_parts),
+        cmocka_unit_test(test_a_crowd_gets_an_old_answer_in_parts),
+        cmocka_unit_test(test_a_crowd_gets_an_old_answer_in_part),
         cmocka_unit_test(test_a_crowd_that_is_abandoned),
     };
 
