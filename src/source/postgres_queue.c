@@ -135,7 +135,7 @@ static struct query *next_to_run(struct postgres *postgres, enum lack *lack)
         if (query_is_held(query))
             continue;
         bool needs_new = postgres_session_for(postgres, query) == NULL;
-        if (query->ends_held || (needs_new && postgres_is_away(postgres)))
+        if (query_ends_held(query) || (needs_new && postgres_is_away(postgres)))
             return query;
         *lack = find_lack(postgres, query, needs_new);
         if (*lack == LACK_NOTHING)
@@ -165,7 +165,7 @@ static void run_or_turn_away(struct postgres *postgres, struct query *query)
     struct session *session = postgres_session_for(postgres, query);
 
     turns_remove(postgres->waiting, &query->turn);
-    if (query->ends_held || (session == NULL && postgres_is_away(postgres))) {
+    if (query_ends_held(query) || (session == NULL && postgres_is_away(postgres))) {
         postgres_answer_without_result(postgres, query, QUERY_AWAY);
         return;
     }
@@ -224,6 +224,7 @@ void postgres_wait_longer(const struct postgres *postgres, struct query *query, 
 {
     int64_t until_us = since_us + postgres->settings->slot_timeout_ms * 1000;
 
+    query->is_left = false;
     if (until_us > query->waits_until_us)
         query->waits_until_us = until_us;
 }
@@ -232,7 +233,6 @@ bool postgres_leave(struct postgres *postgres, struct query *query, bool cancel)
 {
     if (query_is_held(query)) {
         query->is_left = query->is_left || cancel;
-        query->ends_held = query->ends_held || cancel;
         return false;
     }
     if (query->session == NULL) {

@@ -27,7 +27,7 @@ struct query {
     bool wants_new;         /* an idle session was found dead before it was sent */
     int64_t held_until_us;  /* its connection was lost: the server may run it until then */
     bool ends_held;         /* it is not sent again then */
-    bool is_left;           /* nobody waits for it any more */
+    bool is_left;           /* likewise, unless somebody comes: nobody waits for it */
     struct cancel *cancel;  /* sent when the connection was lost; NULL: none is under way */
     bool ends_if_answered;  /* the query, soon after such an answer */
     bool ends_if_refused;
@@ -41,6 +41,12 @@ enum { QUERY_MAX_RESENDS = 2 };
 static inline bool query_may_be_resent(const struct query *query)
 {
     return query->resends < QUERY_MAX_RESENDS;
+}
+
+/* It is answered once it is not held any more. */
+static inline bool query_ends_held(const struct query *query)
+{
+    return query->ends_held || query->is_left;
 }
 
 /* session_cancel.c: what has come of the request to cancel, which may end its hold. */

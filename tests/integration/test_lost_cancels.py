@@ -7,6 +7,7 @@ import signal
 import psycopg2
 import pytest
 
+from harness import fastcgi
 from harness.pgbouncer import start_pgbouncer
 from harness.postgres_proxy import PostgresProxy
 from harness.wait import wait_until
@@ -401,3 +402,21 @@ def test_a_connection_that_is_lost_while_its_query_is_cancelled(stack):
         refused += 1
     assert refused > 0
     assert running(stack, "marker:endless") == 0
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_who_comes_when_those_have_left_whose_connection_was_lost_so(stack, told):
+    """The query is sent again for who waits for it then: they leave before the server is told, or
+    behind that."""
+    proxy = start(stack, settings="drain_timeout = 1h", postgres="statement_timeout = 20s")
+    proxy.keeps_cancels = False
+    stack.redis.stop()
+    with fastcgi.Connection(stack.socket) as first:
+        first.send(fastcgi.request("/takes/3"))
+        wait_until(lambda: sleeps(stack), "the query runs")
+        proxy.cut_clients()
+        if told:
+            wait_until(lambda: running(stack) == 0, "it is cancelled")
+            assert stack.get("/one").status == 200
+    assert stack.get("/takes/3").status == 200
+    assert stack.executions("marker:slow") == 2
