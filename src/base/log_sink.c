@@ -271,8 +271,6 @@ static bool write_parts(struct log_sink *sink, struct iovec *parts, int count)
         sink->is_torn = sink->is_stream;
     else if (written >= 0)
         sink->is_torn = false;
-    else if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
-        sink->is_torn = true; /* by another process, whose line took the last of the room */
     return written > 0 && (size_t)written == wanted;
 }
 

@@ -22,7 +22,7 @@ struct log_sink {
     int end_fd;          /* of a regular file: to see how it ends, for others write to it; or -1 */
     bool is_socket;
     bool is_stream;    /* lines end by themselves, with a newline or a NUL */
-    bool is_torn;      /* the last line was taken in part, or one of another process may be */
+    bool is_torn;      /* our last line was taken in part */
     bool adds_time;    /* whoever reads adds the time, the journal for instance */
     bool is_journal;   /* and understands priorities like "<6>" */
     int64_t looked_us; /* SINK_FILE: when it was last looked whether the file is still there */
