@@ -42,7 +42,8 @@ struct fill {
 
 static const struct lease_mark no_mark = {.kind = LEASE_MARK_NONE};
 
-int fill_status(enum query_outcome outcome)
+/* What a client is told about a query that ended so. */
+static int status_of(enum query_outcome outcome)
 {
     static const int statuses[] = {
         [QUERY_DONE] = 200,   [QUERY_NO_ROW] = 404,    [QUERY_BAD_VALUE] = 400,
@@ -428,7 +429,7 @@ static void on_query(void *data, const struct query_result *query)
     pulse_at(backend->pulse, fill->request.route->pattern);
     fill->result = (struct fill_result){
         .outcome = query->outcome,
-        .status = query->status != 0 ? query->status : fill_status(query->outcome),
+        .status = query->status != 0 ? query->status : status_of(query->outcome),
         .detail = detail_of(fill, query),
         .sent_us = query->sent_us,
         .storing = FILL_NOT_STORED,

@@ -34,9 +34,6 @@ struct fill_result {
                       `settled` follows */
 };
 
-/* The status that a client is told about a query that ended so. */
-int fill_status(enum query_outcome outcome);
-
 typedef void fill_fn(void *data, const struct fill_result *result);
 
 struct fill_request {

@@ -80,7 +80,8 @@ static void look_at_refreshers(struct backend *backend)
         slot_role_died(settings->runtime_dir, METRICS_REFRESHER) ? backend->refreshers_died + 1 : 0;
 }
 
-unsigned ready_codes(const struct backend *backend)
+/* What is wrong with this process, of enum peer_code. */
+static unsigned codes_of(const struct backend *backend)
 {
     bool redis_well = cache_is_up(backend->cache) && !peers_are_refused(backend->peers);
 
@@ -104,7 +105,7 @@ void ready_tick(struct backend *backend)
         return;
     look_at_refreshers(backend);
     const struct peers_state state = {
-        .codes = ready_codes(backend),
+        .codes = codes_of(backend),
         .doubts = doubts_of(backend),
         .heard_us = postgres_heard_us(backend->postgres),
     };
@@ -121,7 +122,7 @@ void ready_answer(struct request *request, const struct backend *backend, bool d
         {PEER_REDIS, "the Redis that this host reaches takes no writes, and that of others does"},
         {PEER_REFRESHER, "the refreshers of this host have died, and those of others have not"},
     };
-    unsigned codes = ready_codes(backend);
+    unsigned codes = codes_of(backend);
     unsigned own_codes = peers_own(backend->peers, codes);
     struct reasons reasons = {.count = 0};
 

@@ -6,9 +6,6 @@
 #include "app/backend.h"
 #include "http/request.h"
 
-/* What is wrong with this process, of enum peer_code. */
-unsigned ready_codes(const struct backend *backend);
-
 /* To be called once a second: looks at what takes a while to be so, and tells the peers. */
 void ready_tick(struct backend *backend);
 

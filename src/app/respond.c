@@ -384,11 +384,6 @@ static void send_text(struct request *request, int status, const char *content_t
     request_answer(request, &bytes);
 }
 
-void respond_text(struct request *request, const char *content_type, const char *text, size_t len)
-{
-    respond_text_as(request, 200, content_type, text, len);
-}
-
 void respond_text_as(struct request *request, int status, const char *content_type,
                      const char *text, size_t len)
 {

@@ -35,11 +35,11 @@ void respond_problem(struct request *request, int status, const char *detail);
 /* 405 and the answer to OPTIONS. */
 void respond_allowed_methods(struct request *request, int status);
 
-/* A body that is never cached, with 200 or another status. */
-void respond_text(struct request *request, const char *content_type, const char *text, size_t len);
-/* What is not taken of the text at once is kept by a reference. */
-void respond_long_text(struct request *request, const char *content_type, struct chunks *text);
+/* A body that is never cached. */
 void respond_text_as(struct request *request, int status, const char *content_type,
                      const char *text, size_t len);
+
+/* The same with 200. What is not taken of the text at once is kept by a reference. */
+void respond_long_text(struct request *request, const char *content_type, struct chunks *text);
 
 #endif

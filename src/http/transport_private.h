@@ -24,7 +24,7 @@ enum connection_state {
     CONNECTION_READING, /* no request is under way; some of one may have come */
     CONNECTION_PASSING, /* the rest of a request that is too large is passed over */
     CONNECTION_WAITING, /* for the answer */
-    CONNECTION_WRITING, /* the client is slow to take the answer */
+    CONNECTION_WRITING, /* the rest of the answer, which is long, or is taken slowly */
     CONNECTION_CLOSING, /* answered before its request was whole: the rest is thrown away, so that
                            its sender reads the answer */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a process keeps of answers whose clients are slow to take them. Equal bodies are kept once,
-   whoever they came from: a crowd that is slow to take one response costs what one client does. */
+/* What a process keeps of answers that have not been sent to their end: long ones, and those whose
+   clients are slow to take them. Equal bodies are kept once, whoever they came from: a crowd that
+   is slow to take one response costs what one client does. */
 #ifndef LEEWAY_HTTP_UNSENT_H
 #define LEEWAY_HTTP_UNSENT_H
 

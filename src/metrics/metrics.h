@@ -77,7 +77,8 @@ struct metrics_gauges {
     double redis_fragmentation_ratio;
 };
 
-/* The same text in steps of a fraction of a millisecond each, for who has other things to do. */
+/* Prometheus text exposition format 0.0.4 over all slots of `runtime_dir`, which needs no slot of
+   its own: in steps of a fraction of a millisecond each, for who has other things to do. */
 struct metrics_scrape;
 
 struct metrics_scrape *metrics_scrape_new(TALLOC_CTX *ctx, const char *runtime_dir,
@@ -98,9 +99,5 @@ struct chunks *metrics_scrape_text(const struct metrics_scrape *scrape);
 
 /* All steps that are left, and the whole text, a child of `ctx`. */
 char *metrics_scrape_whole(struct metrics_scrape *scrape, TALLOC_CTX *ctx);
-
-/* Prometheus text exposition format 0.0.4 over all slots of `runtime_dir`, a child of `ctx`;
-   needs no slot of its own. */
-char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges);
 
 #endif

@@ -357,12 +357,3 @@ char *metrics_scrape_whole(struct metrics_scrape *scrape, TALLOC_CTX *ctx)
         continue;
     return chunks_join(ctx, scrape->text);
 }
-
-char *metrics_text(TALLOC_CTX *ctx, const char *runtime_dir, const struct metrics_gauges *gauges)
-{
-    struct metrics_scrape *scrape = metrics_scrape_new(ctx, runtime_dir, gauges);
-    char *text = metrics_scrape_whole(scrape, ctx);
-
-    talloc_free(scrape);
-    return text;
-}

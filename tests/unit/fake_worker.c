@@ -217,11 +217,6 @@ void respond_allowed_methods(struct request *request, int status)
     respond_problem(request, status, NULL);
 }
 
-void respond_text(struct request *request, const char *content_type, const char *text, size_t len)
-{
-    respond_text_as(request, 200, content_type, text, len);
-}
-
 void respond_long_text(struct request *request, const char *content_type, struct chunks *text)
 {
     size_t len;

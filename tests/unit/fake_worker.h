@@ -50,7 +50,7 @@ struct fake_worker {
     unsigned shed[SHED_WAITING + 1];
     unsigned counted_queries[QUERY_BYPASS + 1];
     unsigned refreshes[REFRESH_DROPPED + 1];
-    unsigned texts; /* answers of respond_text() and the like */
+    unsigned texts; /* answers of respond_text_as() and the like */
 };
 
 /* With routes "/long/{id}" (a minute), "/error/{id}" (10 s, an hour on an error), "/none/{id}" (no
