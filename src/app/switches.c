@@ -238,7 +238,8 @@ static void tell_list(const struct switch_list *list, enum scope scope,
 void switches_tell_lists(const struct switch_list *host, const struct switch_list *fleet,
                          struct metrics_scrape *scrape)
 {
-    tell_list(host, SCOPE_HOST, scrape);
+    if (host != NULL)
+        tell_list(host, SCOPE_HOST, scrape);
     if (fleet != NULL)
         tell_list(fleet, SCOPE_FLEET, scrape);
 }

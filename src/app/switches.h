@@ -35,7 +35,7 @@ bool switches_refresh_is_off(const struct switches *switches);
    read. `switches` may be NULL: nothing is told. */
 void switches_tell(const struct switches *switches, struct metrics_scrape *scrape);
 
-/* The same for lists that somebody else has read; `fleet` NULL: it is not known. */
+/* The same for lists that somebody else has read; NULL: it is not known. */
 void switches_tell_lists(const struct switch_list *host, const struct switch_list *fleet,
                          struct metrics_scrape *scrape);
 

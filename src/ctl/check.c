@@ -326,14 +326,13 @@ static void check_disabled(struct ctl *ctl, struct report *report)
 {
     struct ctl_disabled *disabled = mem_check(talloc_zero(NULL, struct ctl_disabled));
 
-    if (ctl_disabled_read(ctl, disabled)) {
-        check_list(report, &disabled->host, "on this host");
-        check_list(report, &disabled->fleet, "for the fleet");
-    } else {
+    ctl_disabled_read(ctl, disabled);
+    check_list(report, &disabled->host, "on this host");
+    check_list(report, &disabled->fleet, "for the fleet");
+    if (!disabled->host_known)
         find(report, LEVEL_PROBLEM, "disabled",
              "what is disabled on this host cannot be read: processes that start have nothing "
              "disabled");
-    }
     if (disabled->fleet_is_broken)
         find(report, LEVEL_PROBLEM, "disabled",
              "what is disabled for the fleet cannot be read, for its key in Redis is of another "

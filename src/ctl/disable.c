@@ -249,35 +249,52 @@ static void write_list(struct json_out *json, const struct switch_list *list, co
     json_close_array(json);
 }
 
+static void write_known(struct json_out *json, const struct switch_list *list, bool known,
+                        const char *name)
+{
+    if (known)
+        write_list(json, list, name);
+    else
+        json_null(json, name);
+}
+
+static void show_json(const struct ctl_disabled *lists)
+{
+    struct json_out *json = json_begin();
+
+    json_open_object(json, NULL);
+    write_known(json, &lists->host, lists->host_known, "host");
+    write_known(json, &lists->fleet, lists->fleet_known, "fleet");
+    json_close_object(json);
+    json_end(json);
+}
+
 static void show(const struct ctl *ctl, const struct ctl_disabled *lists)
 {
     if (ctl->json) {
-        struct json_out *json = json_begin();
-        json_open_object(json, NULL);
-        write_list(json, &lists->host, "host");
-        if (lists->fleet_known)
-            write_list(json, &lists->fleet, "fleet");
-        else
-            json_null(json, "fleet");
-        json_close_object(json);
-        json_end(json);
+        show_json(lists);
         return;
     }
     print_list(&lists->host, "on this host");
     print_list(&lists->fleet, "for the fleet");
-    if (lists->host.count + lists->fleet.count == 0)
+    if (lists->host.count + lists->fleet.count > 0)
+        return;
+    if (lists->host_known)
         printf("nothing is disabled%s\n",
                lists->fleet_known ? "" : " on this host; of the fleet it is not known");
+    else if (lists->fleet_known)
+        printf("nothing is disabled for the fleet; of this host it is not known\n");
 }
 
-bool ctl_disabled_read(struct ctl *ctl, struct ctl_disabled *disabled)
+void ctl_disabled_read(struct ctl *ctl, struct ctl_disabled *disabled)
 {
     char error[256];
 
-    if (switches_file_read(directory_of(ctl), &disabled->host, error, sizeof error) == -1) {
+    disabled->host.count = 0;
+    disabled->host_known =
+        switches_file_read(directory_of(ctl), &disabled->host, error, sizeof error) == 0;
+    if (!disabled->host_known)
         complain(error);
-        return false;
-    }
     switch_list_prune(&disabled->host, now_ms(ctl, false));
     struct answer answer = ask_fleet(ctl, NULL, false, &disabled->fleet);
     disabled->fleet_known = answer.told;
@@ -285,7 +302,6 @@ bool ctl_disabled_read(struct ctl *ctl, struct ctl_disabled *disabled)
     if (!disabled->fleet_known)
         disabled->fleet.count = 0;
     switch_list_prune(&disabled->fleet, now_ms(ctl, true));
-    return true;
 }
 
 bool ctl_disabled_has_route(const struct ctl_disabled *disabled, const char *route)
@@ -299,11 +315,10 @@ bool ctl_disabled_has_route(const struct ctl_disabled *disabled, const char *rou
 
 static enum ctl_exit look(struct ctl *ctl, struct ctl_disabled *disabled)
 {
-    if (!ctl_disabled_read(ctl, disabled))
-        return CTL_UNREACHABLE;
+    ctl_disabled_read(ctl, disabled);
     if (!disabled->fleet_known)
         fprintf(stderr, "leewayctl: Redis does not say what is disabled for the fleet\n");
-    return disabled->fleet_known ? CTL_OK : CTL_UNREACHABLE;
+    return disabled->host_known && disabled->fleet_known ? CTL_OK : CTL_UNREACHABLE;
 }
 
 static enum ctl_exit change(struct ctl *ctl, const struct order *order, bool on)

@@ -375,9 +375,8 @@ static void look_at_switches(struct ctl *ctl, struct explanation *found)
 {
     struct ctl_disabled *disabled = mem_check(talloc_zero(NULL, struct ctl_disabled));
 
-    if (ctl_disabled_read(ctl, disabled))
-        found->disabled =
-            ctl_disabled_has_route(disabled, found->target.resolved.match.route->name);
+    ctl_disabled_read(ctl, disabled);
+    found->disabled = ctl_disabled_has_route(disabled, found->target.resolved.match.route->name);
     talloc_free(disabled);
 }
 

@@ -17,9 +17,9 @@ static void tell_disabled(struct ctl *ctl, struct metrics_scrape *scrape)
 {
     struct ctl_disabled *disabled = mem_check(talloc_zero(scrape, struct ctl_disabled));
 
-    if (ctl_disabled_read(ctl, disabled))
-        switches_tell_lists(&disabled->host, disabled->fleet_known ? &disabled->fleet : NULL,
-                            scrape);
+    ctl_disabled_read(ctl, disabled);
+    switches_tell_lists(disabled->host_known ? &disabled->host : NULL,
+                        disabled->fleet_known ? &disabled->fleet : NULL, scrape);
 }
 
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)

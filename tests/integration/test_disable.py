@@ -375,6 +375,32 @@ def test_a_fleet_s_key_of_another_type_is_told_and_what_is_known_stays(site):
     await_said(site, "leeway; (hit|fwd=uri-miss)")
 
 
+def test_a_broken_file_hides_nothing_of_the_fleet(site):
+    ctl(site, "disable", "--fleet", "--route", "n")
+    ctl(site, "disable", "--route", "m")
+    with open(site.path("run/switches"), "wb"):
+        pass
+    await_said(site, OFF)
+    assert "the route is disabled" in ctl(site, "explain", "/n").stdout
+    series = ctl(site, "metrics").stdout
+    assert 'leeway_disabled{what="route:n",scope="fleet"} 1\n' in series
+    assert 'scope="host"' not in series
+    assert "route:n" in ctl(site, "check").stdout
+    assert "route:n  for the fleet  until" in ctl(site, "disable").stdout
+    listed = json.loads(ctl(site, "disable", "--json").stdout)
+    assert listed["host"] is None and [off["name"] for off in listed["fleet"]] == ["route:n"]
+    ctl(site, "enable", "--fleet", "--route", "n")
+    assert ctl(site, "disable").stdout == ("nothing is disabled for the fleet; of this host it is "
+                                           "not known\n")
+    ctl(site, "disable", "--fleet", "--route", "n")
+    redis = site.redis.client()
+    key, = redis.keys("*:switches:*")
+    redis.delete(key)
+    redis.set(key, "x")
+    said = ctl(site, "check").stdout
+    assert "on this host cannot be read" in said and "for the fleet cannot be read" in said
+
+
 @pytest.mark.parametrize("alone", [False, True], ids=["pre-forked", "-n 0"])
 def test_another_runtime_dir_is_told_of(stack, alone):
     stack.configure(ROUTES, workers=1)
