@@ -112,12 +112,13 @@ static bool take_own_files(void)
 #endif
 }
 
-/* libpq tells by the text alone, in which it writes the error as a number or as strerror() does. */
+/* libpq tells by the text alone, in which it writes the error as a number, which ends a line, or as
+   strerror() does. */
 static bool has_error(const char *text, int error)
 {
     char number[32], words[128];
 
-    snprintf(number, sizeof number, "error %d", error);
+    snprintf(number, sizeof number, "error %d\n", error);
     snprintf(words, sizeof words, ": %s", strerror(error));
     return strstr(text, number) != NULL || strstr(text, words) != NULL;
 }

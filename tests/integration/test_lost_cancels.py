@@ -2,6 +2,7 @@
 """A query that was given up holds its slot and its key until it has ended, and it ends, although no
 request to cancel it arrives."""
 import os
+import resource
 import signal
 
 import psycopg2
@@ -373,6 +374,24 @@ def test_a_connection_that_is_lost_so_and_a_server_that_is_not_told(stack, poole
     assert most == 1
     assert set(statuses) | {asked.result().status} <= {503, 504}
     assert proxy.kept
+
+
+def test_a_connection_that_is_lost_so_where_there_is_no_descriptor_for_a_cancel(stack):
+    """Then the server has not been told either: it is not as if nobody listened there."""
+    proxy = start(stack, settings="drain_timeout = 1h", postgres="statement_timeout = 5s")
+    asked = stack.get_later("/takes/60")
+    wait_until(lambda: sleeps(stack), "the query runs")
+    worker, = stack.worker.children()
+    limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    threads, files = count(worker, "task"), count(worker, "fd")
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, limits[1]))
+    proxy.cut_clients()
+    wait_until(lambda: count(worker, "fd") < files, "the connection is lost")
+    wait_until(lambda: count(worker, "task") == threads, "the request has failed")
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
+    most, _ = ask_until(stack, "/takes/60", 2)
+    assert most == 1
+    assert asked.result().status in (503, 504)
 
 
 def test_a_poolers_answer_to_a_request_to_cancel_tells_nothing(stack):
