@@ -48,12 +48,14 @@ static void on_gone(void *data, struct request *request)
     serve_gone(request);
 }
 
+/* A key that is held goes free soon after this process has ended. */
 static void on_drain_check(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct worker *worker = timer->data;
 
     (void)events;
-    if (transport_is_idle(worker->transport) && server_is_drained(worker->server))
+    if (transport_is_idle(worker->transport) && server_is_drained(worker->server) &&
+        !postgres_holds_lost(worker->backend->postgres))
         ev_break(loop, EVBREAK_ALL);
 }
 

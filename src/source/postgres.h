@@ -124,6 +124,10 @@ void postgres_connect(struct postgres *postgres);
 /* Whether a session is being made, or runs a query that has not been given up. */
 bool postgres_is_busy(const struct postgres *postgres);
 
+/* Whether the server may run a query whose connection was lost: it does not end with this process.
+ */
+bool postgres_holds_lost(const struct postgres *postgres);
+
 /* Idle sessions whose generation is another are closed now, busy ones after their query. */
 void postgres_use_generation(struct postgres *postgres, uint64_t generation);
 

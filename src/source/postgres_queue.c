@@ -220,6 +220,17 @@ bool postgres_has_begun(const struct query *query)
     return query->session != NULL || query_is_held(query);
 }
 
+bool postgres_holds_lost(const struct postgres *postgres)
+{
+    struct turn *turn;
+
+    for (turn = turns_each(postgres->waiting, NULL); turn != NULL;
+         turn = turns_each(postgres->waiting, turn))
+        if (query_is_held(query_of(turn)))
+            return true;
+    return false;
+}
+
 void postgres_wait_longer(const struct postgres *postgres, struct query *query, int64_t since_us)
 {
     int64_t until_us = since_us + postgres->settings->slot_timeout_ms * 1000;

@@ -376,6 +376,25 @@ def test_a_connection_that_is_lost_so_and_a_server_that_is_not_told(stack, poole
     assert proxy.kept
 
 
+def test_a_connection_that_is_lost_so_and_a_reload(stack):
+    """The process that holds the key stays until the query has ended, although its client has
+    gone."""
+    proxy = start(stack, settings="drain_timeout = 1h", postgres="statement_timeout = 6s")
+    with fastcgi.Connection(stack.socket) as client:
+        client.send(fastcgi.request("/takes/60"))
+        wait_until(lambda: sleeps(stack), "the query runs")
+        proxy.cut_clients()
+        wait_until(lambda: proxy.kept, "the server is not told")
+    before = stack.worker.children()
+    os.kill(stack.worker.pid, signal.SIGHUP)
+    wait_until(lambda: before != stack.worker.children() and
+               (not set(before) <= set(stack.worker.children()) or
+                b'leeway_workers{state="draining"} 1' in stack.ask("/metrics")[2]), "it drains")
+    most, _ = ask_until(stack, "/takes/60", 2)
+    assert most == 1
+    stack.await_replaced(stack.worker, before)
+
+
 def test_a_connection_that_is_lost_so_where_there_is_no_descriptor_for_a_cancel(stack):
     """Then the server has not been told either: it is not as if nobody listened there."""
     proxy = start(stack, settings="drain_timeout = 1h", postgres="statement_timeout = 5s")
