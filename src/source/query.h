@@ -49,6 +49,12 @@ static inline bool query_ends_held(const struct query *query)
     return query->ends_held || query->is_left;
 }
 
+/* The same once its connection has been counted as lost. */
+static inline bool query_may_be_sent_anew(const struct query *query)
+{
+    return query->resends <= QUERY_MAX_RESENDS;
+}
+
 /* session_cancel.c: what has come of the request to cancel, which may end its hold. */
 void query_look_at_cancel(struct query *query);
 void query_end_cancel(struct query *query);

@@ -87,7 +87,7 @@ void query_look_at_cancel(struct query *query)
         return;
     if (until_us < query->held_until_us)
         query->held_until_us = until_us;
-    query->ends_held = !query_may_be_resent(query);
+    query->ends_held = !query_may_be_sent_anew(query);
 }
 
 void query_end_cancel(struct query *query)

@@ -376,6 +376,19 @@ def test_a_connection_that_is_lost_so_and_a_server_that_is_not_told(stack, poole
     assert proxy.kept
 
 
+def test_connections_that_are_lost_so_one_after_the_other(stack):
+    """It is sent three times in all."""
+    proxy = start(stack, settings="drain_timeout = 1h", postgres="statement_timeout = 15s")
+    proxy.keeps_cancels = False
+    asked = stack.get_later("/takes/2")
+    wait_until(lambda: sleeps(stack), "the query runs")
+    proxy.cut_clients()
+    wait_until(lambda: stack.executions("marker:slow") == 2 and sleeps(stack), "it runs again")
+    proxy.cut_clients()
+    assert asked.result().status == 200
+    assert stack.executions("marker:slow") == 3
+
+
 def test_a_connection_that_is_lost_so_and_a_reload(stack):
     """The process that holds the key stays until the query has ended, although its client has
     gone."""
