@@ -12,7 +12,7 @@
 #include "http/conditional.h"
 #include "http/problem.h"
 
-enum { HEAD_BYTES = 512 };
+enum { HEAD_BYTES = 512, CODED_FOR_ONE_BYTES = 1024 * 1024 };
 
 static bool is_head_request(const struct request *request)
 {
@@ -94,9 +94,9 @@ enum wanted {
 };
 
 /* It is, for this client alone: not what would hold up the others. */
-static bool may_be_coded(const struct visit *visit, const struct cache_entry *entry)
+static bool may_be_coded(const struct cache_entry *entry)
 {
-    return entry->body_len <= (size_t)visit->backend->app->config->settings.max_object_bytes;
+    return entry->body_len <= CODED_FOR_ONE_BYTES;
 }
 
 static enum wanted wanted_form(const struct visit *visit, const struct cache_entry *entry)
@@ -107,7 +107,7 @@ static enum wanted wanted_form(const struct visit *visit, const struct cache_ent
     if (entry->coding == NULL) {
         if (accepts.plain || entry->status != 200)
             return WANTED_AS_STORED;
-        return accepts.coded && may_be_coded(visit, entry) ? WANTED_CODED : WANTED_NONE;
+        return accepts.coded && may_be_coded(entry) ? WANTED_CODED : WANTED_NONE;
     }
     if (entry->coding != coding)
         accepts = accept_encoding(visit->request->accept_encoding, entry->coding->name);

@@ -21,7 +21,8 @@ enum {
     ENTRY_HEAD_BYTES = 256, /* header lines and the empty line, at most */
     ENTRY_MAX_TAGS_BYTES = 999999,
     ENTRY_MAX_BODY_BYTES = 999999999,
-    ENTRY_MAX_DECODED_BYTES = 64 * 1024 * 1024, /* of a body that is stored in a coding */
+    ENTRY_MAX_DECODED_BYTES = 8 * 1024 * 1024, /* of a body that is stored in a coding: a process
+                                                 does nothing else while it makes or reads it */
 };
 
 /* What an entry is made of, beside its body. */

@@ -68,8 +68,11 @@ static bool is_locked(int fd)
    end the process. 0, or -1 and errno. */
 static int reserve(int fd, size_t at, size_t len)
 {
-    int problem = posix_fallocate(fd, (off_t)at, (off_t)len);
+    int problem;
 
+    do
+        problem = posix_fallocate(fd, (off_t)at, (off_t)len);
+    while (problem == EINTR);
     errno = problem;
     return problem == 0 ? 0 : -1;
 }
