@@ -224,6 +224,7 @@ static void send_plain(struct visit *visit, struct stored *stored, const struct 
         entry_etag(entry, true, etag);
         form.head_len = entry_head(head, NULL, etag, entry->plain_len);
     } else {
+        metrics_decompressed(visit->backend->metrics, visit->route);
         stored_plain_form(stored, &form);
     }
     send_form(visit, entry->status, answer, &form);
@@ -319,12 +320,20 @@ static const char *retry_after(void)
     return (random_number() & 1) == 0 ? "Retry-After: 1\r\n" : "Retry-After: 2\r\n";
 }
 
+static void count_failure(const struct visit *visit, int status)
+{
+    struct metrics *metrics = visit->backend->metrics;
+
+    metrics_response(metrics, visit->route, false, false,
+                     clock_monotonic_us() - visit->request->received_us);
+    metrics_failed(metrics, visit->route, status);
+}
+
 void respond_failure(struct visit *visit, int status, const char *detail, bool shared_failure)
 {
     bool retry = status == 503 || (shared_failure && detail == NULL);
 
-    metrics_response(visit->backend->metrics, visit->route, false, false,
-                     clock_monotonic_us() - visit->request->received_us);
+    count_failure(visit, status);
     send_problem(visit->request, status, detail != NULL ? detail : failure_detail(status),
                  retry ? retry_after() : "");
 }
@@ -336,16 +345,14 @@ void respond_rationed(struct visit *visit, int64_t wait_us)
     snprintf(extra, sizeof extra, "Retry-After: %lld\r\n",
              (long long)((wait_us + 1000 * 1000 - 1) / (1000 * 1000)));
     metrics_client_refused(visit->backend->metrics);
-    metrics_response(visit->backend->metrics, visit->route, false, false,
-                     clock_monotonic_us() - visit->request->received_us);
+    count_failure(visit, 429);
     send_problem(visit->request, 429,
                  "This client has asked for too much that is not in the cache.", extra);
 }
 
 void respond_not_acceptable(struct visit *visit)
 {
-    metrics_response(visit->backend->metrics, visit->route, false, false,
-                     clock_monotonic_us() - visit->request->received_us);
+    count_failure(visit, 406);
     send_problem(visit->request, 406, "No coding that Accept-Encoding allows is there.", "");
 }
 

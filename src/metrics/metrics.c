@@ -187,6 +187,41 @@ void metrics_shed(struct metrics *metrics, const struct route *route, enum shed_
         count(metrics, route, counters[reason]);
 }
 
+/* Others than these do not come from a route. */
+static enum metrics_counter failed_counter(int status)
+{
+    switch (status) {
+    case 400:
+        return COUNTER_FAILED_400;
+    case 403:
+        return COUNTER_FAILED_403;
+    case 406:
+        return COUNTER_FAILED_406;
+    case 409:
+        return COUNTER_FAILED_409;
+    case 422:
+        return COUNTER_FAILED_422;
+    case 429:
+        return COUNTER_FAILED_429;
+    case 503:
+        return COUNTER_FAILED_503;
+    case 504:
+        return COUNTER_FAILED_504;
+    default:
+        return COUNTER_FAILED_500;
+    }
+}
+
+void metrics_failed(struct metrics *metrics, const struct route *route, int status)
+{
+    count(metrics, route, failed_counter(status));
+}
+
+void metrics_decompressed(struct metrics *metrics, const struct route *route)
+{
+    count(metrics, route, COUNTER_DECOMPRESSED);
+}
+
 void metrics_log_dropped(struct metrics *metrics, uint64_t lines)
 {
     add(&metrics->slot.memory->process_counters[PROCESS_COUNTER_LOG_DROPPED], lines);

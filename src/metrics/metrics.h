@@ -60,6 +60,12 @@ void metrics_collapsed(struct metrics *metrics, const struct route *route,
 /* A request whose query could not be begun, for that reason. SHED_NOT: nothing is counted. */
 void metrics_shed(struct metrics *metrics, const struct route *route, enum shed_reason reason);
 
+/* A response of the route with a status from 400 on that is not cached. */
+void metrics_failed(struct metrics *metrics, const struct route *route, int status);
+
+/* A response that was stored compressed and was sent without its coding. */
+void metrics_decompressed(struct metrics *metrics, const struct route *route);
+
 /* Log lines that were dropped since the last call. */
 void metrics_log_dropped(struct metrics *metrics, uint64_t lines);
 

@@ -18,6 +18,7 @@ route "/items/{id}" {
   shape = object
 }
 route "/broken" { context = "c"  sql = "select * from no_such_table" }
+route "/plain" { context = "c"  sql = "select id, name from items order by id" }
 """
 # A label is any text: each of these wants escaping, or is cut where a slot has no more room.
 ODD_PATTERNS = ('/say/"hello"/{id}', "/back\\slash/{id}/", "/\\\"/{both}", "/",
@@ -85,6 +86,39 @@ def test_requests_are_counted_by_route_and_kind(stack):
     assert value(stack, "leeway_response_seconds_bucket", route="/items/{id}", cached="true",
                  stale="false", le="+Inf") == 2
     assert value(stack, "leeway_served_age_seconds_sum", route="/items/{id}") >= 55
+
+
+def failed(stack, route):
+    """Status to number, of what has failed."""
+    return {dict(labels)["status"]: count for (name, labels), count in read(stack).items()
+            if name == "leeway_failed_responses_total" and dict(labels)["route"] == route and count}
+
+
+def test_failures_are_counted_by_route_and_status(stack):
+    start(stack, refresher=False)
+    assert [stack.get("/broken").status for _ in range(2)] == [500, 500]
+    assert [stack.get(f"/items/{n}").status for n in (1, 1, 1000)] == [200, 200, 404]
+    assert stack.get("/plain", Accept_Encoding="identity;q=0, br").status == 406
+    assert failed(stack, "/broken") == {"500": 2}
+    assert failed(stack, "/items/{id}") == {}
+    assert failed(stack, "/plain") == {"406": 1}
+
+    stack.postgres.stop()
+    try:
+        assert [stack.get(f"/items/{n}").status for n in (2, 3, 1)] == [503, 503, 200]
+        assert failed(stack, "/items/{id}") == {"503": 2}
+    finally:
+        stack.postgres.start()
+
+
+def test_what_was_decompressed_is_counted(stack):
+    start(stack, refresher=False)
+    for headers in ({"Accept_Encoding": "gzip"}, {}, {"Accept_Encoding": "br"}):
+        assert stack.get("/plain", **headers).status == 200
+    assert stack.get("/plain", "HEAD").status == 200, "needs no body"
+    assert stack.get("/items/1").status == 200, "is stored as it is"
+    assert value(stack, "leeway_decompressed_responses_total", route="/plain") == 2
+    assert value(stack, "leeway_decompressed_responses_total", route="/items/{id}") == 0
 
 
 def test_gauges(stack):
