@@ -159,6 +159,7 @@ int main(int argc, char **argv)
     if (program.count == 0) {
         status = serve_alone(&program, argc, argv);
         unlink_socket(&program);
+        program_log_end(&program, status);
     } else {
         status = program_supervise(&program);
     }

@@ -120,6 +120,8 @@ int main(int argc, char **argv)
     } else if (!take_file(&ctl, &n_arguments, argv + at)) {
         status = ctl_misused(command);
     } else if (load(ctx, &ctl)) {
+        /* what getopt puts before its messages */
+        argv[at] = mem_check(talloc_asprintf(ctx, "leewayctl: %s", command->name));
         status = command->run(&ctl, n_arguments, argv + at);
     }
     talloc_free(ctl.queue);

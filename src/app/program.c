@@ -243,6 +243,12 @@ void program_log_start(const struct program *program, int64_t children)
                   log_text("advice", "run it as a user of its own"));
 }
 
+void program_log_end(const struct program *program, int status)
+{
+    log_event(LOG_LEVEL_INFO, "stopped", log_text("program", program->name),
+              log_number("status", status));
+}
+
 int program_supervise(struct program *program)
 {
     const struct supervisor_program supervised = {
@@ -256,5 +262,7 @@ int program_supervise(struct program *program)
     };
 
     program_log_start(program, wanted_count(program));
-    return supervisor_run(&supervised);
+    int status = supervisor_run(&supervised);
+    program_log_end(program, status);
+    return status;
 }

@@ -57,6 +57,9 @@ void program_load_or_wait(struct program *program);
    root. */
 void program_log_start(const struct program *program, int64_t children);
 
+/* Says in the log that it has stopped, and with which exit status. */
+void program_log_end(const struct program *program, int status);
+
 /* Runs children under a supervisor until told to stop; the exit status. */
 int program_supervise(struct program *program);
 

@@ -226,8 +226,8 @@ static void check_route(struct report *report, struct inspect *inspect, const st
         size_t before = report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_WARNING];
         check_params(report, route, &statement);
         if (report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_WARNING] == before)
-            find(report, LEVEL_OK, route->pattern, "%s of %s", route_shape_name(route->shape),
-                 list_columns(ctx, &statement));
+            find(report, LEVEL_OK, route->pattern, "%s: %s of %s", route->name,
+                 route_shape_name(route->shape), list_columns(ctx, &statement));
     }
     talloc_free(ctx);
 }
@@ -343,9 +343,10 @@ static void check_disabled(struct ctl *ctl, struct report *report)
 static void finish(const struct ctl *ctl, struct report *report)
 {
     if (report->json == NULL) {
-        printf("%zu problems, %zu warnings\n",
-               report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_UNREACHABLE],
-               report->counts[LEVEL_WARNING]);
+        size_t problems = report->counts[LEVEL_PROBLEM] + report->counts[LEVEL_UNREACHABLE];
+        size_t warnings = report->counts[LEVEL_WARNING];
+        printf("%zu problem%s, %zu warning%s\n", problems, problems == 1 ? "" : "s", warnings,
+               warnings == 1 ? "" : "s");
         return;
     }
     json_close_array(report->json);

@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/loop.h"
 #include "base/mem.h"
@@ -63,6 +64,33 @@ enum ctl_exit ctl_misused(const struct ctl_command *command)
     fprintf(stderr, "usage: leewayctl [-c FILE] %s%s%s\n", command->name,
             command->arguments[0] != '\0' ? " " : "", command->arguments);
     return CTL_USAGE;
+}
+
+enum { NAMES_SHOWN = 20 };
+
+static void tell_names(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_routes && i < NAMES_SHOWN; i++)
+        fprintf(stderr, "%s%s", i == 0 ? "; there are: " : ", ", config->routes[i].name);
+    if (config->n_routes > NAMES_SHOWN)
+        fprintf(stderr, " and %zu more (leewayctl --json budgets)", config->n_routes - NAMES_SHOWN);
+    fputs("\n", stderr);
+}
+
+const struct route *ctl_route_named(const struct ctl *ctl, const char *name)
+{
+    const struct config *config = ctl->app->config;
+
+    /* a name has no '/', with which a pattern begins */
+    for (size_t i = 0; i < config->n_routes; i++)
+        if (strcmp(config->routes[i].pattern, name) == 0)
+            return &config->routes[i];
+    const struct route *route = route_table_by_name(ctl->app->routes, name);
+    if (route == NULL) {
+        fprintf(stderr, "leewayctl: there is no route named '%s'", name);
+        tell_names(config);
+    }
+    return route;
 }
 
 bool ctl_plain_options(struct ctl *ctl, int argc, char **argv, int *first)

@@ -51,6 +51,10 @@ extern const struct ctl_command ctl_budgets, ctl_check, ctl_disable, ctl_enable,
 /* "ctl: wrong arguments" for a command, with its usage. */
 enum ctl_exit ctl_misused(const struct ctl_command *command);
 
+/* The route of that name or, as it stands in the configuration, of that pattern. NULL: there is
+   none, and standard error says which there are. */
+const struct route *ctl_route_named(const struct ctl *ctl, const char *name);
+
 /* Reads a command that takes no option but --json; *first is the index of its first argument.
    false: misused. */
 bool ctl_plain_options(struct ctl *ctl, int argc, char **argv, int *first);

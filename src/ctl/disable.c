@@ -36,7 +36,7 @@ enum {
 
 struct order {
     char name[SWITCH_NAME_BYTES]; /* "": only to look */
-    const char *route;            /* its name, or NULL; borrowed */
+    const char *route;            /* as it was given, or NULL; borrowed */
     bool fleet;
     int64_t for_ms;
 };
@@ -340,25 +340,27 @@ static enum ctl_exit change(struct ctl *ctl, const struct order *order, bool on)
     return status;
 }
 
-/* false: it has been said what is wrong. */
-static bool name_route(const char *name, struct order *order)
+/* What is enabled may be a route that has been renamed, or removed, since. false: it has been said
+   what is wrong. */
+static bool name_route(const struct ctl *ctl, const struct ctl_command *command,
+                       struct order *order)
 {
-    order->route = name;
+    const char *name = order->route;
+
+    if (name == NULL)
+        return true;
+    if (command == &ctl_disable || name[0] == '/') {
+        const struct route *route = ctl_route_named(ctl, name);
+        if (route == NULL)
+            return false;
+        name = route->name;
+    }
     if (snprintf(order->name, sizeof order->name, SWITCH_ROUTE "%s", name) <
         (int)sizeof order->name)
         return true;
     fprintf(stderr,
             "leewayctl: a route's name may have %d characters here; give it one with name\n",
             SWITCH_NAME_BYTES - (int)strlen(SWITCH_ROUTE) - 1);
-    return false;
-}
-
-/* What is disabled may be a route that has been renamed, or removed, since. */
-static bool is_there(const struct ctl *ctl, const struct order *order)
-{
-    if (order->route == NULL || route_table_by_name(ctl->app->routes, order->route) != NULL)
-        return true;
-    fprintf(stderr, "leewayctl: there is no route named '%s'\n", order->route);
     return false;
 }
 
@@ -381,6 +383,7 @@ static enum ctl_exit read_options(struct ctl *ctl, int argc, char **argv,
         {"for", required_argument, NULL, 't'}, {NULL, 0, NULL, 0},
     };
     int option, things = 0;
+    bool for_some_time = false;
 
     optind = 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -393,15 +396,16 @@ static enum ctl_exit read_options(struct ctl *ctl, int argc, char **argv,
             strcpy(order->name, SWITCH_REFRESH);
         } else if (option == 'R') {
             things++;
-            if (!name_route(optarg, order))
-                return CTL_BAD;
+            order->route = optarg;
         } else if (option != 't' || command != &ctl_disable) {
             return ctl_misused(command);
         } else if (!read_duration(optarg, order)) {
             return CTL_USAGE;
+        } else {
+            for_some_time = true;
         }
     }
-    bool is_look = things == 0 && command == &ctl_disable && !order->fleet;
+    bool is_look = things == 0 && command == &ctl_disable && !order->fleet && !for_some_time;
     return optind == argc && (things == 1 || is_look) ? CTL_OK : ctl_misused(command);
 }
 
@@ -412,7 +416,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv, const struct ct
 
     if (status != CTL_OK)
         return status;
-    if (command == &ctl_disable && !is_there(ctl, &order))
+    if (!name_route(ctl, command, &order))
         return CTL_BAD;
     if (order.name[0] != '\0')
         status = change(ctl, &order, command == &ctl_enable);
@@ -437,14 +441,14 @@ static enum ctl_exit enable(struct ctl *ctl, int argc, char **argv)
 
 const struct ctl_command ctl_disable = {
     .name = "disable",
-    .arguments = "[--json] [[--fleet] [--for DURATION] --route NAME | --refresh]",
+    .arguments = "[--json] [[--fleet] [--for DURATION] --route NAME|PATTERN | --refresh]",
     .help = "switches a route's cache, or refreshes, off for a time (1h); or says what is off",
     .run = disable,
 };
 
 const struct ctl_command ctl_enable = {
     .name = "enable",
-    .arguments = "[--json] [--fleet] --route NAME | --refresh",
+    .arguments = "[--json] [--fleet] --route NAME|PATTERN | --refresh",
     .help = "switches on again what was disabled",
     .run = enable,
 };

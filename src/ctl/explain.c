@@ -284,20 +284,31 @@ static const char *built_in_name(const struct explanation *found)
     return names[found->target.resolved.kind];
 }
 
-static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
+static void print_route(TALLOC_CTX *ctx, const struct route *route)
+{
+    printf("route       %s (%s, %s:%d)\n", route->pattern, route->name, route->place.file,
+           route->place.line);
+    printf("context     %s: budget %s, refreshed after %s\n", route->context->name,
+           ctl_duration(ctx, route->context->budget_ms),
+           ctl_duration(ctx, route->context->refresh_after_ms));
+}
+
+/* Where nothing is stored, Redis is not asked. */
+static bool asks_redis(const struct explanation *found)
+{
+    return found->target.base != NULL && found->target.rules->policy.budget_us > 0;
+}
+
+static void print_text(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url,
+                       const struct explanation *found)
 {
     const struct resolved *resolved = &found->target.resolved;
-    const struct route *route = found->target.resolved.match.route;
 
-    if (route != NULL) {
-        printf("route       %s (%s, %s:%d)\n", route->pattern, route->name, route->place.file,
-               route->place.line);
-        printf("context     %s: budget %s, refreshed after %s\n", route->context->name,
-               ctl_duration(ctx, route->context->budget_ms),
-               ctl_duration(ctx, route->context->refresh_after_ms));
-    }
+    if (resolved->match.route != NULL)
+        print_route(ctx, resolved->match.route);
     if (resolved->kind == RESOLVED_REFUSED) {
-        printf("request     would be refused with %d: %s\n", resolved->status, resolved->detail);
+        printf("request     would be refused with %d: %s%s\n", resolved->status, resolved->detail,
+               target_hint(ctl, ctx, url, &found->target));
         return;
     }
     if (resolved->kind != RESOLVED_ROUTE) {
@@ -308,6 +319,9 @@ static void print_text(TALLOC_CTX *ctx, const struct explanation *found)
     printf("key         %s\n", found->target.base != NULL ? found->target.base : "not known");
     if (found->redis)
         print_redis(found);
+    else if (asks_redis(found))
+        printf(
+            "redis       cannot be reached or refuses: entry, lease and refresh are not known\n");
     printf("request     would %s\n", what_would_happen(found));
 }
 
@@ -439,7 +453,7 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     if (ctl->json)
         write_json(&found);
     else
-        print_text(ctx, &found);
+        print_text(ctl, ctx, argv[optind], &found);
     talloc_free(ctx);
     return exit_of(ctl, &found);
 }

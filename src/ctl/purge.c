@@ -63,6 +63,26 @@ static void report(const struct ctl *ctl, int64_t deleted)
     }
 }
 
+static enum ctl_exit say_nothing_purged(const char *why)
+{
+    fprintf(stderr, "leewayctl: nothing was purged: %s\n", why);
+    return CTL_UNREACHABLE;
+}
+
+/* What was purged, or that not all of it was. */
+static enum ctl_exit finish(const struct purge *purge)
+{
+    if (!purge->failed) {
+        report(purge->ctl, purge->deleted);
+        return CTL_OK;
+    }
+    fprintf(stderr,
+            "leewayctl: Redis went away or refuses: %" PRId64
+            " purged, and others may still be there\n",
+            purge->deleted);
+    return CTL_UNREACHABLE;
+}
+
 static void on_purged(void *data, int deleted)
 {
     struct purge *purge = data;
@@ -186,12 +206,14 @@ static void scan(struct purge *purge)
 
 /* The key of the daemons' newest sessions, and what other generations have of the same response,
    queries under way too: a daemon whose session is older serves and stores those. Names, escapes
-   and `prefix` have nothing that a pattern would take for more than itself. -1: Redis is away. */
-static int64_t purge_target(struct ctl *ctl, TALLOC_CTX *ctx, struct cache *cache,
-                            const struct target *target)
+   and `prefix` have nothing that a pattern would take for more than itself. */
+static enum ctl_exit purge_target(struct ctl *ctl, TALLOC_CTX *ctx, const struct target *target)
 {
+    struct cache *cache = ctl_cache(ctl);
     struct purge purge;
 
+    if (cache == NULL)
+        return say_nothing_purged("Redis cannot be reached");
     begin(&purge, ctl, cache);
     purge.pattern =
         key_base(ctx, ctl->app->config->settings.redis.prefix, target->resolved.match.route,
@@ -200,7 +222,8 @@ static int64_t purge_target(struct ctl *ctl, TALLOC_CTX *ctx, struct cache *cach
     settle(&purge, 0);
     if (!purge.failed)
         scan(&purge);
-    return purge.failed ? -1 : purge.deleted;
+    enum ctl_exit status = finish(&purge);
+    return status == CTL_OK ? ctl_keys(ctl)->status : status;
 }
 
 static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options *options)
@@ -210,18 +233,16 @@ static enum ctl_exit purge_url(struct ctl *ctl, const char *url, struct options 
 
     target_resolve(ctl, ctx, url, &options->target);
     const struct resolved *resolved = &options->target.resolved;
-    if (resolved->kind != RESOLVED_ROUTE) {
-        fprintf(stderr, "leewayctl: %s: %s\n", url,
-                resolved->kind == RESOLVED_REFUSED ? resolved->detail
-                                                   : "Leeway answers this path itself.");
+    if (resolved->kind == RESOLVED_REFUSED) {
+        fprintf(stderr, "leewayctl: %s: %s%s\n", url, resolved->detail,
+                target_hint(ctl, ctx, url, &options->target));
+    } else if (resolved->kind != RESOLVED_ROUTE) {
+        fprintf(stderr, "leewayctl: %s: Leeway answers this path itself.\n", url);
     } else if (options->target.base == NULL) {
         status = ctl_keys(ctl)->status;
+        say_nothing_purged("the key is not known");
     } else {
-        struct cache *cache = ctl_cache(ctl);
-        int64_t deleted = cache != NULL ? purge_target(ctl, ctx, cache, &options->target) : -1;
-        status = deleted != -1 ? ctl_keys(ctl)->status : CTL_UNREACHABLE;
-        if (deleted != -1)
-            report(ctl, deleted);
+        status = purge_target(ctl, ctx, &options->target);
     }
     talloc_free(ctx);
     return status;
@@ -234,7 +255,7 @@ static enum ctl_exit purge_route(struct ctl *ctl, const char *name)
     struct purge purge;
 
     if (cache == NULL)
-        return CTL_UNREACHABLE;
+        return say_nothing_purged("Redis cannot be reached");
     begin(&purge, ctl, cache);
     TALLOC_CTX *ctx = mem_check(talloc_new(NULL));
     /* neither prefix nor name has characters that a pattern would take for more than
@@ -243,10 +264,7 @@ static enum ctl_exit purge_route(struct ctl *ctl, const char *name)
         key_base_of_route(ctx, ctl->app->config->settings.redis.prefix, name, ANY_FINGERPRINT);
     scan(&purge);
     talloc_free(ctx);
-    if (purge.failed)
-        return CTL_UNREACHABLE;
-    report(ctl, purge.deleted);
-    return CTL_OK;
+    return finish(&purge);
 }
 
 /* false: misused. */
@@ -278,16 +296,13 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
         return ctl_misused(&ctl_purge);
     if (options.route == NULL)
         return purge_url(ctl, argv[optind], &options);
-    if (route_table_by_name(ctl->app->routes, options.route) == NULL) {
-        fprintf(stderr, "leewayctl: there is no route named '%s'\n", options.route);
-        return CTL_BAD;
-    }
-    return purge_route(ctl, options.route);
+    const struct route *route = ctl_route_named(ctl, options.route);
+    return route != NULL ? purge_route(ctl, route->name) : CTL_BAD;
 }
 
 const struct ctl_command ctl_purge = {
     .name = "purge",
-    .arguments = "[--json] [-v NAME=VALUE] URL | --route NAME",
+    .arguments = "[--json] [-v NAME=VALUE] URL | --route NAME|PATTERN",
     .help = "forgets the stored response of a URL, or all of a route",
     .run = run,
 };

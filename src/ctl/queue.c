@@ -134,12 +134,15 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
     if (!ctl_plain_options(ctl, argc, argv, &first) || first != argc)
         return ctl_misused(&ctl_queue);
     struct queue *queue = ctl_job_queue(ctl);
-    if (queue == NULL)
+    if (queue != NULL) {
+        queue_look(queue, true, on_view, &answer);
+        ctl_await(ctl, &answer.came);
+    }
+    if (answer.view == NULL) {
+        fprintf(stderr, "leewayctl: the queue is not known: Redis cannot be reached%s\n",
+                queue != NULL ? " or refuses" : "");
         return CTL_UNREACHABLE;
-    queue_look(queue, true, on_view, &answer);
-    ctl_await(ctl, &answer.came);
-    if (answer.view == NULL)
-        return CTL_UNREACHABLE;
+    }
     if (ctl->json)
         write_json(answer.view);
     else

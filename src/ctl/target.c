@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "ctl/keys.h"
 
 static bool has_name(const struct target *target, const char *name, size_t len)
@@ -66,4 +67,16 @@ void target_resolve(struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct ta
     target->rules = application_rules(ctl->app, target->resolved.match.route);
     if (target->resolved.kind == RESOLVED_ROUTE)
         make_base(ctl, ctx, target);
+}
+
+const char *target_hint(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url,
+                        const struct target *target)
+{
+    const char *mount = ctl->app->config->settings.mount;
+    struct slice path, query, below;
+
+    if (target->resolved.status != 404 || mount[0] == '\0' || !uri_split(url, &path, &query) ||
+        uri_below_mount(path, mount, &below))
+        return "";
+    return mem_check(talloc_asprintf(ctx, " A URL begins with the mount, %s.", mount));
 }

@@ -20,6 +20,11 @@ struct target {
    twice, or there are too many. */
 bool target_add_variable(struct target *target, const char *variable);
 
+/* What may be behind it where there is no such route: a sentence after a blank, or "". A child of
+   `ctx`. */
+const char *target_hint(const struct ctl *ctl, TALLOC_CTX *ctx, const char *url,
+                        const struct target *target);
+
 /* Everything made is a child of `ctx`. */
 void target_resolve(struct ctl *ctl, TALLOC_CTX *ctx, const char *url, struct target *target);
 

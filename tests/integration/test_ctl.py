@@ -82,6 +82,19 @@ def test_help_version_and_misuse(stack, ctl):
     assert run.returncode == BAD and re.search(r"leeway.conf:\d+: unknown key", run.stderr)
 
 
+@pytest.mark.parametrize("arguments, why", [
+    (("disable", "--route"), "option '--route' requires an argument"),
+    (("purge", "--nonsense", "/items"), "unrecognized option '--nonsense'"),
+    (("explain", "-v"), "option requires an argument -- 'v'"),
+])
+def test_each_message_says_who_speaks(ctl, arguments, why):
+    run = ctl(*arguments)
+    assert run.returncode == USAGE
+    assert f"leewayctl: {arguments[0]}: {why}\n" in run.stderr
+    assert [line for line in run.stderr.splitlines()
+            if not line.startswith(("leewayctl: ", "usage: "))] == []
+
+
 def test_check_of_a_sound_configuration(ctl):
     run = ctl("check")
     assert run.returncode == OK, run.stdout
@@ -89,7 +102,7 @@ def test_check_of_a_sound_configuration(ctl):
     found = ctl.json("check")
     assert (found["problems"], found["warnings"]) == (0, 0)
     texts = {finding["subject"]: finding["text"] for finding in found["findings"]}
-    assert texts["/items/{id}"] == "object of id integer, name text"
+    assert texts["/items/{id}"] == "items.id: object of id integer, name text"
     assert "max_connections" in texts["postgres"] and "s from this machine's" in texts["redis clock"]
 
 
@@ -310,6 +323,33 @@ def test_explain_of_what_is_refused(stack, ctl):
     run = ctl("explain", "/items/3")
     assert run.returncode == UNREACHABLE
     assert "would run the query: Redis cannot be reached" in run.stdout
+    assert NOT_KNOWN in run.stdout
+    assert NOT_KNOWN not in ctl("explain", "-v", "REMOTE_USER=joe", "/mine").stdout, "asks no Redis"
+
+
+NOT_KNOWN = "redis       cannot be reached or refuses: entry, lease and refresh are not known\n"
+
+
+def test_explain_while_redis_and_postgres_are_away(stack, ctl, outage):
+    stack.start_worker()
+    assert stack.ask("/items/3")[0] == 200
+    stack.redis.stop()
+    outage()
+    run = ctl("explain", "/items/3")
+    assert run.returncode == UNREACHABLE
+    assert NOT_KNOWN + "request     would get 503: PostgreSQL cannot be reached\n" in run.stdout
+
+
+def test_a_url_without_the_mount_is_told_of_it(stack, ctl):
+    hint = "There is no such route. A URL begins with the mount, /api.\n"
+    stack.configure(ROUTES, settings='mount = "/api"')
+    assert hint in ctl("explain", "/items/3").stdout
+    assert hint in ctl("purge", "/items/3").stderr
+    for url in ("/api/nothing", "/api/items/x"):
+        run = ctl("explain", url)
+        assert run.returncode == BAD and "mount" not in run.stdout
+    stack.configure(ROUTES)
+    assert "mount" not in ctl("explain", "/nothing").stdout
 
 
 ODD_URLS = ("/items/1", "/items/007", "/items/x", "/items/", "/items//", "/items/1/", "/items/1/2",
@@ -379,7 +419,9 @@ def test_queue(stack, ctl):
         assert " (alive): echo \\x1b[2Ja\\x9b\n" in ctl("queue").stdout
     wait_until(lambda: ctl.json("queue")["waiting"] == 0, "all is done")
     stack.redis.stop()
-    assert ctl("queue").returncode == UNREACHABLE
+    run = ctl("queue")
+    assert (run.returncode, run.stdout) == (UNREACHABLE, "")
+    assert "leewayctl: the queue is not known: Redis cannot be reached\n" in run.stderr
 
 
 def test_purge(stack, ctl):
@@ -395,10 +437,18 @@ def test_purge(stack, ctl):
     assert len(stack.entries.keys("items.id")) == 1
     assert ctl.json("purge", "--route", "items.id") == {"purged": 1}
     assert len(stack.entries.keys()) == 1
-    assert ctl("purge", "--route", "nothing").returncode == BAD
+    run = ctl("purge", "--route", "nothing")
+    assert run.returncode == BAD
+    assert run.stderr == ("leewayctl: there is no route named 'nothing'; there are: items.id, items, "
+                          "echo, mine, fails, large\n")
     assert ctl("purge", "/nothing").returncode == BAD
+    # a pattern does as well
+    assert ctl.json("purge", "--route", "/echo") == {"purged": 1}
     stack.redis.stop()
-    assert ctl("purge", "/items/1").returncode == UNREACHABLE
+    for arguments in (("/items/1",), ("--route", "items")):
+        run = ctl("purge", *arguments)
+        assert (run.returncode, run.stdout) == (UNREACHABLE, "")
+        assert "leewayctl: nothing was purged: Redis cannot be reached\n" in run.stderr
 
 
 def test_purge_refuses_a_query_that_is_under_way(stack, ctl):

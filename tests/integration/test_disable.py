@@ -272,6 +272,10 @@ def test_metrics_show_what_is_disabled(site):
     (("disable", "--route", "x"), 1, "there is no route named 'x'"),
     (("disable", "--route", "n", "--refresh"), 2, "usage:"),
     (("disable", "--fleet"), 2, "usage:"),
+    (("disable", "--for", "1s"), 2, "usage:"),
+    (("disable", "--route", "x"), 1, "there are: n, m, strict"),
+    (("disable", "--route", "/x"), 1, "there is no route named '/x'"),
+    (("enable", "--route", "/x"), 1, "there is no route named '/x'"),
     (("disable", "--route", "n", "--for", "8d"), 2, "a duration from 1s to 7d"),
     (("disable", "--route", "n", "--for", "1"), 2, "a duration from 1s to 7d"),
     (("disable", "n"), 2, "usage:"),
@@ -283,6 +287,13 @@ def test_metrics_show_what_is_disabled(site):
 def test_misuse(site, arguments, code, why):
     run = ctl(site, *arguments)
     assert run.returncode == code and why in run.stderr
+
+
+def test_a_route_is_named_by_its_pattern_too(site):
+    assert ctl(site, "disable", "--route", "/n").stdout.startswith("route:n is disabled on this host")
+    await_said(site, OFF)
+    assert ctl(site, "enable", "--route", "/n").stdout == "route:n is enabled on this host\n"
+    assert "nothing is disabled" in ctl(site, "disable").stdout
 
 
 def test_a_redis_that_is_away_is_told(site):

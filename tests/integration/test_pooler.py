@@ -28,5 +28,5 @@ def test_through_pgbouncer(stack):
         checked = stack.run("leewayctl", "-c", stack.config, "check")
         assert checked.returncode == 1, checked.stdout + checked.stderr
         assert "/write                   it changes data" in checked.stdout
-        assert "1 problems" in checked.stdout
+        assert "1 problem, " in checked.stdout
     assert checked.stdout.count("object of id integer") == 1

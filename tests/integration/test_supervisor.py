@@ -77,6 +77,8 @@ def test_signals_that_mean_nothing_here_end_nobody(stack, what):
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
         process.send(number)
     assert process.stop() == 0
+    program = "leeway-refresher" if what == "refresher" else "leeway-worker"
+    assert process.log_text().endswith(f"msg=stopped program={program} status=0\n")
 
 
 def test_what_waits_beyond_drain_timeout_gets_503(stack):
