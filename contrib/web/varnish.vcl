@@ -62,8 +62,8 @@ sub vcl_backend_response {
         "^.*stale-while-revalidate=([0-9]+).*$", "\1s"), 0s);
     set beresp.keep = 0s;
     # What leeway has not compressed, short bodies and contexts with `compress = none`, Varnish
-    # compresses once for as long as it keeps it:
-    #set beresp.do_gzip = true;
+    # compresses once for as long as it keeps it. Bodies below 256 bytes would become longer:
+    #if (std.integer(beresp.http.Content-Length, 256) >= 256) { set beresp.do_gzip = true; }
     # Varnish counts from when the response arrives: half a second for the way here.
     if (beresp.grace >= 1s) {
         set beresp.grace = beresp.grace - 0.5s;

@@ -161,6 +161,17 @@ def test_everybody_gets_a_form_that_he_accepts_coded_once(stack, served, variant
             check_passed_on_as_it_is(stack, client, path)
 
 
+@pytest.mark.parametrize("variant", ["nginx", "lighttpd (socket)", "Caddy", "nginx as a cache", "Varnish"])
+def test_a_body_that_would_become_longer_is_left_as_it_is(served, variant):
+    """The others have no setting for it."""
+    client = served(*VARIANTS[variant])
+    for path in ("/edge/1", "/none/5"):
+        for accepts in "gzip", "gzip, deflate, br, zstd":
+            answer = client.ask(path, accepts)
+            check_full(answer, path, {None})
+            assert "content-length" in answer.headers
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_tag_that_was_given_is_known_again(served, variant):
     """Also the one that came with a HEAD, or with the 304 itself, which a client keeps instead."""

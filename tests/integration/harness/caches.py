@@ -18,7 +18,7 @@ class NginxCache(Nginx):
 class Varnish(Server):
     """In front of nginx, which it starts too."""
 
-    compression = ("set beresp.do_gzip",)
+    compression = ("if (std.integer(beresp.http.Content-Length",)
     options = ()
     behind = {}  # changes of nginx's file
 

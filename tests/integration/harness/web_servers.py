@@ -109,7 +109,7 @@ class Nginx(Server):
     has_choice = True
     sample = "nginx.conf"
     login = "/etc/nginx/leeway.htpasswd"
-    compression = ("gzip on;", "gzip_types", "gzip_proxied", "gzip_vary")
+    compression = ("gzip on;", "gzip_min_length", "gzip_types", "gzip_proxied", "gzip_vary")
 
     def start(self):
         changes = {SOCKET: self.stack.socket, "*:8080": f"127.0.0.1:{self.port}"}
