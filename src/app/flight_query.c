@@ -89,7 +89,8 @@ static void join_anew(struct flights *flights, struct visit_list *visits)
 /* How many get the answer in one turn: a long one is much of a turn's time. */
 static size_t batch_of(const struct stored *stored)
 {
-    size_t most = BYTES_A_TURN / (stored->entry.head_len + stored->entry.body_len);
+    /* as it is for those who do not accept its coding */
+    size_t most = BYTES_A_TURN / (stored->entry.head_len + stored->entry.plain_len);
 
     if (most < 1)
         return 1;

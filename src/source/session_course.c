@@ -97,6 +97,8 @@ static void take_notice(void *data, const PGresult *notice)
     struct session *session = data;
     const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
 
+    if (severity == NULL) /* as from poolers */
+        severity = PQresultErrorField(notice, PG_DIAG_SEVERITY);
     if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
         session->is_ended = true;
 }
