@@ -256,7 +256,7 @@ static void put_disabled(struct metrics_scrape *scrape)
     if (scrape->disabled.len == 0)
         return;
     put_head(&scrape->out, "leeway_disabled", "gauge",
-             "1: an operator has disabled it for now (leewayctl disable).");
+             "1: an operator has disabled it, until it expires or is enabled (leewayctl).");
     buf_append(&scrape->out, scrape->disabled.data, scrape->disabled.len);
 }
 
